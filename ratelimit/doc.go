@@ -1,0 +1,20 @@
+// Package ratelimit obeys what servers say about when to come back, and brings calls back afterwards
+// at the rate that the client usually has.
+//
+//	gate, err := ratelimit.NewGate(ratelimit.Policy{}, ratelimit.Options{})
+//	if err != nil {
+//		return err
+//	}
+//	gate.Ask()
+//	if retryAt, err := gate.Take(0); err != nil {
+//		return fmt.Errorf("not before %v: %w", retryAt, err)
+//	}
+//	resp, err := client.Do(req)
+//	if err == nil && resp.StatusCode == http.StatusServiceUnavailable {
+//		gate.Hold(ratelimit.ParseHeader(resp.Header, time.Now()).Wait)
+//	}
+//
+// [ParseHeader] reads the server's word from a response. [Gate] keeps it: nothing leaves before the
+// time that the server named, and then calls leave one by one in random phase, so that clients that
+// were told the same do not return together.
+package ratelimit

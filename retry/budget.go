@@ -1,0 +1,122 @@
+package retry
+
+import (
+	"fmt"
+	"sync"
+	"time"
+)
+
+const (
+	savedAtMost   = 2                // re-attempts that a client with little traffic may save
+	budgetWindow  = 10 * time.Second // over which a busy client's larger savings are measured
+	budgetBuckets = 10
+)
+
+// BudgetOptions are what only code can set about a [Budget].
+type BudgetOptions struct {
+	// Initial is how many re-attempts are saved at the start, 0 to 2. Few, because a launch is a
+	// million clients that all start at once.
+	Initial int
+}
+
+// Budget bounds re-attempts to a share of the calls that succeeded. Each success saves Ratio of a
+// re-attempt; a client saves at most 2, or Ratio times its calls of the last 10 s if that is more.
+// Nothing is ever saved by time alone, so that a dead server sees no re-attempts (Bronson and others,
+// "Metastable Failures in Distributed Systems", HotOS 2021). It is safe for concurrent use.
+type Budget struct {
+	mu     sync.Mutex // guards what follows
+	ratio  float64
+	saved  float64
+	calls  [budgetBuckets]uint32 // calls of the last budgetWindow, a bucket a second
+	newest int64                 // the bucket period that the newest count belongs to
+	start  time.Time
+}
+
+// NewBudget returns a budget. A ratio of 0 allows no re-attempt at all; ratio is from 0 to 1.
+func NewBudget(ratio float64, opts BudgetOptions) (*Budget, error) {
+	if !(ratio >= 0 && ratio <= 1) {
+		return nil, fmt.Errorf("retry: budget ratio is %v, not from 0 to 1", ratio)
+	}
+	if opts.Initial < 0 || opts.Initial > savedAtMost {
+		return nil, fmt.Errorf("retry: budget starts with %d, not from 0 to %d", opts.Initial, savedAtMost)
+	}
+	return &Budget{ratio: ratio, saved: float64(opts.Initial), start: time.Now()}, nil
+}
+
+// Call counts a call that begins: what may be saved grows with traffic.
+func (b *Budget) Call() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.roll()
+	b.calls[b.newest%budgetBuckets]++
+}
+
+// Success saves a share of a re-attempt: a call got its answer.
+func (b *Budget) Success() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.saved = min(b.saved+b.ratio, b.room())
+}
+
+// Take spends one re-attempt, or reports that none is saved.
+func (b *Budget) Take() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.saved = min(b.saved, b.room())
+	if b.ratio == 0 || b.saved < 1 {
+		return false
+	}
+	b.saved--
+	return true
+}
+
+// Refund gives back a re-attempt that was taken and never sent.
+func (b *Budget) Refund() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.saved = min(b.saved+1, b.room())
+}
+
+// SetRatio changes the share. What is saved keeps its place between empty and full: a push neither
+// refills a spent budget nor empties a full one.
+func (b *Budget) SetRatio(ratio float64) error {
+	if !(ratio >= 0 && ratio <= 1) {
+		return fmt.Errorf("retry: budget ratio is %v, not from 0 to 1", ratio)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if ratio == b.ratio {
+		return nil
+	}
+	fill := min(1, b.saved/b.room())
+	b.ratio = ratio
+	b.saved = fill * b.room()
+	return nil
+}
+
+// Saved returns how many re-attempts are saved and how many could be.
+func (b *Budget) Saved() (saved, room float64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	room = b.room()
+	return min(b.saved, room), room
+}
+
+// room is the most that may be saved now.
+func (b *Budget) room() float64 {
+	b.roll()
+	var calls float64
+	for _, n := range b.calls {
+		calls += float64(n)
+	}
+	return max(savedAtMost, b.ratio*calls)
+}
+
+// roll forgets the buckets that have left the window.
+func (b *Budget) roll() {
+	now := int64(time.Since(b.start) / (budgetWindow / budgetBuckets))
+	for n := max(b.newest+1, now-budgetBuckets+1); n <= now; n++ {
+		b.calls[n%budgetBuckets] = 0
+	}
+	b.newest = max(b.newest, now)
+}
