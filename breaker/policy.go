@@ -1,30 +1,140 @@
 package breaker
 
-import "time"
+import (
+	"errors"
+	"fmt"
+	"time"
+)
 
 // Policy says when a breaker opens and how it comes back. It is plain data: the zero value is the
 // documented default of every field.
 type Policy struct {
-	// Disabled admits every call and learns nothing.
+	// Disabled admits every call and learns nothing. What was learnt before is kept, so an open
+	// breaker that is disabled and enabled again is where its open time says it should be.
 	Disabled bool
-	// ConsecutiveFailures opens the breaker; it serves clients with little traffic. Default 5.
+	// ConsecutiveFailures in a row open the breaker, however long they took; it serves clients with
+	// little traffic. From 1 to 1,000,000; default 5.
 	ConsecutiveFailures int
 	// FailureRatio opens the breaker when at least MinCalls were counted in Window, from 0 (exclusive)
-	// to 1. Default 0.5.
+	// to 1. It is judged at each failure. Default 0.5.
 	FailureRatio float64
-	// MinCalls is the volume below which FailureRatio says nothing. Default 20.
+	// MinCalls is the volume below which FailureRatio says nothing. Ignored calls are no volume.
+	// From 1 to 1,000,000; default 20.
 	MinCalls int
-	// Window is the rolling time over which calls are counted. Default 30 s.
+	// Window is the rolling time over which calls are counted, by when they ended, in steps of a
+	// tenth of it. From 10 ms to 24 h; default 30 s.
 	Window time.Duration
-	// OpenTime is how long the breaker refuses after its first opening, jittered by +-25 %. Default 1 s.
+	// OpenTime is how long the breaker refuses after its first opening, jittered by +-25 %. From 1 ms
+	// to 24 h; default 1 s.
 	OpenTime time.Duration
 	// MaxOpenTime is the longest open time, jitter included; each failed probe doubles the open time
-	// up to it. Default 5 s.
+	// up to it. From OpenTime to 24 h; default 5 s, or 1.25 OpenTime where that is longer.
 	MaxOpenTime time.Duration
 	// Probes is how many calls may test a half-open breaker at once, and how many good ones close it.
-	// Default 1.
+	// From 1 to 100; default 1.
 	Probes int
 	// ProbeLease is how long a probe may take before its slot is free again and it counts as a
-	// failure. Default 10 s.
+	// failure. It should exceed the time that a slow but good call takes. From 1 ms to 24 h;
+	// default 10 s.
 	ProbeLease time.Duration
+}
+
+const (
+	// jitter is the spread of the open time to either side: enough for a fleet whose breakers opened
+	// together to come back over half the open time.
+	jitter = 0.25
+
+	maxCount  = 1_000_000
+	maxProbes = 100 // a probe risks a call; more than this is traffic
+
+	minWindow = 10 * time.Millisecond
+	minTime   = time.Millisecond // shorter would be no protection, and is below some clocks' step
+	maxTime   = 24 * time.Hour
+)
+
+// WithDefaults returns the policy with every field left zero replaced by its default. It is
+// idempotent, and two policies that mean the same are equal after it.
+func (p Policy) WithDefaults() Policy {
+	p.ConsecutiveFailures = orDefault(p.ConsecutiveFailures, 5)
+	p.FailureRatio = orDefault(p.FailureRatio, 0.5)
+	p.MinCalls = orDefault(p.MinCalls, 20)
+	p.Window = orDefault(p.Window, 30*time.Second)
+	p.OpenTime = orDefault(p.OpenTime, time.Second)
+	if p.MaxOpenTime == 0 {
+		widest := float64(p.OpenTime) * (1 + jitter)
+		p.MaxOpenTime = time.Duration(min(max(float64(5*time.Second), widest), float64(maxTime)))
+	}
+	p.Probes = orDefault(p.Probes, 1)
+	p.ProbeLease = orDefault(p.ProbeLease, 10*time.Second)
+	return p
+}
+
+func orDefault[T int | float64 | time.Duration](value, fallback T) T {
+	if value == 0 {
+		return fallback
+	}
+	return value
+}
+
+// Validate returns an error that names every field with an impossible value, or nil. A field left
+// zero is valid.
+func (p Policy) Validate() error {
+	p = p.WithDefaults()
+	var problems []error
+	count := func(name string, value, limit int) {
+		if value < 1 || value > limit {
+			problems = append(problems,
+				fmt.Errorf("breaker: %s is %d, must be from 1 to %d", name, value, limit))
+		}
+	}
+	duration := func(name string, value, least time.Duration) {
+		if value < least || value > maxTime {
+			problems = append(problems,
+				fmt.Errorf("breaker: %s is %v, must be from %v to %v", name, value, least, maxTime))
+		}
+	}
+	count("ConsecutiveFailures", p.ConsecutiveFailures, maxCount)
+	count("MinCalls", p.MinCalls, maxCount)
+	count("Probes", p.Probes, maxProbes)
+	duration("Window", p.Window, minWindow)
+	duration("OpenTime", p.OpenTime, minTime)
+	duration("MaxOpenTime", p.MaxOpenTime, minTime)
+	duration("ProbeLease", p.ProbeLease, minTime)
+	if !(p.FailureRatio > 0 && p.FailureRatio <= 1) { // written so that NaN is refused
+		problems = append(problems, fmt.Errorf(
+			"breaker: FailureRatio is %v, must be above 0 and at most 1", p.FailureRatio))
+	}
+	if p.MaxOpenTime < p.OpenTime {
+		problems = append(problems, fmt.Errorf(
+			"breaker: MaxOpenTime is %v, shorter than OpenTime %v", p.MaxOpenTime, p.OpenTime))
+	}
+	return errors.Join(problems...)
+}
+
+// trip tells why what was counted opens a closed breaker, if it does.
+func (p Policy) trip(counts Counts) (cause Cause, open bool) {
+	if counts.ConsecutiveFailures >= uint64(p.ConsecutiveFailures) {
+		return ConsecutiveFailures, true
+	}
+	calls := counts.Successes + counts.Failures
+	if calls >= uint64(p.MinCalls) &&
+		float64(counts.Failures) >= p.FailureRatio*float64(calls) {
+		return FailureRatio, true
+	}
+	return 0, false
+}
+
+// openTime returns the length of an opening that follows so many doublings, at phase (in [0, 1))
+// of its jitter. The jitter interval ends at MaxOpenTime: cutting it off there instead would bring
+// back together just the clients that have waited longest.
+func (p Policy) openTime(doublings int, phase float64) time.Duration {
+	middle := float64(p.OpenTime)
+	ceiling := float64(p.MaxOpenTime) / (1 + jitter)
+	for ; doublings > 0 && middle < ceiling; doublings-- {
+		middle *= 2
+	}
+	if !(phase >= 0 && phase < 1) { // a faulty source must not turn into "now"
+		phase = 0.5
+	}
+	return time.Duration(min(middle, ceiling) * (1 - jitter + 2*jitter*phase))
 }

@@ -1,0 +1,133 @@
+package breaker
+
+import (
+	"slices"
+	"time"
+)
+
+// Result is what an admitted call taught about the server.
+type Result uint8
+
+const (
+	// Ignored teaches nothing: the caller cancelled, or the call never left. It is the zero value.
+	Ignored Result = iota
+	// Success is any answer of a server that works.
+	Success
+	// Failure is no answer, or an answer of a server that does not work.
+	Failure
+)
+
+// String returns "ignored", "success" or "failure".
+func (r Result) String() string {
+	return name(r, "ignored", "success", "failure")
+}
+
+// Ticket is one admitted call. It is a small value; copies stand for the same call. The zero
+// Ticket belongs to no breaker: its Done does nothing.
+//
+// A Ticket is safe for concurrent use.
+type Ticket struct {
+	call *call
+}
+
+// call is what the copies of a ticket share. All but settled is final when the ticket is handed
+// out.
+type call struct {
+	breaker    *Breaker
+	generation uint64
+	leased     time.Time // when a probe's lease began
+	probe      bool
+	settled    bool // guarded by breaker.mu
+}
+
+// Probe tells whether this call tests a half-open breaker. A probe whose result is not reported
+// within the policy's ProbeLease counts as a failure.
+func (t Ticket) Probe() bool { return t.call != nil && t.call.probe }
+
+// Done reports what became of the call. The first report counts; later ones do nothing, and so
+// does one for a call that was admitted before the last change of state, or whose lease is over.
+// A result that is none of the three constants is Ignored.
+//
+// A call in the closed state may be forgotten without Done: it is then as if it had been Ignored.
+func (t Ticket) Done(result Result) {
+	if t.call != nil {
+		t.call.breaker.settle(t.call, result)
+	}
+}
+
+// settle counts the result of a call, once, if the state that admitted it is still there.
+func (b *Breaker) settle(c *call, result Result) {
+	b.mu.Lock()
+	defer b.unlock()
+	if c.settled {
+		return
+	}
+	c.settled = true
+	if c.probe {
+		b.advance(time.Now()) // a lease that is over has decided before the result can
+	}
+	if c.generation != b.generation {
+		return
+	}
+	if c.probe {
+		b.release(c)
+	}
+	if b.policy.Disabled {
+		return
+	}
+	switch result {
+	case Success:
+		b.succeeded()
+	case Failure:
+		b.failed()
+	}
+}
+
+// succeeded counts a success in the state that admitted it.
+func (b *Breaker) succeeded() {
+	if b.state == Closed {
+		b.streak = 0
+		b.machine.success()
+		return
+	}
+	b.good++
+	if b.good >= b.policy.Probes {
+		b.closed(time.Now())
+	}
+}
+
+// failed counts a failure in the state that admitted it.
+func (b *Breaker) failed() {
+	if b.state == HalfOpen {
+		b.reopened(time.Now(), ProbeFailed)
+		return
+	}
+	b.streak++
+	b.machine.failure()
+	if !b.machine.isClosed() {
+		b.tripped(time.Now())
+	}
+}
+
+// free returns how many more probes may go out. While none is out it is at least one, whatever a
+// push did to Policy.Probes in the meantime, or nothing could ever decide the half-open state.
+func (b *Breaker) free() int {
+	return max(b.policy.Probes-b.good-len(b.probes), 1-len(b.probes), 0)
+}
+
+// lease hands out a probe.
+func (b *Breaker) lease(now time.Time) *call {
+	c := &call{breaker: b, generation: b.generation, probe: true, leased: now}
+	b.probes = append(b.probes, c)
+	return c
+}
+
+// leaseEnd returns when a probe that is out lapses under the policy in force.
+func (b *Breaker) leaseEnd(c *call) time.Time { return c.leased.Add(b.policy.ProbeLease) }
+
+// release takes a probe off the list of those that are out.
+func (b *Breaker) release(c *call) {
+	if i := slices.Index(b.probes, c); i >= 0 {
+		b.probes = slices.Delete(b.probes, i, i+1)
+	}
+}
