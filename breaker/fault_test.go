@@ -268,6 +268,7 @@ func TestWords(t *testing.T) {
 		ProbesSucceeded.String(): "probes succeeded",
 		Cause(9).String():        "unknown",
 		Failure.String():         "failure",
+		Fault.String():           "fault",
 		Result(9).String():       "unknown",
 
 		(&OpenError{}).Error():              "breaker: open",

@@ -113,7 +113,7 @@ func (s *script) admission(ticket Ticket, err error) string {
 }
 
 func result(word string) Result {
-	for _, r := range []Result{Ignored, Success, Failure} {
+	for _, r := range []Result{Ignored, Success, Failure, Fault} {
 		if r.String() == word {
 			return r
 		}

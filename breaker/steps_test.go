@@ -35,6 +35,14 @@ func TestSteps(t *testing.T) {
 			at 0s: call failure x4 -> closed
 			at 0s: call ignored -> closed
 			at 0s: call failure -> open`},
+		"faults end a streak and count for the ratio": {Policy{}, `
+			at 0s: call failure x4 -> closed
+			at 0s: call fault -> closed
+			at 0s: counts -> 0 5 0
+			at 0s: call failure x4 -> closed
+			at 0s: call fault x10 -> closed
+			at 0s: call fault -> open
+			at 1s: call fault -> open`},
 		"opens by ratio from MinCalls on": {Policy{ConsecutiveFailures: 1000}, `
 			at 0s: call success x9 -> closed
 			at 0s: call failure x10 -> closed

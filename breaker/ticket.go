@@ -13,13 +13,17 @@ const (
 	Ignored Result = iota
 	// Success is any answer of a server that works.
 	Success
-	// Failure is no answer, or an answer of a server that does not work.
+	// Failure is no answer: refused, reset, timed out.
 	Failure
+	// Fault is an answer that reports a fault, such as an HTTP 500. It counts for FailureRatio and ends
+	// a streak of failures: where three calls in ten fail at once, streaks of five would come about
+	// by chance every few minutes, and most calls are served. A probe that it answers has failed.
+	Fault
 )
 
-// String returns "ignored", "success" or "failure".
+// String returns "ignored", "success", "failure" or "fault".
 func (r Result) String() string {
-	return name(r, "ignored", "success", "failure")
+	return name(r, "ignored", "success", "failure", "fault")
 }
 
 // Ticket is one admitted call. It is a small value; copies stand for the same call. The zero
@@ -46,7 +50,7 @@ func (t Ticket) Probe() bool { return t.call != nil && t.call.probe }
 
 // Done reports what became of the call. The first report counts; later ones do nothing, and so
 // does one for a call that was admitted before the last change of state, or whose lease is over.
-// A result that is none of the three constants is Ignored.
+// A result that is none of the constants is Ignored.
 //
 // A call in the closed state may be forgotten without Done: it is then as if it had been Ignored.
 func (t Ticket) Done(result Result) {
@@ -78,8 +82,8 @@ func (b *Breaker) settle(c *call, result Result) {
 	switch result {
 	case Success:
 		b.succeeded()
-	case Failure:
-		b.failed()
+	case Failure, Fault:
+		b.failed(result)
 	}
 }
 
@@ -96,13 +100,16 @@ func (b *Breaker) succeeded() {
 	}
 }
 
-// failed counts a failure in the state that admitted it.
-func (b *Breaker) failed() {
+// failed counts a failure, or a fault, in the state that admitted it.
+func (b *Breaker) failed(result Result) {
 	if b.state == HalfOpen {
 		b.reopened(time.Now(), ProbeFailed)
 		return
 	}
 	b.streak++
+	if result == Fault {
+		b.streak = 0
+	}
 	b.machine.failure()
 	if !b.machine.isClosed() {
 		b.tripped(time.Now())
