@@ -1,0 +1,179 @@
+package tether
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/tether-go/tether/internal/jsondoc"
+)
+
+// configClamper clamps one document, and remembers what the application's own Config allows where.
+type configClamper struct {
+	bounds Bounds
+	// own are the application's defaults, then its rules. A document's value is clamped to the
+	// loosest of them, for it may meet calls of any.
+	own   []ownLayer
+	notes []Note
+}
+
+// ownLayer is what the application's own defaults or one of its rules set.
+type ownLayer struct {
+	where  string // for notes
+	host   matcher
+	number [numSettings]float64
+	has    [numSettings]bool
+	codes  statusSet
+	coded  bool // codes are set
+}
+
+func newConfigClamper(b Bounds, local Config) *configClamper {
+	c := &configClamper{bounds: b}
+	base := builtinValues()
+	base.overlay(&local.Defaults)
+	base.order()
+	defaults := ownLayer{where: "own defaults apply", number: base.number, codes: base.codes,
+		coded: true}
+	for i := range defaults.has {
+		defaults.has[i] = true
+	}
+	c.own = append(c.own, defaults)
+	for i, r := range local.Rules {
+		name := r.Name
+		if name == "" {
+			name = jsondoc.Index("rules", i)
+		}
+		layer := ownLayer{where: "own rule " + strconv.Quote(name) + " applies",
+			host: hostOf(r.Match)}
+		set := Settings{Call: r.Call, Target: r.Target}
+		for i := range settings {
+			layer.number[i], layer.has[i] = settings[i].field.get(&set)
+		}
+		if p := r.Call.RetryPolicy; p != nil && p.RetryableStatusCodes != nil {
+			layer.codes, layer.coded = newStatusSet(p.RetryableStatusCodes), true
+		}
+		c.own = append(c.own, layer)
+	}
+	return c
+}
+
+// hostOf is a matcher of the host alone.
+func hostOf(m Match) matcher {
+	return newMatcher(Match{Host: m.Host}, func(string, string, string) {})
+}
+
+func (c *configClamper) clamped(path, asked, given string) {
+	c.notes = append(c.notes, clampNote(path, asked, given))
+}
+
+// settings clamps what defaults or one rule set, in place; s is the caller's own copy.
+func (c *configClamper) settings(path string, match Match, s *Settings) {
+	host := hostOf(match)
+	for i := range settings {
+		if asked, ok := settings[i].field.get(s); ok {
+			at := path + "." + settings[i].path
+			given := c.number(at, i, asked)
+			if given != asked {
+				settings[i].field.set(s, given)
+			}
+			c.stricter(at, i, given, &host)
+		}
+	}
+	c.order(path, s, retryInitialBackoff, retryMaxBackoff)
+	c.order(path, s, breakerOpenTime, breakerMaxOpenTime)
+	if r := s.Call.RetryPolicy; r != nil && r.RetryableStatusCodes != nil {
+		c.statusCodes(path+"."+codesPath, &host, r)
+	}
+}
+
+// number returns what may be given of one setting at most.
+func (c *configClamper) number(path string, i int, asked float64) float64 {
+	var own []float64
+	for j := range c.own {
+		if c.own[j].has[i] {
+			own = append(own, c.own[j].number[i])
+		}
+	}
+	least, most := settings[i].limits(&c.bounds, own...)
+	given := settings[i].clamp(asked, least, most)
+	if given != asked {
+		c.clamped(path, settings[i].format(asked), settings[i].format(given))
+	}
+	return given
+}
+
+// stricter notes the first place where the application's own Config gives less than a document's
+// value; one is enough to know that the value does not hold everywhere.
+func (c *configClamper) stricter(path string, i int, given float64, host *matcher) {
+	for j := range c.own {
+		own := &c.own[j]
+		if !own.has[i] || !mayMeet(host, &own.host) {
+			continue
+		}
+		least, most := settings[i].limits(&c.bounds, own.number[i])
+		if less := settings[i].clamp(given, least, most); less != given {
+			c.clamped(path, settings[i].format(given),
+				settings[i].format(less)+" where the application's "+own.where)
+			return
+		}
+	}
+}
+
+// mayMeet tells whether one call may fit both hosts; in doubt it may.
+func mayMeet(a, b *matcher) bool {
+	return a.below || b.below || a.host == "" || b.host == "" || a.host == b.host
+}
+
+// order lengthens a maximum that clamping left below its beginning.
+func (c *configClamper) order(path string, s *Settings, from, to int) {
+	initial, ok := settings[from].field.get(s)
+	largest, both := settings[to].field.get(s)
+	if ok && both && largest < initial {
+		settings[to].field.set(s, initial)
+		c.clamped(path+"."+settings[to].path,
+			settings[to].format(largest), settings[to].format(initial))
+	}
+}
+
+// statusCodes drops the codes that the application retries nowhere, and notes those that it retries
+// in some places only.
+func (c *configClamper) statusCodes(path string, host *matcher, r *RetrySettings) {
+	var anywhere statusSet
+	for i := range c.own {
+		anywhere = anywhere.or(c.own[i].codes)
+	}
+	given, refused := splitCodes(r.RetryableStatusCodes, c.bounds.codes(anywhere))
+	if len(refused) > 0 {
+		r.RetryableStatusCodes = given
+		c.clamped(path, codeList(refused), "none of these")
+	}
+	for i := range c.own {
+		own := &c.own[i]
+		if !own.coded || !mayMeet(host, &own.host) {
+			continue
+		}
+		if _, refused := splitCodes(given, c.bounds.codes(own.codes)); len(refused) > 0 {
+			c.clamped(path, codeList(refused), "none of these where the application's "+own.where)
+			return
+		}
+	}
+}
+
+func splitCodes(codes []StatusCode, allowed statusSet) (given, refused []StatusCode) {
+	given = []StatusCode{} // none, not the default
+	for _, code := range codes {
+		if allowed.has(code) {
+			given = append(given, code)
+		} else {
+			refused = append(refused, code)
+		}
+	}
+	return given, refused
+}
+
+func codeList(codes []StatusCode) string {
+	words := make([]string, len(codes))
+	for i, code := range codes {
+		words[i] = code.String()
+	}
+	return strings.Join(words, ", ")
+}

@@ -1,0 +1,129 @@
+package tether
+
+import (
+	"math"
+	"time"
+)
+
+// settingField reads and writes one number of Settings. get tells whether it is there at all. set
+// writes only a number that is there, by a new pointer, so that a copy of Settings can be changed
+// and the original not, once own has copyOf the structs between.
+type settingField struct {
+	get func(*Settings) (v float64, ok bool)
+	set func(*Settings, float64)
+}
+
+// numberField is a field that at finds; at returns nil when the struct that holds it is absent.
+func numberField[T int | float64 | time.Duration](at func(*Settings) **T) settingField {
+	return settingField{
+		get: func(s *Settings) (float64, bool) {
+			p := at(s)
+			if p == nil || *p == nil {
+				return 0, false
+			}
+			return float64(**p), true
+		},
+		set: func(s *Settings, v float64) { *at(s) = Set(T(v)) },
+	}
+}
+
+func retryField[T int | float64 | time.Duration](at func(*RetrySettings) **T) settingField {
+	return numberField(func(s *Settings) **T {
+		if s.Call.RetryPolicy == nil {
+			return nil
+		}
+		return at(s.Call.RetryPolicy)
+	})
+}
+
+func breakerField[T int | float64 | time.Duration](at func(*BreakerSettings) **T) settingField {
+	return numberField(func(s *Settings) **T {
+		if s.Target.CircuitBreaker == nil {
+			return nil
+		}
+		return at(s.Target.CircuitBreaker)
+	})
+}
+
+func budgetField() settingField {
+	return numberField(func(s *Settings) **float64 {
+		if s.Target.RetryBudget == nil {
+			return nil
+		}
+		return &s.Target.RetryBudget.Ratio
+	})
+}
+
+func holdField() settingField {
+	return numberField(func(s *Settings) **time.Duration {
+		if s.Target.Hold == nil {
+			return nil
+		}
+		return &s.Target.Hold.Max
+	})
+}
+
+func breakerModeField() settingField {
+	return modeField(func(s *Settings) **string {
+		if s.Target.CircuitBreaker == nil {
+			return nil
+		}
+		return &s.Target.CircuitBreaker.Mode
+	})
+}
+
+func pacingModeField() settingField {
+	return modeField(func(s *Settings) **string {
+		if s.Target.Pacing == nil {
+			return nil
+		}
+		return &s.Target.Pacing.Mode
+	})
+}
+
+// modeField is a field of "auto" and "off" as 0 and 1; any other word is NaN, which no check lets
+// by.
+func modeField(at func(*Settings) **string) settingField {
+	return settingField{
+		get: func(s *Settings) (float64, bool) {
+			p := at(s)
+			if p == nil || *p == nil {
+				return 0, false
+			}
+			switch **p {
+			case modeAuto:
+				return 0, true
+			case modeOff:
+				return 1, true
+			}
+			return math.NaN(), true
+		},
+		set: func(s *Settings, v float64) {
+			word := modeAuto
+			if v == 1 {
+				word = modeOff
+			}
+			*at(s) = &word
+		},
+	}
+}
+
+// own returns settings whose numbers can be set without the original seeing it.
+func (s Settings) own() Settings {
+	s.Call.RetryPolicy = copyOf(s.Call.RetryPolicy)
+	s.Target.RetryBudget = copyOf(s.Target.RetryBudget)
+	s.Target.Hold = copyOf(s.Target.Hold)
+	s.Target.CircuitBreaker = copyOf(s.Target.CircuitBreaker)
+	s.Target.Pacing = copyOf(s.Target.Pacing)
+	return s
+}
+
+func copyOf[T any](p *T) *T {
+	if p == nil {
+		return nil
+	}
+	return Set(*p)
+}
+
+// isSet tells whether settings say anything about a target.
+func (t *TargetSettings) isSet() bool { return *t != TargetSettings{} }

@@ -1,0 +1,278 @@
+package tether
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/tether-go/tether/internal/jsondoc"
+)
+
+const (
+	maxDocument = 1 << 20 // bytes
+	maxDepth    = 32
+	// maxValues bounds the memory of reading to some 20 MB. A thousand rules that set everything
+	// have fewer; the members app and those not known are not counted.
+	maxValues = 100_000
+)
+
+// Parse reads a document of at most 1 MiB, 32 levels, 1,000 rules and as many kills, and 100,000
+// values besides App. The notes tell what was not taken as it was written: unknown members (the
+// first 100), and rules and kills that were skipped because their match cannot be understood.
+//
+// The error is a *ConfigError with every problem. Even then the Config holds what was readable of
+// Schema, Document, Audience, Version, Issued and Expires, and those kills that are sound in
+// themselves: an emergency stop must not fail for a typing error elsewhere. There are none when
+// those members are in doubt, for then nobody knows whom the kills are meant for. Kills are read
+// from a later schema too.
+//
+// Parse takes any value that is possible, if too bold: Bounds.Clamp is what makes a published
+// document safe, and Validate tells whether it is safe as it stands.
+func Parse(document []byte) (Config, []Note, error) {
+	if len(document) > maxDocument {
+		return Config{}, nil, &ConfigError{Problems: []Problem{{
+			Problem: fmt.Sprintf("has %d bytes, more than %d", len(document), maxDocument),
+			Hint:    "publish a smaller document",
+		}}}
+	}
+	known := jsondoc.Names[Config]()
+	doc, problems := jsondoc.Parse(document, jsondoc.Limits{Depth: maxDepth, Values: maxValues,
+		Opaque: func(name string) bool { return name == "app" || !slices.Contains(known, name) }})
+	r := configReader{doc: doc, at: make(map[string]bool)}
+	r.refuse(problems)
+	if doc == nil {
+		return Config{}, nil, r.err()
+	}
+	var cfg Config
+	certain := r.identity(&cfg)
+	r.settings(&cfg)
+	cfg.Kill = r.kills()
+	cfg.Rules = r.rules()
+	r.refuseAll(r.check.problems)
+	err := r.err()
+	if err == nil {
+		return cfg, r.notes, nil
+	}
+	refused := Config{Schema: cfg.Schema, Document: cfg.Document, Audience: cfg.Audience,
+		Version: cfg.Version, Issued: cfg.Issued, Expires: cfg.Expires}
+	if certain && cfg.Schema >= 1 {
+		refused.Kill = cfg.Kill
+	}
+	return refused, r.notes, err
+}
+
+// configReader turns one document into a Config.
+type configReader struct {
+	doc      *jsondoc.Document
+	check    configChecker
+	problems []Problem
+	at       map[string]bool // paths of problems: one is enough for each place
+	notes    []Note
+	unknown  int // notes of that kind
+}
+
+func (r *configReader) refuse(problems []jsondoc.Problem) {
+	for _, p := range problems {
+		r.refuseAll([]Problem{Problem(p)})
+	}
+}
+
+// refuseAll takes problems over, with their line, unless their place has one: a value that could
+// not be read need not be called 0 as well.
+func (r *configReader) refuseAll(problems []Problem) {
+	for _, p := range problems {
+		if r.at[p.Path] || len(r.problems) >= maxListed {
+			continue
+		}
+		r.at[p.Path] = true
+		if p.Line == 0 && r.doc != nil {
+			p.Line = r.doc.Line(p.Path)
+		}
+		r.problems = append(r.problems, p)
+	}
+}
+
+func (r *configReader) err() error {
+	if len(r.problems) == 0 {
+		return nil
+	}
+	slices.SortStableFunc(r.problems, func(a, b Problem) int { return cmp.Compare(a.Line, b.Line) })
+	return &ConfigError{Problems: r.problems}
+}
+
+func (r *configReader) ignore(unknown []jsondoc.Problem) {
+	for _, u := range unknown {
+		if r.unknown++; r.unknown > maxListed {
+			return
+		}
+		r.notes = append(r.notes, Note{u.Path, noteText(u) + ": ignored", NoteUnknown})
+	}
+}
+
+// noteText is what to tell about a member that stands at a path told beside it.
+func noteText(p jsondoc.Problem) string {
+	if p.Hint == "" {
+		return p.Problem
+	}
+	return p.Problem + " (" + p.Hint + ")"
+}
+
+// identity reads the members that say what the document is and for whom, and tells whether that
+// leaves no doubt. They are read alone, for lists of problems are short.
+func (r *configReader) identity(cfg *Config) (certain bool) {
+	root := r.part(isIdentity)
+	certain = r.bind(&root, cfg)
+	seen := make(map[string]bool)
+	for i := range root.Items {
+		member := &root.Items[i]
+		certain = certain && !seen[member.Name] && !member.Twice
+		seen[member.Name] = true
+	}
+	if root.Kind == jsondoc.Object && !seen["schema"] {
+		r.refuseAll([]Problem{{Path: "schema", Problem: "is missing", Hint: `write "schema": 1`}})
+	}
+	return certain
+}
+
+func isIdentity(member string) bool {
+	switch member {
+	case "schema", "document", "audience", "version", "issued", "expires":
+		return true
+	}
+	return false
+}
+
+// settings reads everything else but kill and rules.
+func (r *configReader) settings(cfg *Config) {
+	root := r.part(func(member string) bool {
+		return !isIdentity(member) && member != "kill" && member != "rules"
+	})
+	r.bind(&root, cfg)
+	if root.Kind != jsondoc.Object {
+		return
+	}
+	r.check.head(*cfg)
+	r.check.settings("defaults", cfg.Defaults)
+}
+
+// part returns the document with only the members that keep names.
+func (r *configReader) part(keep func(member string) bool) jsondoc.Value {
+	root := r.doc.Root
+	root.Items = slices.DeleteFunc(slices.Clone(root.Items), func(v jsondoc.Value) bool {
+		return !keep(v.Name)
+	})
+	return root
+}
+
+// bind copies a part of the document into cfg and tells whether it could.
+func (r *configReader) bind(root *jsondoc.Value, cfg *Config) bool {
+	b := jsondoc.Binder{Doc: r.doc}
+	b.Bind(root, "", cfg)
+	r.refuse(b.Problems)
+	r.ignore(b.Unknown)
+	return len(b.Problems) == 0
+}
+
+func (r *configReader) kills() (kills []Kill) {
+	// Two lists are refused as duplicates, yet both are meant: somebody in haste added the second.
+	for i := range r.doc.Root.Items {
+		if list := &r.doc.Root.Items[i]; list.Name == "kill" && r.isList(list) {
+			kills = append(kills, r.killsOf(list)...)
+		}
+	}
+	return kills[:min(len(kills), maxKills)]
+}
+
+// killsOf returns the kills that are sound in themselves.
+func (r *configReader) killsOf(list *jsondoc.Value) (kills []Kill) {
+	r.check.counts(len(list.Items), 0)
+	for i := range list.Items {
+		path := jsondoc.Index("kill", i)
+		k, ok := readEntry(r, &list.Items[i], path, func(k *Kill) Match { return k.Match })
+		if ok && r.check.kill(path, k) {
+			kills = append(kills, k)
+		}
+	}
+	return kills
+}
+
+func (r *configReader) rules() []Rule {
+	list := r.doc.Root.Member("rules")
+	if list == nil || !r.isList(list) {
+		return nil
+	}
+	if r.check.counts(0, len(list.Items)); len(list.Items) > maxRules {
+		return nil
+	}
+	var rules []Rule
+	for i := range list.Items {
+		path := jsondoc.Index("rules", i)
+		rule, ok := readEntry(r, &list.Items[i], path, func(r *Rule) Match { return r.Match })
+		if ok {
+			r.check.rule(path, rule)
+			rules = append(rules, rule)
+		}
+	}
+	return rules
+}
+
+func (r *configReader) isList(v *jsondoc.Value) bool {
+	if v.Kind == jsondoc.Array {
+		return true
+	}
+	r.refuse([]jsondoc.Problem{{Path: v.Name, Line: v.Line,
+		Problem: "is " + v.Kind.String() + ", not an array", Hint: "write [...]"}})
+	return false
+}
+
+// readEntry reads one rule or kill. It is not ok when the entry is unsound, or skipped because its
+// match cannot be understood: to guess could apply it more widely than was meant.
+func readEntry[T any](
+	r *configReader, v *jsondoc.Value, path string, match func(*T) Match,
+) (e T, ok bool) {
+	b := jsondoc.Binder{Doc: r.doc}
+	b.Bind(v, path, &e)
+	within := func(p jsondoc.Problem) bool {
+		return p.Path == path+".match" || strings.HasPrefix(p.Path, path+".match.")
+	}
+	problems := slices.DeleteFunc(b.Problems, within)
+	r.refuse(problems)
+	r.ignore(slices.DeleteFunc(b.Unknown, within))
+	doubts := r.matchDoubts(v, path, match(&e))
+	if v.Kind == jsondoc.Object && len(doubts) > 0 {
+		first := doubts[0]
+		r.notes = append(r.notes, Note{first.Path, noteText(first) + ": skipped", NoteSkipped})
+		return e, false
+	}
+	return e, len(problems) == 0 && !v.Twice
+}
+
+// matchDoubts are the reasons why a match may not mean what it seems to.
+func (r *configReader) matchDoubts(
+	v *jsondoc.Value, path string, m Match,
+) (doubts []jsondoc.Problem) {
+	path = jsondoc.Join(path, "match")
+	written := v.Member("match")
+	if written == nil {
+		return []jsondoc.Problem{{Path: path, Line: v.Line, Problem: "is missing",
+			Hint: "write {} to match every call"}}
+	}
+	// Bound again by itself, for the list of what is unknown in the whole entry may be cut short.
+	b := jsondoc.Binder{Doc: r.doc}
+	b.Bind(written, path, new(Match))
+	doubts = slices.Concat(b.Problems, b.Unknown)
+	doubt := func(member, problem, hint string) {
+		at := jsondoc.Join(path, member)
+		doubts = append(doubts, jsondoc.Problem{Path: at, Problem: problem, Hint: hint})
+	}
+	// An empty member says "any" in Go, but in a document it is a blank that somebody left.
+	for i := range written.Items {
+		member := &written.Items[i]
+		if len(member.Items) == 0 && member.Text == "" {
+			doubt(member.Name, "is empty", "leave it out to match any")
+		}
+	}
+	newMatcher(m, doubt)
+	return doubts
+}

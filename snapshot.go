@@ -1,0 +1,153 @@
+package tether
+
+import (
+	"sync"
+	"time"
+)
+
+// snapshot is one version of the Config, ready for use: the application's own Config, above it the
+// published document if there is one, and the bounds between. Nothing in it changes but the memory
+// of policies already resolved. It is safe for concurrent use.
+type snapshot struct {
+	bounds Bounds
+	layers [2]Settings // the defaults of the application and of the document
+	rules  []snapshotRule
+	kills  []snapshotKill
+	base   *policy // of calls that no rule matches
+
+	mu       sync.RWMutex // guards resolved
+	resolved map[ruleSet]*policy
+}
+
+type snapshotRule struct {
+	matcher
+	set    Settings
+	key    string
+	pushed bool
+}
+
+type snapshotKill struct {
+	matcher
+	kill Kill
+}
+
+// ruleSet says which rules match a call: as many bits as both layers can have rules. Calls with the
+// same set have the same policy.
+type ruleSet [(2*maxRules + 63) / 64]uint64
+
+// maxResolved bounds the policies that are remembered. Rules are few and overlap little in
+// practice; what is beyond is resolved anew for each call.
+const maxResolved = 1000
+
+// compile makes a snapshot of the application's own Config and a published document over it (the
+// zero Config for none). Both passed Validate or Parse; what did not stays out, for rules that
+// cannot be understood match nothing.
+func compile(local, pushed Config, bounds Bounds) *snapshot {
+	s := &snapshot{bounds: bounds, layers: [2]Settings{local.Defaults, pushed.Defaults},
+		resolved: make(map[ruleSet]*policy)}
+	for layer, cfg := range [2]*Config{&local, &pushed} {
+		for _, r := range cfg.Rules[:min(len(cfg.Rules), maxRules)] {
+			if m, ok := understoodMatch(r.Match); ok {
+				rule := snapshotRule{m, Settings{Call: r.Call, Target: r.Target}, "", layer == 1}
+				if r.Key == keyRule {
+					rule.key = r.Name
+				}
+				s.rules = append(s.rules, rule)
+			}
+		}
+		for _, k := range cfg.Kill {
+			if m, ok := understoodMatch(k.Match); ok {
+				s.kills = append(s.kills, snapshotKill{m, k})
+			}
+		}
+	}
+	s.base = s.policyOf(ruleSet{})
+	return s
+}
+
+func understoodMatch(match Match) (m matcher, ok bool) {
+	ok = true
+	m = newMatcher(match, func(string, string, string) { ok = false })
+	return m, ok
+}
+
+// resolve returns the policy of a call, whose parts are as newSubject wants them. It does not
+// allocate once calls like this one were seen.
+func (s *snapshot) resolve(scheme, host, method, path, grpcMethod string) *policy {
+	if len(s.rules) == 0 {
+		return s.base
+	}
+	call := newSubject(scheme, host, method, path, grpcMethod)
+	var set ruleSet
+	for i := range s.rules {
+		if s.rules[i].fits(&call) {
+			set[i/64] |= 1 << (i % 64)
+		}
+	}
+	if set == (ruleSet{}) {
+		return s.base
+	}
+	s.mu.RLock()
+	p := s.resolved[set]
+	s.mu.RUnlock()
+	if p == nil {
+		p = s.remember(set, s.policyOf(set))
+	}
+	return p
+}
+
+// remember keeps the first policy for a set, so that all its calls share one.
+func (s *snapshot) remember(set ruleSet, p *policy) *policy {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if first := s.resolved[set]; first != nil {
+		return first
+	}
+	if len(s.resolved) < maxResolved {
+		s.resolved[set] = p
+	}
+	return p
+}
+
+// policyOf resolves layer over layer: built in, the application's defaults and rules, the
+// document's defaults and rules; then nothing may be looser than the bounds, which the
+// application's part alone decides where they are silent.
+func (s *snapshot) policyOf(set ruleSet) *policy {
+	own := builtinValues()
+	s.overlay(&own, 0, set)
+	own.order()
+	all := own
+	s.overlay(&all, 1, set)
+	all.clamp(&s.bounds, &own)
+	return all.policy()
+}
+
+// overlay lays one layer over v: its defaults, then each rule of the set in order.
+func (s *snapshot) overlay(v *settingValues, layer int, set ruleSet) {
+	v.overlay(&s.layers[layer])
+	for i := range s.rules {
+		r := &s.rules[i]
+		if set[i/64]&(1<<(i%64)) == 0 || r.pushed != (layer == 1) {
+			continue
+		}
+		v.overlay(&r.set)
+		if r.key != "" {
+			v.key = r.key
+		}
+	}
+}
+
+// killed returns the first kill that covers a call now, or nil; it is not to be changed.
+func (s *snapshot) killed(scheme, host, method, path, grpcMethod string, now time.Time) *Kill {
+	if len(s.kills) == 0 {
+		return nil
+	}
+	call := newSubject(scheme, host, method, path, grpcMethod)
+	for i := range s.kills {
+		k := &s.kills[i]
+		if now.Before(k.kill.Until) && k.fits(&call) {
+			return &k.kill
+		}
+	}
+	return nil
+}

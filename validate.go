@@ -1,0 +1,260 @@
+package tether
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/tether-go/tether/internal/jsondoc"
+)
+
+// ConfigError says why a Config, a document or Bounds are refused: every problem at once.
+type ConfigError struct {
+	// Problems are in the order of their lines; of a document with more than 100, the first found.
+	Problems []Problem
+}
+
+// Problem is one mistake in a Config or a document.
+type Problem struct {
+	// Path tells where, such as rules[3].match.host; empty for the document as a whole.
+	Path string
+	// Line is the line in the document, from 1; 0 where there is no document.
+	Line int
+	// Problem is what is wrong.
+	Problem string
+	// Hint is what to write instead; it may be empty.
+	Hint string
+}
+
+// String is the problem in one line.
+func (p Problem) String() string {
+	var b strings.Builder
+	if p.Line > 0 {
+		fmt.Fprintf(&b, "line %d: ", p.Line)
+	}
+	if p.Path != "" {
+		b.WriteString(p.Path + ": ")
+	}
+	b.WriteString(p.Problem)
+	if p.Hint != "" {
+		b.WriteString(": " + p.Hint)
+	}
+	return b.String()
+}
+
+// Error lists the first ten problems; Problems has all of them.
+func (e *ConfigError) Error() string {
+	const most = 10
+	var b strings.Builder
+	b.WriteString("tether: config refused")
+	separator := ": "
+	for i, p := range e.Problems {
+		if i == most {
+			fmt.Fprintf(&b, "; and %d more", len(e.Problems)-most)
+			break
+		}
+		b.WriteString(separator + p.String())
+		separator = "; "
+	}
+	return b.String()
+}
+
+// Note is something in a document that was not taken as it was written, though the document was.
+type Note struct {
+	// Path tells where, as in Problem.
+	Path string
+	// Text says what was found and what became of it.
+	Text string
+	// Kind tells what became of it.
+	Kind NoteKind
+}
+
+// NoteKind tells what became of a member.
+type NoteKind string
+
+// The kinds of notes.
+const (
+	// NoteUnknown: a member that this version does not know was ignored.
+	NoteUnknown NoteKind = "unknown"
+	// NoteClamped: a value outside the bounds was replaced by the bound.
+	NoteClamped NoteKind = "clamped"
+	// NoteSkipped: a rule or kill was left out whole, because its match cannot be understood.
+	NoteSkipped NoteKind = "skipped"
+)
+
+const (
+	maxRules  = 1000
+	maxKills  = 1000
+	maxListed = 100 // problems, and unknown members: nobody reads more
+
+	maxDuration = 24 * time.Hour
+)
+
+// Validate returns a *ConfigError with every value that is impossible or beyond what is safe for
+// anybody, or nil. An application's own Config must pass it; of a published document, Parse refuses
+// the impossible, and Bounds.Clamp mends the rest.
+func (c Config) Validate() error {
+	check := configChecker{strict: true}
+	check.head(c)
+	for i, k := range c.Kill {
+		path := jsondoc.Index("kill", i)
+		check.kill(path, k)
+		check.match(path, k.Match)
+	}
+	check.settings("defaults", Settings{Call: c.Defaults.Call, Target: c.Defaults.Target})
+	for i, r := range c.Rules {
+		path := jsondoc.Index("rules", i)
+		check.rule(path, r)
+		check.match(path, r.Match)
+	}
+	check.counts(len(c.Kill), len(c.Rules))
+	return check.err()
+}
+
+// configChecker collects problems. Its rules are the same for a Config written in Go and for one
+// read from a document, but for what is possible and yet unsafe: only strict refuses that.
+type configChecker struct {
+	strict   bool
+	problems []Problem
+	names    map[string]bool // of rules
+}
+
+func (c *configChecker) add(path, problem, hint string) {
+	if len(c.problems) < maxListed {
+		c.problems = append(c.problems, Problem{Path: path, Problem: problem, Hint: hint})
+	}
+}
+
+func (c *configChecker) err() error {
+	if len(c.problems) == 0 {
+		return nil
+	}
+	return &ConfigError{Problems: c.problems}
+}
+
+func (c *configChecker) head(cfg Config) {
+	if cfg.Schema != 1 && (cfg.Schema != 0 || !c.strict) {
+		c.add("schema", fmt.Sprintf("%d is not known to this version", cfg.Schema), "write 1")
+	}
+	if cfg.Version > 1<<53-1 {
+		c.add("version", "is larger than 2^53-1", "count from 1")
+	}
+	if !cfg.Expires.IsZero() && cfg.Expires.Before(cfg.Issued) {
+		c.add("expires", "is before issued", "write a later time")
+	}
+	if cfg.PollInterval != nil {
+		c.poll("pollInterval", *cfg.PollInterval)
+	}
+	if c.strict && len(cfg.App) > 0 && !json.Valid(cfg.App) {
+		c.add("app", "is not JSON", "marshal the value first")
+	}
+}
+
+// poll has no place in the settings table: it belongs to no call and no target.
+func (c *configChecker) poll(path string, interval time.Duration) {
+	switch {
+	case interval <= 0:
+		c.add(path, "is not above 0", `write an interval such as "300s"`)
+	case c.strict && (interval < time.Second || interval > maxDuration):
+		c.add(path, "is not from 1s to 86400s", `write an interval such as "300s"`)
+	}
+}
+
+func (c *configChecker) counts(kills, rules int) {
+	if kills > maxKills {
+		c.add("kill", fmt.Sprintf("has %d entries, more than %d", kills, maxKills), "merge some")
+	}
+	if rules > maxRules {
+		c.add("rules", fmt.Sprintf("has %d entries, more than %d", rules, maxRules), "merge some")
+	}
+}
+
+// kill tells whether a kill is sound in itself.
+func (c *configChecker) kill(path string, k Kill) bool {
+	if k.Until.IsZero() {
+		c.add(path+".until", "is missing",
+			`write when the kill ends, such as "2026-11-22T18:00:00Z"`)
+		return false
+	}
+	return true
+}
+
+func (c *configChecker) match(path string, m Match) {
+	newMatcher(m, func(member, problem, hint string) {
+		c.add(path+".match."+member, problem, hint)
+	})
+}
+
+func (c *configChecker) rule(path string, r Rule) {
+	if r.Name != "" && c.names[r.Name] {
+		c.add(path+".name", jsondoc.Quote(r.Name)+" names another rule too", "choose another name")
+	}
+	if c.names == nil {
+		c.names = make(map[string]bool)
+	}
+	c.names[r.Name] = true
+	m := r.Match
+	finer := len(m.Method) > 0 || m.Path != "" || m.GRPCMethod != ""
+	switch {
+	case r.Key != "" && r.Key != keyRule:
+		c.add(path+".key", jsondoc.Quote(r.Key)+" is not known",
+			`write "rule", or leave key out for the state of the host`)
+	case r.Key == keyRule && r.Name == "":
+		c.add(path+".key", "needs a rule with a name", "give the rule a name")
+	case r.Key == "" && finer && r.Target.isSet():
+		c.add(path+".target", "belongs to the host, but the rule matches only some of its calls",
+			`match on host alone, or write "key": "rule" to give these calls a state of their own`)
+	}
+	c.settings(path, Settings{Call: r.Call, Target: r.Target})
+}
+
+const keyRule = "rule"
+
+func (c *configChecker) settings(path string, s Settings) {
+	for i := range settings {
+		if v, ok := settings[i].field.get(&s); ok {
+			c.number(path, &settings[i], v)
+		}
+	}
+	c.order(path, &s, retryInitialBackoff, retryMaxBackoff)
+	c.order(path, &s, breakerOpenTime, breakerMaxOpenTime)
+	if s.Call.RetryPolicy == nil {
+		return
+	}
+	for i, code := range s.Call.RetryPolicy.RetryableStatusCodes {
+		if err := code.check(); err != nil {
+			c.add(jsondoc.Index(path+"."+codesPath, i), err.Problem, err.Hint)
+		}
+	}
+}
+
+func (c *configChecker) number(base string, s *setting, v float64) {
+	path := base + "." + s.path
+	zero := v == 0 && s.zero != zeroIsNone
+	least := s.format(s.least)
+	switch {
+	case s.unit == inMode && math.IsNaN(v):
+		c.add(path, "is neither auto nor off", `write "auto" or "off"`)
+	case math.IsNaN(v) || math.IsInf(v, 0):
+		c.add(path, "is not a number", "write a plain number")
+	case v < 0:
+		c.add(path, "is negative", "write "+least+" or more")
+	case v == 0 && !zero:
+		c.add(path, "0 is no setting", "write "+least+" or more, or leave it out for the default")
+	case c.strict && !zero && (v < s.least || v > s.most):
+		c.add(path, fmt.Sprintf("%s is not from %s to %s", s.format(v), least, s.format(s.most)),
+			"write a value between")
+	}
+}
+
+// order refuses a pair of durations whose maximum is below its beginning.
+func (c *configChecker) order(path string, s *Settings, from, to int) {
+	initial, ok := settings[from].field.get(s)
+	largest, both := settings[to].field.get(s)
+	if ok && both && largest < initial {
+		c.add(path+"."+settings[to].path, fmt.Sprintf("%s is less than %s",
+			settings[to].format(largest), settings[from].path), "write a longer duration")
+	}
+}
