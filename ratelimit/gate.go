@@ -52,8 +52,11 @@ type Options struct {
 }
 
 const (
-	// A client returns at its usual rate and a little more, so that calls that waited are caught up.
+	// A client returns at its usual rate and a little more, so that calls that waited are caught up;
+	// good answers let it grow to returnMost, which a server that runs at three quarters of its
+	// capacity can still serve.
 	returnFactor = 1.1
+	returnMost   = 1.3
 	// growth is how much of an e-fold one good answer adds to a paced rate, and growTime bounds it to
 	// one such step in that time: a busy client's many answers move it no faster than few do.
 	growth   = 0.12
@@ -182,7 +185,7 @@ func (g *Gate) Healthy() {
 	}
 	g.earn(time.Now())
 	weight := min(1, 1/(g.rate*growTime.Seconds()))
-	g.rate *= math.Exp(growth * weight)
+	g.rate = min(g.rate*math.Exp(growth*weight), returnMost*g.usual)
 	// Back from probing: what kept the client down has passed, and one answer has tested it.
 	g.rate = max(g.rate, shrink*g.usual)
 }

@@ -132,7 +132,7 @@ func TestGateSpreadsAFleet(t *testing.T) {
 					g.Ask()
 					time.Sleep(2 * time.Second)
 				}
-				g.Hold(began.Add(60 * time.Second).Sub(time.Now()))
+				g.Hold(time.Until(began.Add(60 * time.Second)))
 				pass(g, 1)
 				at <- time.Since(began)
 			}()

@@ -1,0 +1,327 @@
+package tether
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/tether-go/tether/breaker"
+	"github.com/tether-go/tether/ratelimit"
+)
+
+// Permit is leave to send one attempt. Whoever has it says once what came of it.
+type Permit struct {
+	call    *call
+	attempt int
+	ticket  breaker.Ticket
+	lane    *lane // of the credential; nil if it was never told to wait
+	sent    time.Time
+	settled atomic.Bool
+}
+
+// Attempt is the ordinal of the attempt within its call, from 1.
+func (p *Permit) Attempt() int { return p.attempt }
+
+// Done tells every stage that admitted the attempt what came of it. The first call counts; later ones
+// change nothing. It is safe for concurrent use.
+func (p *Permit) Done(out Outcome) {
+	if p.settled.Swap(true) {
+		return
+	}
+	p.call.settle(p, out)
+}
+
+// admit passes the call through the stages in their order: kill switch, server hold, breaker, pacing.
+// It waits where the call may, and returns a refusal where it may not; then nothing is sent, and
+// nothing that a stage gave is kept.
+func (c *call) admit() *RejectedError {
+	began := time.Now()
+	if err := c.checkKill(); err != nil {
+		return err
+	}
+	if c.attempts == 0 {
+		c.target.gate.Ask()
+	}
+	c.permit = &c.first
+	if c.attempts > 0 { // the earlier permit is somebody else's to settle, or has been
+		c.permit = new(Permit)
+	}
+	c.permit.call, c.permit.attempt, c.permit.lane = c, c.attempts+1, c.ownLane()
+	if l := c.permit.lane; l != nil {
+		if c.attempts == 0 {
+			l.gate.Ask()
+		}
+		if err := c.pass(place{&l.line, l.gate, nil}); err != nil {
+			return err
+		}
+	}
+	if err := c.pass(place{&c.target.line, c.target.gate, c.target.breaker}); err != nil {
+		if l := c.permit.lane; l != nil {
+			l.gate.Untake()
+			l.line.wakeFirst()
+		}
+		return err
+	}
+	c.attempts++
+	c.spent = false
+	c.permit.sent = time.Now()
+	c.target.stats.attempts.Add(1)
+	if waited := c.permit.sent.Sub(began); waited > time.Second {
+		c.engine.emit(Event{Kind: EventWaited, Target: c.target.name, Attempt: c.attempts, Wait: waited})
+	}
+	return nil
+}
+
+// obstacle is what keeps a call from going on, and when trying again may help.
+type obstacle struct {
+	stage   Stage
+	reason  error
+	retryAt time.Time
+	change  bool // something else than time may remove it: an answer that is still awaited
+}
+
+// place is where calls may have to wait: before the gate of a lane, or before the gate and the breaker
+// of a target.
+type place struct {
+	line    *line
+	gate    *ratelimit.Gate
+	breaker *breaker.Breaker // nil for a lane
+}
+
+// try goes through, or tells what stands in the way; then nothing is kept of what was given.
+func (c *call) try(at place, waiting int) *obstacle {
+	if o := c.throughGate(at.gate, waiting); o != nil || at.breaker == nil {
+		return o
+	}
+	ticket, err := at.breaker.Allow()
+	if err != nil {
+		at.gate.Untake()
+		o := &obstacle{stage: StageBreaker, reason: breaker.ErrOpen}
+		var open *breaker.OpenError
+		if errors.As(err, &open) {
+			o.retryAt, o.change = open.RetryAt, open.Probing
+		}
+		return o
+	}
+	c.target.stats.passed(StageBreaker)
+	c.permit.ticket = ticket
+	return nil
+}
+
+func (c *call) throughGate(g *ratelimit.Gate, waiting int) *obstacle {
+	retryAt, err := g.Take(waiting)
+	switch {
+	case err == nil:
+		c.target.stats.passed(StageHold)
+		c.target.stats.passed(StagePacing)
+		return nil
+	case errors.Is(err, ratelimit.ErrHeld):
+		return &obstacle{stage: StageHold, reason: ratelimit.ErrHeld, retryAt: retryAt}
+	default:
+		return &obstacle{stage: StagePacing, reason: ratelimit.ErrPaced, retryAt: retryAt, change: true}
+	}
+}
+
+// pass brings the call past a place: at once if nobody waits there and nothing stands in the way, else
+// in its turn, for as long as the call's patience lasts.
+func (c *call) pass(at place) *RejectedError {
+	if at.line.length.Load() == 0 {
+		o := c.try(at, 0)
+		if o == nil {
+			return nil
+		}
+		if err := c.hopeless(o); err != nil {
+			return err
+		}
+		c.target.stats.waited(o.stage)
+	}
+	w, ok := at.line.enter(c.order)
+	if !ok {
+		return c.reject(&obstacle{stage: StageQueue, reason: ErrQueueFull}, nil)
+	}
+	defer at.line.leave(w)
+	for {
+		o := &obstacle{stage: StagePacing, reason: ratelimit.ErrPaced, change: true} // others go first
+		if turn, others := at.line.first(w); turn {
+			if o = c.try(at, others); o == nil {
+				return nil
+			}
+		} else if until, _ := at.gate.Status(); !until.IsZero() {
+			o = &obstacle{stage: StageHold, reason: ratelimit.ErrHeld, retryAt: until}
+		}
+		if err := c.await(w, o); err != nil {
+			return err
+		}
+	}
+}
+
+// await sleeps until it may help to look again: the obstacle's time has come, the line has moved,
+// the configuration has changed. It returns a refusal when the call can't wait for that.
+func (c *call) await(w *waiter, o *obstacle) *RejectedError {
+	if err := c.hopeless(o); err != nil {
+		return err
+	}
+	began := time.Now()
+	patience := c.patience(began)
+	sleep := patience
+	if !o.retryAt.IsZero() {
+		sleep = min(sleep, max(0, o.retryAt.Sub(began)))
+	}
+	timer := time.NewTimer(sleep)
+	defer timer.Stop()
+	changed := c.engine.config.Load().replaced
+	select {
+	case <-timer.C:
+	case <-w.wake:
+	case <-changed:
+	case <-c.Context.Done():
+		return c.reject(o, c.Context.Err())
+	}
+	waited := time.Since(began)
+	c.waitLeft = max(0, c.waitLeft-waited)
+	if waited >= patience {
+		return c.reject(o, nil)
+	}
+	return c.checkKill()
+}
+
+// hopeless refuses at once a call that could not wait long enough.
+func (c *call) hopeless(o *obstacle) *RejectedError {
+	now := time.Now()
+	patience := c.patience(now)
+	if patience <= 0 || !o.change && o.retryAt.Sub(now) > patience {
+		return c.reject(o, nil)
+	}
+	return nil
+}
+
+// pause sleeps between two attempts, unless a kill switch or the caller ends it.
+func (c *call) pause(d time.Duration) error {
+	c.waitLeft = max(0, c.waitLeft-d)
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	for {
+		select {
+		case <-timer.C:
+			return nil
+		case <-c.Context.Done():
+			return c.Context.Err()
+		case <-c.engine.config.Load().replaced:
+			if err := c.checkKill(); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// checkKill reads the newest kill switches: the only part of a newer document that a call obeys.
+func (c *call) checkKill() *RejectedError {
+	kill := c.engine.config.Load().killed(c.Scheme, c.Host, c.Method, c.Path, c.GRPCMethod, time.Now())
+	if kill == nil {
+		c.target.alive()
+		c.target.stats.passed(StageKill)
+		return nil
+	}
+	c.target.killed()
+	err := c.reject(&obstacle{stage: StageKill, reason: ErrKilled, retryAt: kill.Until}, nil)
+	err.Note = kill.Reason
+	return err
+}
+
+// reject counts and reports a refusal.
+func (c *call) reject(o *obstacle, ended error) *RejectedError {
+	c.target.stats.refused(o.stage)
+	err := &RejectedError{
+		Target: c.target.name, Stage: o.stage, ServerAsked: o.stage == StageKill || o.stage == StageHold,
+		RetryAt: o.retryAt, Reason: o.reason, Ended: ended,
+	}
+	c.engine.emit(Event{Kind: EventRefused, Target: c.target.name, Stage: o.stage, Attempt: c.attempts,
+		Until: o.retryAt, Err: err})
+	return err
+}
+
+// ownLane returns the lane of the call's credential at a target that has told one to wait.
+func (c *call) ownLane() *lane {
+	if !c.target.hasLanes() {
+		return nil
+	}
+	return c.target.lane(c.credential())
+}
+
+// settle tells each stage that admitted the attempt, once.
+func (c *call) settle(p *Permit, out Outcome) {
+	t := c.target
+	took := time.Since(p.sent)
+	switch out.Class {
+	case Healthy:
+		p.ticket.Done(breaker.Success)
+		t.gate.Healthy()
+		if p.lane != nil {
+			p.lane.gate.Healthy()
+		}
+		t.learn(took)
+		if p.ticket.Probe() && t.breaker.State() == breaker.Closed {
+			t.gate.Resume()
+		}
+	case Transient:
+		if out.Status != 0 {
+			p.ticket.Done(breaker.Fault)
+		} else {
+			p.ticket.Done(breaker.Failure)
+		}
+	case Overloaded:
+		c.settleOverloaded(p, out)
+	default:
+		p.ticket.Done(breaker.Ignored)
+	}
+	t.line.wakeFirst()
+	if p.lane != nil {
+		p.lane.line.wakeFirst()
+	}
+	if c.single {
+		if out.Class == Healthy {
+			t.budget.Success()
+		}
+		c.finish()
+	}
+}
+
+// settleOverloaded turns the server's "not now" into a hold, or into pacing where it names no time.
+// To the breaker it is an answer.
+func (c *call) settleOverloaded(p *Permit, out Outcome) {
+	t := c.target
+	if p.ticket.Probe() {
+		p.ticket.Done(breaker.Success)
+	} else {
+		p.ticket.Done(breaker.Ignored)
+	}
+	gate, l := t.gate, &t.line
+	if out.Partitioned {
+		p.lane = t.openLane(c.credential(), c.engine.rand)
+		gate, l = p.lane.gate, &p.lane.line
+	}
+	if out.Hint.Wait <= 0 {
+		gate.Overloaded()
+		return
+	}
+	until := gate.Hold(out.Hint.Wait)
+	l.wakeAll()
+	c.engine.emit(Event{Kind: EventHeld, Target: t.name, Stage: StageHold, Attempt: p.attempt, Until: until})
+}
+
+// outcomeOfContext corrects an outcome for the caller's own context: a cancelled call teaches nothing,
+// nor does a deadline that left less than the usual time.
+func (c *call) outcomeOfContext(out Outcome) Outcome {
+	err := c.Context.Err()
+	if err == nil || out.Class == Healthy || out.Status != 0 {
+		return out
+	}
+	took := time.Since(c.permit.sent)
+	if errors.Is(err, context.DeadlineExceeded) && took >= max(c.target.useful(), time.Second) {
+		out.Class = Transient
+	} else {
+		out.Class = Ignored
+	}
+	return out
+}

@@ -1,0 +1,131 @@
+package tether
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+)
+
+const (
+	keepAtMost = 64 << 10              // of an answer whose call is repeated
+	keepGrace  = 10 * time.Millisecond // that a repeat waits for the rest of it
+)
+
+// keptBody is the body of an answer whose call is going to be repeated. It is read ahead while the
+// call waits, so that the connection is free again, and still there should the repeat be refused.
+// What is larger than keepAtMost, or dribbles, is read no further than that; the repeat then closes it.
+type keptBody struct {
+	source io.ReadCloser
+	done   chan struct{} // closed when reading ahead has ended; what follows is set then
+	ahead  bytes.Reader
+	err    error // of the source after what was read ahead; nil: there is more
+	closed sync.Once
+}
+
+func keepBody(source io.ReadCloser) *keptBody {
+	k := &keptBody{source: source, done: make(chan struct{})}
+	go k.readAhead()
+	return k
+}
+
+func (k *keptBody) readAhead() {
+	defer close(k.done)
+	data, err := io.ReadAll(io.LimitReader(k.source, keepAtMost))
+	k.ahead.Reset(data)
+	switch {
+	case err != nil:
+		k.err = err
+	case len(data) < keepAtMost:
+		k.err = io.EOF
+	}
+	if k.err != nil {
+		k.closeSource()
+	}
+}
+
+// complete waits a moment for the whole body to be here. If it isn't, it closes it: the connection
+// must not be held while the call is made again.
+func (k *keptBody) complete() bool {
+	select {
+	case <-k.done:
+	default:
+		timer := time.NewTimer(keepGrace)
+		defer timer.Stop()
+		select {
+		case <-k.done:
+		case <-timer.C:
+			k.closeSource()
+			return false
+		}
+	}
+	if k.err != io.EOF {
+		k.closeSource()
+		return false
+	}
+	return true
+}
+
+func (k *keptBody) Read(p []byte) (int, error) {
+	<-k.done
+	if k.ahead.Len() > 0 {
+		return k.ahead.Read(p)
+	}
+	if k.err != nil {
+		return 0, k.err
+	}
+	return k.source.Read(p)
+}
+
+func (k *keptBody) Close() error {
+	k.closeSource()
+	return nil
+}
+
+func (k *keptBody) closeSource() { k.closed.Do(func() { k.source.Close() }) }
+
+// endingBody tells when a body has ended: read to its end, failed or closed.
+type endingBody struct {
+	io.ReadCloser
+	end func()
+}
+
+func (b *endingBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil {
+		b.end()
+	}
+	return n, err
+}
+
+// WriteTo keeps the source's own way of copying itself.
+func (b *endingBody) WriteTo(w io.Writer) (int64, error) {
+	defer b.end()
+	return io.Copy(w, b.ReadCloser)
+}
+
+func (b *endingBody) Close() error {
+	defer b.end()
+	return b.ReadCloser.Close()
+}
+
+// endingConn is the endingBody of a connection that was upgraded (101), which is written to as well.
+type endingConn struct {
+	endingBody
+	io.Writer
+}
+
+// whenEnded arranges for end to be called, once or more, when resp's body has ended.
+func whenEnded(resp *http.Response, end func()) {
+	if resp.Body == nil || resp.Body == http.NoBody {
+		end()
+		return
+	}
+	body := endingBody{resp.Body, end}
+	if w, ok := resp.Body.(io.Writer); ok {
+		resp.Body = &endingConn{body, w}
+		return
+	}
+	resp.Body = &body
+}

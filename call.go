@@ -1,0 +1,185 @@
+package tether
+
+import (
+	"context"
+	"hash/maphash"
+	"net/http"
+	"time"
+
+	"github.com/tether-go/tether/retry"
+)
+
+// Call describes a call to the engine: where it goes, what rules match on, what is allowed with it.
+type Call struct {
+	// Scheme and Host name the target, with the port where it isn't the scheme's default. Host may be
+	// any name for what is not HTTP ("orders-db").
+	Scheme, Host string
+	// Method, Path (escaped, as on the wire) and GRPCMethod ("/package.Service/Method") are what the
+	// document's rules may match on.
+	Method, Path, GRPCMethod string
+	// Credential tells callers apart for answers that refuse one of them only. It is hashed at once.
+	Credential string
+	CallOptions
+}
+
+// CallOptions are what a caller may say about one call.
+type CallOptions struct {
+	// Idempotent declares that repeating the call cannot do its work twice.
+	Idempotent bool
+	// NoWait refuses where the call would have to wait for its turn.
+	NoWait bool
+}
+
+type callOptionsKey struct{}
+
+// WithCall returns a context whose HTTP calls carry opts.
+func WithCall(ctx context.Context, opts CallOptions) context.Context {
+	return context.WithValue(ctx, callOptionsKey{}, opts)
+}
+
+// call is one logical call on its way. It is its own attempts' context, so that an inner wrapper
+// finds that it is inside of one.
+type call struct {
+	context.Context // the caller's
+	Call
+
+	engine *Engine
+	policy *policy
+	target *target
+	order  uint64 // of arrival at the engine
+	began  time.Time
+
+	request *http.Request // the caller's, never changed; nil where it isn't HTTP
+
+	deadline   time.Time // the caller's or the policy's, whichever is earlier; zero: none
+	policyEnds bool      // the deadline is the policy's
+	waitLeft   time.Duration
+	backoff    retry.Backoff
+
+	replayable bool // the request can be sent again as it was
+	inner      bool // inside of another wrapper's call, which does the repeating
+	single     bool // admitted by Begin: ends with its permit
+	attempts   int
+	permit     *Permit
+	first      Permit // where permit points for the first attempt, which most calls end with
+	spent      bool   // a re-attempt was taken from the budget and is not sent yet
+}
+
+type insideKey struct{}
+
+// Value makes the call visible to wrappers further in.
+func (c *call) Value(key any) any {
+	if key == (insideKey{}) {
+		return c
+	}
+	return c.Context.Value(key)
+}
+
+// start takes the call's one snapshot of the configuration and finds its target.
+func (c *call) start(ctx context.Context, e *Engine) {
+	c.Context, c.engine = ctx, e
+	c.inner = ctx.Value(insideKey{}) != nil
+	c.began = time.Now()
+	config := e.config.Load()
+	c.policy = config.resolve(c.Scheme, c.Host, c.Method, c.Path, c.GRPCMethod)
+	c.target = e.target(targetKey{c.Scheme, c.Host, c.policy.key}, c.policy, config.serial)
+	c.order = e.order.Add(1)
+	c.backoff = c.policy.retry.Backoff(e.rand)
+	c.setDeadline()
+	c.target.budget.Call()
+	c.target.stats.calls.Add(1)
+}
+
+// finish gives back what a call that ends, or panics, took and didn't use.
+func (c *call) finish() {
+	c.refund()
+	c.target.release()
+}
+
+func (c *call) refund() {
+	if c.spent {
+		c.spent = false
+		c.target.budget.Refund()
+	}
+}
+
+// setDeadline bounds the call's waiting: what its deadline leaves, at most 60 s; 10 s without one.
+func (c *call) setDeadline() {
+	c.waitLeft = 10 * time.Second
+	if deadline, ok := c.Context.Deadline(); ok {
+		c.deadline = deadline
+	}
+	if t := c.policy.timeout; t > 0 {
+		if ends := c.began.Add(t); c.deadline.IsZero() || ends.Before(c.deadline) {
+			c.deadline, c.policyEnds = ends, true
+		}
+	}
+	if !c.deadline.IsZero() {
+		c.waitLeft = min(max(0, c.deadline.Sub(c.began)), 60*time.Second)
+	}
+	if w := c.policy.maxWait; w > 0 {
+		c.waitLeft = min(c.waitLeft, w)
+	}
+	if c.NoWait || c.policy.noWait {
+		c.waitLeft = 0
+	}
+}
+
+// timeLeft is what remains until the deadline; negative means that there is none.
+func (c *call) timeLeft(now time.Time) time.Duration {
+	if c.deadline.IsZero() {
+		return -1
+	}
+	return max(0, c.deadline.Sub(now))
+}
+
+// patience is how long the call may wait from now on, with time left for an attempt that is of use.
+func (c *call) patience(now time.Time) time.Duration {
+	if c.deadline.IsZero() {
+		return c.waitLeft
+	}
+	return max(0, min(c.waitLeft, c.deadline.Sub(now)-c.target.useful()))
+}
+
+// again decides whether the failed attempt is repeated, and when.
+func (c *call) again(out Outcome) (time.Duration, error) {
+	if err := c.Context.Err(); err != nil {
+		return 0, err
+	}
+	if c.inner {
+		return 0, retry.ErrAttempts
+	}
+	delay, err := c.policy.retry.Next(retry.Attempt{
+		Number:     c.attempts,
+		Retryable:  out.retryable(c.policy),
+		Safe:       c.Idempotent || out.Sent != MaybeSent,
+		Replayable: c.replayable,
+		Wait:       out.Hint.Wait,
+		TimeLeft:   c.timeLeft(time.Now()),
+		WaitLeft:   c.waitLeft,
+		Useful:     c.target.useful(),
+	}, &c.backoff, c.target.budget)
+	if err == nil {
+		c.spent = true
+	}
+	return delay, err
+}
+
+// credential names the caller for answers that refuse one caller only. It is computed at targets that
+// tell callers apart, and kept as a keyed hash.
+func (c *call) credential() uint64 {
+	credential := c.Credential
+	switch {
+	case c.request == nil:
+	case c.engine.opts.Partition != nil:
+		credential = c.engine.opts.Partition(c.request)
+	default:
+		credential = c.request.Header.Get("Authorization")
+	}
+	return c.engine.hashCredential(credential)
+}
+
+// hashCredential keys a credential for the life of the engine, so that it is never kept itself.
+func (e *Engine) hashCredential(credential string) uint64 {
+	return max(1, maphash.String(e.hashSeed, credential)) // 0 is the lane that the rest shares
+}

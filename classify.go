@@ -1,0 +1,102 @@
+package tether
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"net"
+	"net/http"
+	"syscall"
+	"time"
+
+	"github.com/tether-go/tether/ratelimit"
+)
+
+// ClassifyHTTP says what a response or an error of an [http.RoundTripper] teaches, by types and never
+// by text. The caller's own context is the engine's business: an attempt whose context had ended is
+// not asked for its error.
+func ClassifyHTTP(resp *http.Response, err error) Outcome {
+	if err != nil {
+		return classifyError(err)
+	}
+	out := Outcome{Class: classOfStatus(resp.StatusCode), Status: resp.StatusCode}
+	if resp.StatusCode >= 400 {
+		out.Hint = ratelimit.ParseHeader(resp.Header, time.Now())
+		out.Partitioned = resp.StatusCode == http.StatusTooManyRequests
+	}
+	return out
+}
+
+// classifyError follows the order: permanent types first, then "it never left", then "maybe".
+func classifyError(err error) Outcome {
+	switch {
+	case isPermanent(err):
+		return Outcome{Class: Ignored, Err: err, Final: true}
+	case isOwnTrouble(err):
+		return Outcome{Class: Ignored, Err: err, Sent: NotSent, Final: isUnknownHost(err)}
+	case isDial(err):
+		return Outcome{Class: Transient, Err: err, Sent: NotSent}
+	case isRefusedStream(err):
+		return Outcome{Class: Transient, Err: err, Sent: NotProcessed}
+	}
+	return Outcome{Class: Transient, Err: err}
+}
+
+// isPermanent finds failures of trust and of scheme: the server's identity won't change by asking again.
+func isPermanent(err error) bool {
+	return as[*tls.CertificateVerificationError](err) || as[x509.UnknownAuthorityError](err) ||
+		as[x509.HostnameError](err) || as[x509.CertificateInvalidError](err) ||
+		as[tls.RecordHeaderError](err) || as[tls.AlertError](err) ||
+		as[*tls.ECHRejectionError](err) || errors.Is(err, http.ErrSchemeMismatch)
+}
+
+// isOwnTrouble finds what says nothing about the server: no network, no descriptors, no ports, no
+// name resolution. All of it happens before a byte is sent.
+func isOwnTrouble(err error) bool {
+	var dns *net.DNSError
+	if errors.As(err, &dns) {
+		return true
+	}
+	var errno syscall.Errno
+	if !isDial(err) || !errors.As(err, &errno) {
+		return false
+	}
+	switch errno {
+	case syscall.EMFILE, syscall.ENFILE, syscall.ENETUNREACH, syscall.ENETDOWN,
+		syscall.EADDRNOTAVAIL, syscall.ENOBUFS, syscall.ENOMEM:
+		return true
+	}
+	return false
+}
+
+func isUnknownHost(err error) bool {
+	var dns *net.DNSError
+	return errors.As(err, &dns) && dns.IsNotFound
+}
+
+func isDial(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "dial"
+}
+
+// streamError has the shape of HTTP/2's stream error, which net/http's bundled copy fills in through
+// errors.As without our importing the package.
+type streamError struct {
+	StreamID uint32
+	Code     uint32
+	Cause    error
+}
+
+func (streamError) Error() string { return "http2 stream error" }
+
+const refusedStream = 7 // REFUSED_STREAM, RFC 9113 section 7
+
+func isRefusedStream(err error) bool {
+	var s streamError
+	return errors.As(err, &s) && s.Code == refusedStream
+}
+
+func as[T error](err error) bool {
+	var target T
+	return errors.As(err, &target)
+}

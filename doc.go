@@ -1,0 +1,59 @@
+// Package tether keeps launched clients tied to the servers that have to survive them. It wraps an
+// [http.Client] once; from then on no failure and no surge can make its calls overwhelm the server,
+// and the people who run the server can slow, steer or stop every launched client.
+//
+//	client, err := tether.NewClient(http.DefaultClient, tether.Config{}, tether.Options{})
+//	if err != nil {
+//		return err
+//	}
+//	resp, err := client.Get("https://api.example.com/v1/items")
+//
+// # A call
+//
+//	request -> one snapshot of the Config, one target
+//	  admission  kill switch -> server hold -> breaker -> pacing
+//	  attempt    on the wire
+//	  outcome    Healthy | Transient | Overloaded | Ignored, and what the server said
+//	  feedback   every stage that admitted it hears the outcome exactly once
+//	  again?     safe and replayable, attempts left, time left, budget -> admission again
+//
+// The order is fixed. A stage that says no may make the call wait for its turn, within the caller's
+// deadline and at most 60 s (10 s without a deadline); a call that can't wait that long is refused
+// at once with a *[RejectedError]. [CallOptions].NoWait refuses instead of waiting.
+//
+// # What is on by default
+//
+//	retries      3 attempts, full jitter from 250 ms to 5 s, idempotent methods only
+//	budget       a tenth of the calls that succeed; 1 saved at the start, 2 at most when idle
+//	hold         Retry-After is obeyed, up to 1 h; a 429 holds its own credential only
+//	breaker      opens after 5 calls in a row without an answer, or half of 20 failing in 30 s;
+//	             open for about 1 s, growing to 5 s at most, one probe at a time
+//	pacing       the return after a hold, an outage or a kill, and answers that say "overloaded"
+//
+// Off until a [Config] sets them: call and attempt timeouts, because streams and long polls exist.
+//
+// # What it never does
+//
+// It never repeats a call that may do its work twice: POST and PATCH are repeated only with an
+// Idempotency-Key, by [WithCall], or when the request provably never left. It never waits past the
+// caller's deadline, nor towards one that the next attempt can't meet. It never buffers a request's
+// body, changes the caller's request, or cancels a body that is being read. It starts no goroutine
+// that outlives a call, and needs no closing.
+//
+// net/http's own transport repeats some requests by itself on a reused connection that broke: GET,
+// HEAD, OPTIONS and TRACE, and what carries an Idempotency-Key. These repeats are below this
+// package and count in no budget.
+//
+// # What comes back
+//
+// A call that had a response gets one, its body unread: the last attempt's, or the one before if the
+// last brought none. A call that had none gets the last real error, in a *[retry.Error] that says why
+// there was no further attempt, or a *[RejectedError] if nothing was sent. errors.Is and errors.As
+// find both through the *url.Error of net/http.
+//
+// # Configuration
+//
+// [Config] is both the application's own settings and what a server publishes. [Engine.Apply] puts a
+// published document in force in one step; what it loosens is brought back to [Options].Bounds, by
+// default to the application's own Config.
+package tether

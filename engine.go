@@ -1,0 +1,160 @@
+package tether
+
+import (
+	"context"
+	"errors"
+	"hash/maphash"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tether-go/tether/breaker"
+	"github.com/tether-go/tether/internal/eventqueue"
+	"github.com/tether-go/tether/internal/random"
+	"github.com/tether-go/tether/retry"
+)
+
+// Engine decides for every attempt whether, when and how hard, by what earlier ones have taught. One
+// engine may serve any number of clients and connections: they share what it learns. It does no I/O,
+// runs no goroutine and needs no closing. It is safe for concurrent use.
+type Engine struct {
+	opts     Options
+	local    Config         // the application's own, which bounds what a document may loosen
+	rand     func() float64 // the one source of randomness
+	hashSeed maphash.Seed
+	events   *eventqueue.Queue[Event]
+	config   atomic.Pointer[current]
+	applying sync.Mutex // held while a document replaces another
+	targets  targets
+	order    atomic.Uint64
+}
+
+// New returns an engine. The zero Config and the zero Options turn every protection on. An error is a
+// *[ConfigError], or says which option is impossible.
+func New(cfg Config, opts Options) (*Engine, error) {
+	if err := errors.Join(cfg.Validate(), opts.validate()); err != nil {
+		return nil, err
+	}
+	e := &Engine{opts: opts.withDefaults(), local: cfg, rand: random.New(opts.Seed).Float64, hashSeed: maphash.MakeSeed()}
+	e.events = eventqueue.New(1000, opts.Observe)
+	e.targets.byKey = make(map[targetKey]*target)
+	e.config.Store(e.newCurrent(Config{}, nil, 1))
+	return e, nil
+}
+
+// attempter is one way of sending: over HTTP, or by a function.
+type attempter interface {
+	// attempt sends once. It lets go of what keep has kept.
+	attempt(*Permit) Outcome
+	// keep is told that the attempt's answer will be followed by another attempt, unless that is
+	// refused.
+	keep()
+}
+
+// run is the whole loop: admission, attempt, outcome, feedback, again. It returns the last attempt's
+// outcome and why there was no other: nil after a success.
+func (c *call) run(a attempter) (last Outcome, reason error) {
+	defer c.finish()
+	for {
+		if refusal := c.admit(); refusal != nil {
+			c.brake()
+			return last, refusal
+		}
+		last = c.send(a)
+		if last.Class == Healthy && !last.retryable(c.policy) {
+			c.target.budget.Success()
+			return last, nil
+		}
+		delay, reason := c.again(last)
+		if reason != nil {
+			c.gaveUp(last, reason)
+			return last, reason
+		}
+		a.keep()
+		c.retrying(last, delay)
+		if reason := c.pause(delay); reason != nil {
+			return last, reason
+		}
+	}
+}
+
+// send makes one attempt. A panic and runtime.Goexit teach nothing and give back what was admitted.
+func (c *call) send(a attempter) Outcome {
+	p := c.permit
+	defer p.Done(Outcome{})
+	out := c.outcomeOfContext(a.attempt(p))
+	p.Done(out)
+	return out
+}
+
+// Do protects anything that is not HTTP or gRPC: queries, queues. It calls fn for each attempt; fn
+// says what came of it. fn is called again only where that is safe: what is Idempotent, or an attempt
+// that was NotSent or NotProcessed. Do returns nil after a Healthy outcome, else the last attempt's
+// error, wrapped in a *[retry.Error] where a repeat was thought of, or a *[RejectedError] if nothing
+// was sent.
+func (e *Engine) Do(ctx context.Context, what Call, fn func(context.Context, *Permit) Outcome) error {
+	c := &call{Call: what, replayable: true}
+	c.start(ctx, e)
+	last, reason := c.run(function{c, fn})
+	if reason == nil {
+		return last.Err
+	}
+	return c.failure(last, reason)
+}
+
+// Begin admits one attempt that the caller makes in its own way (a stream, a long transaction) and
+// reports with [Permit.Done]. It waits where the call may. Nothing is ever repeated.
+func (e *Engine) Begin(ctx context.Context, what Call) (*Permit, error) {
+	c := &call{Call: what, single: true}
+	c.start(ctx, e)
+	if refusal := c.admit(); refusal != nil {
+		c.brake()
+		c.finish()
+		return nil, refusal
+	}
+	return c.permit, nil
+}
+
+// function makes attempts by a function.
+type function struct {
+	call *call
+	fn   func(context.Context, *Permit) Outcome
+}
+
+func (f function) attempt(p *Permit) Outcome { return f.fn(f.call, p) }
+func (f function) keep()                     {}
+
+// failure is what the caller gets when no attempt had an answer to hand over.
+func (c *call) failure(last Outcome, reason error) error {
+	switch {
+	case c.attempts == 0:
+		return reason
+	case last.Err == nil: // an answer that the caller's function called a failure, and gave no error
+		return reason
+	case c.attempts == 1 && (errors.Is(reason, retry.ErrFinal) || c.Context.Err() != nil):
+		return last.Err
+	}
+	return &retry.Error{Attempts: c.attempts, Err: last.Err, Reason: reason}
+}
+
+func (c *call) retrying(last Outcome, delay time.Duration) {
+	c.target.stats.retries.Add(1)
+	c.engine.emit(Event{Kind: EventRetry, Target: c.target.name, Attempt: c.attempts, Wait: delay, Err: last.Err})
+}
+
+func (c *call) gaveUp(last Outcome, reason error) {
+	if !errors.Is(reason, retry.ErrFinal) {
+		c.engine.emit(Event{Kind: EventGaveUp, Target: c.target.name, Attempt: c.attempts, Err: reason})
+	}
+}
+
+// observeBreaker turns a breaker's changes into the engine's events.
+func (e *Engine) observeBreaker(t *target) func(breaker.Event) {
+	if !e.events.Enabled() {
+		return nil
+	}
+	return func(b breaker.Event) {
+		e.emit(Event{Kind: EventBreaker, Target: t.name, Stage: StageBreaker,
+			Note: b.From.String() + " -> " + b.To.String()})
+	}
+}

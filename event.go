@@ -1,0 +1,50 @@
+package tether
+
+import "time"
+
+// EventKind says what an [Event] reports.
+type EventKind uint8
+
+// The kinds of events.
+const (
+	EventRefused  EventKind = iota // a call, or a further attempt of one, was refused
+	EventWaited                    // a call waited more than a second and may go
+	EventRetry                     // a call will be repeated
+	EventGaveUp                    // a call failed and will not be repeated; Err says why
+	EventHeld                      // a server asked for silence until Until
+	EventBreaker                   // a breaker changed its state; Note says from what to what
+	EventApplied                   // a document is in force
+	EventNote                      // a document was changed or read in part; Note says what
+	EventNotTaken                  // a document was refused; Err says why
+)
+
+// String returns the name of the kind.
+func (k EventKind) String() string {
+	return [...]string{"refused", "waited", "retry", "gave up", "held", "breaker", "applied", "note",
+		"not taken", "unknown"}[min(k, EventNotTaken+1)]
+}
+
+// Event is something that an operator may want to know. Fields that say nothing about its kind are
+// zero. It holds no URL and no credential.
+type Event struct {
+	Time    time.Time
+	Kind    EventKind
+	Target  string        // the host, or the name that [Call] gave
+	Stage   Stage         // of a refusal or a wait
+	Attempt int           // attempts that the call had made
+	Wait    time.Duration // how long the call waited, or will
+	Until   time.Time     // when a hold ends, or a refusal may
+	Version uint64        // of the document
+	Note    string
+	Err     error
+}
+
+// emit hands an event to Options.Observe, in order. No lock may be held.
+func (e *Engine) emit(event Event) {
+	if !e.events.Enabled() {
+		return
+	}
+	event.Time = time.Now()
+	e.events.Push(event)
+	e.events.Deliver()
+}

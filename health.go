@@ -1,0 +1,80 @@
+package tether
+
+import (
+	"cmp"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/tether-go/tether/breaker"
+)
+
+// stats counts what happened at one target.
+type stats struct {
+	calls, attempts, retries atomic.Uint64
+	stages                   [stageCount]struct{ passed, waited, refused atomic.Uint64 }
+}
+
+func (s *stats) passed(stage Stage)  { s.stages[stage].passed.Add(1) }
+func (s *stats) waited(stage Stage)  { s.stages[stage].waited.Add(1) }
+func (s *stats) refused(stage Stage) { s.stages[stage].refused.Add(1) }
+
+// Health is the state of an engine at one moment.
+type Health struct {
+	Version       uint64         // of the document in force; 0: the application's own Config
+	DroppedEvents uint64         // that Observe was too slow for
+	Targets       []TargetHealth // by name
+}
+
+// TargetHealth is what an engine knows of one server.
+type TargetHealth struct {
+	Target            string
+	Calls             uint64 // that were asked for
+	Attempts          uint64 // that were sent
+	Retries           uint64 // that were decided on
+	Stages            map[Stage]StageHealth
+	Breaker           breaker.State
+	HeldUntil         time.Time     // the server's word; zero: not held
+	PacedPerSecond    float64       // sends a second that may leave; 0: not paced
+	Waiting           int           // calls in line
+	RetriesSaved      float64       // re-attempts that the budget holds
+	RetriesSavedLimit float64       // and may hold
+	UsualTime         time.Duration // about the median time to an answer
+}
+
+// StageHealth counts what one stage decided. A call may pass, or wait, more than once.
+type StageHealth struct{ Passed, Waited, Refused uint64 }
+
+// Health returns the state of the engine and of every target that it remembers.
+func (e *Engine) Health() Health {
+	h := Health{Version: e.config.Load().version(), DroppedEvents: e.events.Dropped()}
+	e.targets.mu.Lock()
+	all := make([]*target, 0, len(e.targets.byKey)+1)
+	for _, t := range e.targets.byKey {
+		all = append(all, t)
+	}
+	if e.targets.rest != nil {
+		all = append(all, e.targets.rest)
+	}
+	e.targets.mu.Unlock()
+	for _, t := range all {
+		h.Targets = append(h.Targets, t.health())
+	}
+	slices.SortFunc(h.Targets, func(a, b TargetHealth) int { return cmp.Compare(a.Target, b.Target) })
+	return h
+}
+
+func (t *target) health() TargetHealth {
+	h := TargetHealth{
+		Target: t.name, Calls: t.stats.calls.Load(), Attempts: t.stats.attempts.Load(),
+		Retries: t.stats.retries.Load(), Stages: make(map[Stage]StageHealth), Breaker: t.breaker.State(),
+		Waiting: int(t.line.length.Load()), UsualTime: t.useful(),
+	}
+	h.HeldUntil, h.PacedPerSecond = t.gate.Status()
+	h.RetriesSaved, h.RetriesSavedLimit = t.budget.Saved()
+	for s := StageKill; s < stageCount; s++ {
+		counts := &t.stats.stages[s]
+		h.Stages[s] = StageHealth{counts.passed.Load(), counts.waited.Load(), counts.refused.Load()}
+	}
+	return h
+}

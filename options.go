@@ -1,0 +1,53 @@
+package tether
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+)
+
+// Options are what only code can set: nothing in here ever comes from a document.
+type Options struct {
+	// Bounds are the compiled-in ceilings of what a document may loosen. The zero value lets no document
+	// be looser than the Config that the engine was made with.
+	Bounds Bounds
+	// Seed makes every random choice repeatable, for tests. Default 0: seeded by the operating system.
+	// Never ship clients that share a seed: they would act in step.
+	Seed uint64
+	// InitialRetries is how many re-attempts a target starts with, 0 to 2. Default 1 (nil): few, because
+	// a launch is a million clients that all start at once.
+	InitialRetries *int
+	// Partition names whom a 429 covers: requests of one partition are held together, others go on.
+	// Default: the value of the Authorization header, kept only as a keyed hash.
+	Partition func(*http.Request) string
+	// MaxTargets caps the servers whose state is kept; beyond it the longest idle is forgotten, and
+	// what can't be forgotten yet is shared. Default 1,000.
+	MaxTargets int
+	// Observe is told of every refusal, long wait, retry, hold, change of a breaker and change of the
+	// configuration: in order, outside every lock, by whichever call finds nobody telling. A slow
+	// Observe holds up one call at a time; what more than 1,000 waiting events would be is dropped and
+	// counted. It may call the engine.
+	Observe func(Event)
+}
+
+func (o Options) validate() error {
+	var problems []error
+	if n := o.InitialRetries; n != nil && (*n < 0 || *n > 2) {
+		problems = append(problems, fmt.Errorf("tether: InitialRetries is %d, not from 0 to 2", *n))
+	}
+	if o.MaxTargets < 0 {
+		problems = append(problems, fmt.Errorf("tether: MaxTargets is negative: %d", o.MaxTargets))
+	}
+	problems = append(problems, o.Bounds.Validate())
+	return errors.Join(problems...)
+}
+
+func (o Options) withDefaults() Options {
+	if o.InitialRetries == nil {
+		o.InitialRetries = Set(1)
+	}
+	if o.MaxTargets == 0 {
+		o.MaxTargets = 1000
+	}
+	return o
+}

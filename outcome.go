@@ -1,0 +1,94 @@
+package tether
+
+import (
+	"net/http"
+
+	"github.com/tether-go/tether/ratelimit"
+)
+
+// Class says what an attempt taught about the server.
+type Class uint8
+
+// The classes of outcomes. The zero Class teaches nothing, so that an outcome nobody filled in does
+// no harm.
+const (
+	// Ignored says nothing about the server: the caller cancelled, the refusal was local, the attempt
+	// panicked, or the trouble is this machine's own (network, file descriptors, name resolution).
+	Ignored Class = iota
+	// Healthy is an answer, whatever it says: 4xx other than 408 and 429 included.
+	Healthy
+	// Transient is no answer (refused, reset, timed out) or one that reports a fault (500, 502, 504).
+	Transient
+	// Overloaded is an answer that says "not now" (429, 503, RESOURCE_EXHAUSTED). It feeds holds and
+	// pacing, never the breaker: a server that can still say no has capacity left.
+	Overloaded
+)
+
+// String returns the name of the class.
+func (c Class) String() string {
+	switch c {
+	case Healthy:
+		return "healthy"
+	case Transient:
+		return "transient"
+	case Overloaded:
+		return "overloaded"
+	default:
+		return "ignored"
+	}
+}
+
+// Sent says whether the server can have seen an attempt that failed.
+type Sent uint8
+
+// What is known of a failed attempt's way. The zero value is the cautious one.
+const (
+	// MaybeSent means that some of it may have arrived and been acted on.
+	MaybeSent Sent = iota
+	// NotSent means that no byte of it left: repeating is safe for any method.
+	NotSent
+	// NotProcessed means that the server guarantees not to have acted on it (HTTP/2 REFUSED_STREAM,
+	// RFC 9113 section 8.7): repeating is safe for any method.
+	NotProcessed
+)
+
+// Outcome is what one attempt brought.
+type Outcome struct {
+	Class Class
+	// Err is the failure that the caller gets to see if the attempt is the last one; nil for an answer.
+	Err error
+	// Status is the answer's HTTP status; 0 where there was none, or none of HTTP's. With a status, the
+	// policy's retryable status codes decide whether a repeat makes sense.
+	Status int
+	// Final says that a repeat would end in the same way.
+	Final bool
+	Sent  Sent
+	// Hint is when the server asks to come back.
+	Hint ratelimit.Hint
+	// Partitioned says that the refusal covers this caller's credential only, not the whole target.
+	Partitioned bool
+}
+
+// retryable tells whether a repeat may end better, by the policy that the call has.
+func (o Outcome) retryable(p *policy) bool {
+	if o.Final || o.Class == Healthy && o.Status == 0 {
+		return false
+	}
+	if o.Status != 0 {
+		return p.retryable.hasHTTP(o.Status)
+	}
+	return true
+}
+
+// classOfStatus is the breaker's and the pacing's view of an HTTP status.
+func classOfStatus(status int) Class {
+	switch status {
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		return Overloaded
+	case http.StatusRequestTimeout, http.StatusInternalServerError, http.StatusBadGateway,
+		http.StatusGatewayTimeout:
+		return Transient
+	default:
+		return Healthy
+	}
+}

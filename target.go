@@ -1,0 +1,286 @@
+package tether
+
+import (
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tether-go/tether/breaker"
+	"github.com/tether-go/tether/ratelimit"
+	"github.com/tether-go/tether/retry"
+)
+
+// maxLanes bounds the credentials of one target that are told apart; further ones share one lane.
+const (
+	maxLanes   = 256
+	sharedLane = 0
+)
+
+// targetKey names a server: HTTP's origin, or what a [Call] says. A rule with a state of its own adds
+// its name.
+type targetKey struct {
+	scheme, host, rule string
+}
+
+// originOf names the server of a URL's parts: lower-case, without the scheme's default port. It
+// allocates only for what is written in an uncommon way.
+func originOf(scheme, host string) (string, string) {
+	scheme, host = strings.ToLower(scheme), strings.ToLower(host)
+	switch scheme {
+	case "http":
+		host = strings.TrimSuffix(host, ":80")
+	case "https":
+		host = strings.TrimSuffix(host, ":443")
+	}
+	return scheme, host
+}
+
+// target is what has been learnt about one server. It is safe for concurrent use.
+type target struct {
+	name    string // for errors and events
+	gate    *ratelimit.Gate
+	breaker *breaker.Breaker
+	budget  *retry.Budget
+	line    line
+	stats   stats
+
+	users atomic.Int32 // calls under way; a target that has some is never forgotten
+
+	mu          sync.Mutex // guards what follows
+	used        time.Time  // when a call last began
+	settings    targetPolicy
+	version     uint64           // of the snapshot that settings came from
+	lanes       map[uint64]*lane // by credential, since one of them was told 429
+	usual       time.Duration    // about the median time to an answer; 0: not known
+	wasKilled   bool
+	nextRefusal time.Time // before which a refusal is slowed
+}
+
+// lane holds the calls of one credential at one target.
+type lane struct {
+	gate *ratelimit.Gate
+	line line
+}
+
+// targetPolicy is the part of a policy that belongs to a target.
+type targetPolicy struct {
+	budgetRatio float64
+	gate        ratelimit.Policy
+	breaker     breaker.Policy
+}
+
+func (p *policy) forTarget() targetPolicy {
+	return targetPolicy{p.budgetRatio, ratelimit.Policy{MaxHold: p.holdMax, PacingOff: p.pacingOff}, p.breaker}
+}
+
+func (e *Engine) newTarget(key targetKey, settings targetPolicy, version uint64) *target {
+	t := &target{name: key.host, settings: settings, version: version, used: time.Now()}
+	if key.rule != "" {
+		t.name += " " + key.rule
+	}
+	// What Validate and Clamp let through is valid for the leaves: a failure here is a bug of ours, and
+	// then the leaf's own defaults protect.
+	var err error
+	if t.gate, err = ratelimit.NewGate(settings.gate, ratelimit.Options{Rand: e.rand}); err != nil {
+		t.gate, _ = ratelimit.NewGate(ratelimit.Policy{}, ratelimit.Options{Rand: e.rand})
+	}
+	opts := breaker.Options{Rand: e.rand, Observe: e.observeBreaker(t)}
+	if t.breaker, err = breaker.New(settings.breaker, opts); err != nil {
+		t.breaker, _ = breaker.New(breaker.Policy{}, opts)
+	}
+	initial := retry.BudgetOptions{Initial: *e.opts.InitialRetries}
+	if t.budget, err = retry.NewBudget(settings.budgetRatio, initial); err != nil {
+		t.budget, _ = retry.NewBudget(0, initial)
+	}
+	return t
+}
+
+// follow brings the stages up to a newer snapshot's settings; what they have learnt stays.
+func (t *target) follow(p *policy, version uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.used = time.Now()
+	if version <= t.version {
+		return
+	}
+	t.version = version
+	settings := p.forTarget()
+	if settings == t.settings {
+		return
+	}
+	t.settings = settings
+	t.gate.SetPolicy(settings.gate)
+	for _, l := range t.lanes {
+		l.gate.SetPolicy(settings.gate)
+	}
+	t.breaker.SetPolicy(settings.breaker)
+	t.budget.SetRatio(settings.budgetRatio)
+}
+
+// lane returns the lane of a credential, or nil if it was never told to wait.
+func (t *target) lane(credential uint64) *lane {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if l := t.lanes[credential]; l != nil {
+		return l
+	}
+	return t.lanes[sharedLane]
+}
+
+func (t *target) hasLanes() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.lanes) > 0
+}
+
+// openLane returns the lane of a credential that has just been told to wait.
+func (t *target) openLane(credential uint64, rand func() float64) *lane {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if l := t.lanes[credential]; l != nil {
+		return l
+	}
+	if len(t.lanes) >= maxLanes {
+		t.dropIdleLanes()
+	}
+	if len(t.lanes) >= maxLanes {
+		credential = sharedLane
+		if l := t.lanes[credential]; l != nil {
+			return l
+		}
+	}
+	gate, err := ratelimit.NewGate(t.settings.gate, ratelimit.Options{Rand: rand})
+	if err != nil {
+		gate, _ = ratelimit.NewGate(ratelimit.Policy{}, ratelimit.Options{Rand: rand})
+	}
+	if t.lanes == nil {
+		t.lanes = make(map[uint64]*lane)
+	}
+	l := &lane{gate: gate}
+	t.lanes[credential] = l
+	return l
+}
+
+// learn moves the usual time towards an answer's by a twentieth, which settles near the median.
+func (t *target) learn(took time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case t.usual == 0:
+		t.usual = took
+	case took > t.usual:
+		t.usual += t.usual/20 + 1
+	default:
+		t.usual -= t.usual / 20
+	}
+}
+
+// useful is what an attempt takes at least to be of use: about the median of the answers so far.
+func (t *target) useful() time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.usual
+}
+
+// killed notes that a kill switch refused a call; alive, that it no longer does.
+func (t *target) killed() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.wasKilled = true
+}
+
+func (t *target) alive() {
+	t.mu.Lock()
+	was := t.wasKilled
+	t.wasKilled = false
+	t.mu.Unlock()
+	if was {
+		t.gate.Resume()
+	}
+}
+
+// targets is the bounded map of all targets of an engine.
+type targets struct {
+	mu    sync.Mutex // guards what follows
+	byKey map[targetKey]*target
+	rest  *target // shared by what finds no room
+}
+
+// target returns the state of the server that key names, and counts the caller as a user of it; the
+// caller calls release when its call has ended.
+func (e *Engine) target(key targetKey, p *policy, version uint64) *target {
+	e.targets.mu.Lock()
+	t := e.targets.byKey[key]
+	if t == nil {
+		t = e.admitTarget(key, p, version)
+	}
+	t.users.Add(1)
+	e.targets.mu.Unlock()
+	t.follow(p, version)
+	return t
+}
+
+func (t *target) release() { t.users.Add(-1) }
+
+// admitTarget makes room for a new target. The table is locked.
+func (e *Engine) admitTarget(key targetKey, p *policy, version uint64) *target {
+	if len(e.targets.byKey) >= e.opts.MaxTargets && !e.targets.forgetOne() {
+		if e.targets.rest == nil {
+			e.targets.rest = e.newTarget(targetKey{host: "other targets"}, p.forTarget(), version)
+		}
+		return e.targets.rest
+	}
+	key = targetKey{strings.Clone(key.scheme), strings.Clone(key.host), key.rule}
+	t := e.newTarget(key, p.forTarget(), version)
+	e.targets.byKey[key] = t
+	return t
+}
+
+// forgetOne drops the longest unused of a few random targets that hold nothing worth keeping. A few,
+// so that a million hosts cost a million short looks and not a million long ones.
+func (ts *targets) forgetOne() bool {
+	var oldest targetKey
+	var since time.Time
+	looked := 0
+	for key, t := range ts.byKey {
+		if used, idle := t.idle(); idle && (since.IsZero() || used.Before(since)) {
+			oldest, since = key, used
+		}
+		if looked++; looked >= 32 {
+			break
+		}
+	}
+	if since.IsZero() {
+		return false
+	}
+	delete(ts.byKey, oldest)
+	return true
+}
+
+// idle tells when the target was last used and whether forgetting it would loosen nothing.
+func (t *target) idle() (used time.Time, idle bool) {
+	t.mu.Lock()
+	used, idle = t.used, !t.wasKilled
+	for _, l := range t.lanes {
+		if busy(l.gate) {
+			idle = false
+		}
+	}
+	t.mu.Unlock()
+	return used, idle && t.users.Load() == 0 && !busy(t.gate) && t.breaker.State() == breaker.Closed
+}
+
+func busy(g *ratelimit.Gate) bool {
+	until, perSecond := g.Status()
+	return !until.IsZero() || perSecond > 0
+}
+
+// dropIdleLanes forgets the lanes that keep nobody back. The target is locked.
+func (t *target) dropIdleLanes() {
+	for credential, l := range t.lanes {
+		if l.line.length.Load() == 0 && !busy(l.gate) {
+			delete(t.lanes, credential)
+		}
+	}
+}

@@ -1,0 +1,140 @@
+package tether
+
+import (
+	"context"
+	"net/http"
+)
+
+// transport is the HTTP edge.
+type transport struct {
+	engine *Engine
+	base   http.RoundTripper
+}
+
+// RoundTrip sends a request as often as the engine allows. A call that had a response gets it, body
+// unread; one that had none gets a *RejectedError or the last real error.
+func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.URL == nil || req.URL.Host == "" {
+		return t.base.RoundTrip(req) // whose error says best what is wrong
+	}
+	h := &httpCall{base: t.base}
+	h.request = req
+	h.Scheme, h.Host = originOf(req.URL.Scheme, req.URL.Host)
+	h.Method, h.Path = req.Method, req.URL.EscapedPath()
+	if h.Method == "" {
+		h.Method = http.MethodGet
+	}
+	h.CallOptions, _ = req.Context().Value(callOptionsKey{}).(CallOptions)
+	h.Idempotent = h.Idempotent || isIdempotent(h.Method, req.Header)
+	h.replayable = req.Body == nil || req.Body == http.NoBody || req.GetBody != nil
+	h.start(req.Context(), t.engine)
+	return h.roundTrip()
+}
+
+// CloseIdleConnections reaches the base transport: http.Client's method of that name asks for it.
+func (t *transport) CloseIdleConnections() {
+	if closer, ok := t.base.(interface{ CloseIdleConnections() }); ok {
+		closer.CloseIdleConnections()
+	}
+}
+
+// httpCall is a call over HTTP.
+type httpCall struct {
+	call
+	base     http.RoundTripper
+	response *http.Response // of the last attempt that had one
+	kept     *keptBody      // that response's body, while a repeat is under way
+}
+
+func (h *httpCall) roundTrip() (*http.Response, error) {
+	settled := false
+	defer func() {
+		if !settled { // a panic, or Goexit, in the base transport
+			h.drop()
+		}
+	}()
+	last, reason := h.run(h)
+	settled = true
+	if h.attempts == 0 && h.request.Body != nil {
+		h.request.Body.Close() // as every RoundTripper must
+	}
+	if h.response != nil {
+		if h.kept != nil {
+			h.response.Body = h.kept
+		}
+		return h.response, nil
+	}
+	return nil, h.failure(last, reason)
+}
+
+// attempt sends the request once.
+func (h *httpCall) attempt(*Permit) Outcome {
+	if h.kept != nil && !h.kept.complete() {
+		h.kept, h.response = nil, nil
+	}
+	req, err := h.prepare()
+	if err != nil {
+		return Outcome{Class: Ignored, Err: err, Final: true, Sent: NotSent}
+	}
+	clock := h.startClock(&req)
+	resp, err := h.base.RoundTrip(req)
+	if timeout := clock.stop(); timeout != nil && h.Context.Err() == nil {
+		if err == nil {
+			resp.Body.Close()
+		}
+		return Outcome{Class: Transient, Err: timeout, Final: timeout == ErrCallTimeout}
+	}
+	if err != nil {
+		clock.end()
+		return ClassifyHTTP(nil, err)
+	}
+	clock.endWith(resp)
+	h.drop()
+	h.response = resp
+	return ClassifyHTTP(resp, nil)
+}
+
+// prepare makes a request of the attempt's own: the first one sends the caller's body untouched, later
+// ones a fresh copy of it.
+func (h *httpCall) prepare() (*http.Request, error) {
+	req := h.request.WithContext(h)
+	if h.attempts == 1 || h.request.GetBody == nil {
+		return req, nil
+	}
+	body, err := h.request.GetBody()
+	if err != nil {
+		return nil, err
+	}
+	req.Body = body
+	return req, nil
+}
+
+// keep holds on to the response until its repeat has brought another: if that is refused, the caller
+// gets this one.
+func (h *httpCall) keep() {
+	if h.response != nil {
+		h.kept = keepBody(h.response.Body)
+	}
+}
+
+// drop lets go of an earlier response.
+func (h *httpCall) drop() {
+	if h.kept != nil {
+		h.kept.Close()
+	} else if h.response != nil {
+		h.response.Body.Close()
+	}
+	h.kept, h.response = nil, nil
+}
+
+// isIdempotent tells whether a request may be sent twice: RFC 9110 section 9.2.2, or a key that lets
+// the server tell (draft-ietf-httpapi-idempotency-key-header).
+func isIdempotent(method string, header http.Header) bool {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodPut, http.MethodDelete:
+		return true
+	}
+	return header.Get("Idempotency-Key") != "" || header.Get("X-Idempotency-Key") != ""
+}
+
+var _ context.Context = (*httpCall)(nil)
