@@ -59,7 +59,7 @@ func (c *call) admit() *RejectedError {
 	if err := c.pass(place{&c.target.line, c.target.gate, c.target.breaker}); err != nil {
 		if l := c.permit.lane; l != nil {
 			l.gate.Untake()
-			l.line.wakeFirst()
+			l.line.wakeNext()
 		}
 		return err
 	}
@@ -87,6 +87,18 @@ type place struct {
 	line    *line
 	gate    *ratelimit.Gate
 	breaker *breaker.Breaker // nil for a lane
+}
+
+// openRate is about how often a breaker that isn't closed lets a probe through, in calls a second.
+const openRate = 0.5
+
+// rate is how many calls a second the place lets through; 0: as many as want.
+func (at place) rate() float64 {
+	if at.breaker != nil && at.breaker.State() != breaker.Closed {
+		return openRate
+	}
+	_, perSecond := at.gate.Status()
+	return perSecond
 }
 
 // try goes through, or tells what stands in the way; then nothing is kept of what was given.
@@ -136,14 +148,15 @@ func (c *call) pass(at place) *RejectedError {
 		}
 		c.target.stats.waited(o.stage)
 	}
-	w, ok := at.line.enter(c.order)
+	now := time.Now()
+	w, ok := at.line.enter(c.order, now.Add(c.patience(now)))
 	if !ok {
 		return c.reject(&obstacle{stage: StageQueue, reason: ErrQueueFull}, nil)
 	}
 	defer at.line.leave(w)
 	for {
 		o := &obstacle{stage: StagePacing, reason: ratelimit.ErrPaced, change: true} // others go first
-		if turn, others := at.line.first(w); turn {
+		if turn, others := at.line.turn(w, at.rate()); turn {
 			if o = c.try(at, others); o == nil {
 				return nil
 			}
@@ -265,6 +278,9 @@ func (c *call) settle(p *Permit, out Outcome) {
 			t.gate.Resume()
 		}
 	case Transient:
+		if errors.Is(out.Err, context.DeadlineExceeded) {
+			t.learnTimeout(took)
+		}
 		if out.Status != 0 {
 			p.ticket.Done(breaker.Fault)
 		} else {
@@ -275,9 +291,9 @@ func (c *call) settle(p *Permit, out Outcome) {
 	default:
 		p.ticket.Done(breaker.Ignored)
 	}
-	t.line.wakeFirst()
+	t.line.wakeNext()
 	if p.lane != nil {
-		p.lane.line.wakeFirst()
+		p.lane.line.wakeNext()
 	}
 	if c.single {
 		if out.Class == Healthy {

@@ -94,6 +94,7 @@ func (c *call) start(ctx context.Context, e *Engine) {
 func (c *call) finish() {
 	c.refund()
 	c.target.release()
+	c.engine.events.Deliver()
 }
 
 func (c *call) refund() {
@@ -138,7 +139,7 @@ func (c *call) patience(now time.Time) time.Duration {
 	if c.deadline.IsZero() {
 		return c.waitLeft
 	}
-	return max(0, min(c.waitLeft, c.deadline.Sub(now)-c.target.useful()))
+	return max(0, min(c.waitLeft, c.deadline.Sub(now)-c.target.reserve()))
 }
 
 // again decides whether the failed attempt is repeated, and when.

@@ -148,13 +148,14 @@ func (c *call) gaveUp(last Outcome, reason error) {
 	}
 }
 
-// observeBreaker turns a breaker's changes into the engine's events.
+// observeBreaker turns a breaker's changes into the engine's events. A look at a breaker may be what
+// changes it, also under a lock of ours.
 func (e *Engine) observeBreaker(t *target) func(breaker.Event) {
 	if !e.events.Enabled() {
 		return nil
 	}
 	return func(b breaker.Event) {
-		e.emit(Event{Kind: EventBreaker, Target: t.name, Stage: StageBreaker,
+		e.note(Event{Kind: EventBreaker, Target: t.name, Stage: StageBreaker,
 			Note: b.From.String() + " -> " + b.To.String()})
 	}
 }

@@ -44,7 +44,12 @@ func (e *Engine) emit(event Event) {
 	if !e.events.Enabled() {
 		return
 	}
+	e.note(event)
+	e.events.Deliver()
+}
+
+// note queues an event for whoever delivers next: for places where locks may be held.
+func (e *Engine) note(event Event) {
 	event.Time = time.Now()
 	e.events.Push(event)
-	e.events.Deliver()
 }

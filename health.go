@@ -60,6 +60,7 @@ func (e *Engine) Health() Health {
 	for _, t := range all {
 		h.Targets = append(h.Targets, t.health())
 	}
+	e.events.Deliver()
 	slices.SortFunc(h.Targets, func(a, b TargetHealth) int { return cmp.Compare(a.Target, b.Target) })
 	return h
 }

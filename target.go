@@ -53,6 +53,7 @@ type target struct {
 	version     uint64           // of the snapshot that settings came from
 	lanes       map[uint64]*lane // by credential, since one of them was told 429
 	usual       time.Duration    // about the median time to an answer; 0: not known
+	tooShort    time.Duration    // the longest time that brought no answer since the last one
 	wasKilled   bool
 	nextRefusal time.Time // before which a refusal is slowed
 }
@@ -166,6 +167,7 @@ func (t *target) openLane(credential uint64, rand func() float64) *lane {
 func (t *target) learn(took time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.tooShort = min(t.tooShort, took)
 	switch {
 	case t.usual == 0:
 		t.usual = took
@@ -181,6 +183,22 @@ func (t *target) useful() time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.usual
+}
+
+// learnTimeout notes that took was not enough for an answer.
+func (t *target) learnTimeout(took time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.tooShort = max(t.tooShort, took)
+}
+
+// reserve is what a call that waits must keep of its time for the attempt: the usual time, or what was
+// not enough lately. The next answer corrects it; calls that need not wait are not asked, and so
+// there always are such answers.
+func (t *target) reserve() time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return max(t.usual, t.tooShort)
 }
 
 // killed notes that a kill switch refused a call; alive, that it no longer does.
