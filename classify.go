@@ -47,7 +47,7 @@ func isPermanent(err error) bool {
 	return as[*tls.CertificateVerificationError](err) || as[x509.UnknownAuthorityError](err) ||
 		as[x509.HostnameError](err) || as[x509.CertificateInvalidError](err) ||
 		as[tls.RecordHeaderError](err) || as[tls.AlertError](err) ||
-		as[*tls.ECHRejectionError](err) || errors.Is(err, http.ErrSchemeMismatch)
+		as[*tls.ECHRejectionError](err) || errors.Is(err, http.ErrSchemeMismatch) || errors.Is(err, errNothing)
 }
 
 // isOwnTrouble finds what says nothing about the server: no network, no descriptors, no ports, no

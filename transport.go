@@ -2,6 +2,7 @@ package tether
 
 import (
 	"context"
+	"errors"
 	"net/http"
 )
 
@@ -67,6 +68,8 @@ func (h *httpCall) roundTrip() (*http.Response, error) {
 	return nil, h.failure(last, reason)
 }
 
+var errNothing = errors.New("tether: the base transport returned neither a response nor an error")
+
 // attempt sends the request once.
 func (h *httpCall) attempt(*Permit) Outcome {
 	if h.kept != nil && !h.kept.complete() {
@@ -78,8 +81,11 @@ func (h *httpCall) attempt(*Permit) Outcome {
 	}
 	clock := h.startClock(&req)
 	resp, err := h.base.RoundTrip(req)
+	if resp == nil && err == nil {
+		err = errNothing
+	}
 	if timeout := clock.stop(); timeout != nil && h.Context.Err() == nil {
-		if err == nil {
+		if err == nil && resp.Body != nil {
 			resp.Body.Close()
 		}
 		return Outcome{Class: Transient, Err: timeout, Final: timeout == ErrCallTimeout}
@@ -87,6 +93,9 @@ func (h *httpCall) attempt(*Permit) Outcome {
 	if err != nil {
 		clock.end()
 		return ClassifyHTTP(nil, err)
+	}
+	if resp.Body == nil { // which http.Client mends too, but later
+		resp.Body = http.NoBody
 	}
 	clock.endWith(resp)
 	h.drop()
