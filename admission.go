@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+
 	"github.com/tether-go/tether/breaker"
 	"github.com/tether-go/tether/ratelimit"
 )
@@ -37,6 +39,7 @@ func (p *Permit) Done(out Outcome) {
 // nothing that a stage gave is kept.
 func (c *call) admit() *RejectedError {
 	began := time.Now()
+	c.obstacle = 0
 	if err := c.checkKill(); err != nil {
 		return err
 	}
@@ -67,8 +70,12 @@ func (c *call) admit() *RejectedError {
 	c.spent = false
 	c.permit.sent = time.Now()
 	c.target.stats.attempts.Add(1)
-	if waited := c.permit.sent.Sub(began); waited > time.Second {
-		c.engine.emit(Event{Kind: EventWaited, Target: c.target.name, Attempt: c.attempts, Wait: waited})
+	waited := c.permit.sent.Sub(began)
+	if c.obstacle != 0 && c.engine.telemetry.waits.Enabled(c.Context) {
+		c.engine.telemetry.waits.Record(c.Context, waited.Seconds(), c.target.series.waitedBy[c.obstacle]...)
+	}
+	if waited > time.Second {
+		c.engine.emit(Event{Kind: EventWaited, Target: c.target.name, Stage: c.obstacle, Attempt: c.attempts, Wait: waited})
 	}
 	return nil
 }
@@ -175,6 +182,7 @@ func (c *call) await(w *waiter, o *obstacle) *RejectedError {
 	if err := c.hopeless(o); err != nil {
 		return err
 	}
+	c.obstacle = o.stage
 	began := time.Now()
 	patience := c.patience(began)
 	sleep := patience
@@ -245,6 +253,8 @@ func (c *call) checkKill() *RejectedError {
 // reject counts and reports a refusal.
 func (c *call) reject(o *obstacle, ended error) *RejectedError {
 	c.target.stats.refused(o.stage)
+	count(c.Context, c.engine.telemetry.refusals, c.target.series.byStage[o.stage])
+	c.spanEvent("tether.refused", attribute.String("tether.stage", o.stage.String()))
 	err := &RejectedError{
 		Target: c.target.name, Stage: o.stage, ServerAsked: o.stage == StageKill || o.stage == StageHold,
 		RetryAt: o.retryAt, Reason: o.reason, Ended: ended,
@@ -266,6 +276,7 @@ func (c *call) ownLane() *lane {
 func (c *call) settle(p *Permit, out Outcome) {
 	t := c.target
 	took := time.Since(p.sent)
+	count(c.Context, c.engine.telemetry.attempts, t.series.byClass[min(out.Class, Overloaded)])
 	switch out.Class {
 	case Healthy:
 		p.ticket.Done(breaker.Success)

@@ -26,11 +26,12 @@ type current struct {
 	pushed   Config        // the zero Config: the application's own alone is in force
 	document []byte        // as it was published; nil: none was
 	serial   uint64        // grows with each change
+	since    time.Time     // when it was put in force
 	replaced chan struct{} // closed when a newer configuration is in force
 }
 
 func (e *Engine) newCurrent(pushed Config, document []byte, serial uint64) *current {
-	return &current{compile(e.local, pushed, e.opts.Bounds), pushed, document, serial, make(chan struct{})}
+	return &current{compile(e.local, pushed, e.opts.Bounds), pushed, document, serial, time.Now(), make(chan struct{})}
 }
 
 // Apply puts a published document in force: in one step, for calls that begin from now on. Calls under

@@ -60,6 +60,7 @@ type call struct {
 	inner      bool // inside of another wrapper's call, which does the repeating
 	single     bool // admitted by Begin: ends with its permit
 	attempts   int
+	obstacle   Stage // that the attempt being admitted waited for last
 	permit     *Permit
 	first      Permit // where permit points for the first attempt, which most calls end with
 	spent      bool   // a re-attempt was taken from the budget and is not sent yet
@@ -88,6 +89,7 @@ func (c *call) start(ctx context.Context, e *Engine) {
 	c.setDeadline()
 	c.target.budget.Call()
 	c.target.stats.calls.Add(1)
+	count(ctx, e.telemetry.calls, c.target.series.plain)
 }
 
 // finish gives back what a call that ends, or panics, took and didn't use.

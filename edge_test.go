@@ -258,7 +258,7 @@ func TestRequestIsNotChanged(t *testing.T) {
 }
 
 // TestMethods: only what is safe to repeat is repeated (law 6).
-func TestMethods(t *testing.T) {
+func TestLaw6Methods(t *testing.T) {
 	key := func(r *http.Request) { r.Header.Set("Idempotency-Key", "8e03978e") }
 	for _, test := range []struct {
 		method string

@@ -3,10 +3,13 @@ package tether
 import (
 	"context"
 	"errors"
+	"fmt"
 	"hash/maphash"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"go.opentelemetry.io/otel/attribute"
 
 	"github.com/tether-go/tether/breaker"
 	"github.com/tether-go/tether/internal/eventqueue"
@@ -27,6 +30,8 @@ type Engine struct {
 	applying sync.Mutex // held while a document replaces another
 	targets  targets
 	order    atomic.Uint64
+
+	telemetry *telemetry
 }
 
 // New returns an engine. The zero Config and the zero Options turn every protection on. An error is a
@@ -39,6 +44,10 @@ func New(cfg Config, opts Options) (*Engine, error) {
 	e.events = eventqueue.New(1000, opts.Observe)
 	e.targets.byKey = make(map[targetKey]*target)
 	e.config.Store(e.newCurrent(Config{}, nil, 1))
+	var err error
+	if e.telemetry, err = e.newTelemetry(opts.MeterProvider); err != nil {
+		return nil, fmt.Errorf("tether: %w", err)
+	}
 	return e, nil
 }
 
@@ -139,6 +148,9 @@ func (c *call) failure(last Outcome, reason error) error {
 
 func (c *call) retrying(last Outcome, delay time.Duration) {
 	c.target.stats.retries.Add(1)
+	count(c.Context, c.engine.telemetry.retries, c.target.series.plain)
+	c.spanEvent("tether.retry", attribute.Float64("tether.delay", delay.Seconds()),
+		attribute.String("tether.outcome", last.Class.String()))
 	c.engine.emit(Event{Kind: EventRetry, Target: c.target.name, Attempt: c.attempts, Wait: delay, Err: last.Err})
 }
 

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+
+	"go.opentelemetry.io/otel/metric"
 )
 
 // Options are what only code can set: nothing in here ever comes from a document.
@@ -23,6 +25,9 @@ type Options struct {
 	// MaxTargets caps the servers whose state is kept; beyond it the longest idle is forgotten, and
 	// what can't be forgotten yet is shared. Default 1,000.
 	MaxTargets int
+	// MeterProvider is where metrics go. Default: OpenTelemetry's global one, which does nothing until an
+	// application sets it. Retries and refusals are events on the span that a call's context has.
+	MeterProvider metric.MeterProvider
 	// Observe is told of every refusal, long wait, retry, hold, change of a breaker and change of the
 	// configuration: in order, outside every lock, by whichever call finds nobody telling. A slow
 	// Observe holds up one call at a time; what more than 1,000 waiting events would be is dropped and

@@ -44,6 +44,7 @@ type target struct {
 	budget  *retry.Budget
 	line    line
 	stats   stats
+	series  *series // attributes of its metrics
 
 	users atomic.Int32 // calls under way; a target that has some is never forgotten
 
@@ -80,6 +81,7 @@ func (e *Engine) newTarget(key targetKey, settings targetPolicy, version uint64)
 	if key.rule != "" {
 		t.name += " " + key.rule
 	}
+	t.series = e.telemetry.of(t.name)
 	// What Validate and Clamp let through is valid for the leaves: a failure here is a bug of ours, and
 	// then the leaf's own defaults protect.
 	var err error
