@@ -1,0 +1,103 @@
+// Tetherctl is the publisher's command: it checks documents before clients get them.
+//
+//	tetherctl validate shop.json        # every mistake, with line, path and a hint
+//	tetherctl diff old.json new.json    # what a push changes, in words
+//
+// The exit status is 0 if all is well, 1 if a document is refused, 2 if the command can't be carried
+// out.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/tether-go/tether"
+)
+
+const usage = `usage: tetherctl validate FILE...
+       tetherctl diff OLD NEW
+`
+
+// maxFile is a little more than a document may have: what is longer is refused unread.
+const maxFile = 1<<20 + 1
+
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+
+func run(args []string, stdout, stderr io.Writer) int {
+	if len(args) >= 2 && args[0] == "validate" {
+		worst := 0
+		for _, name := range args[1:] {
+			_, status := read(name, stdout, stderr)
+			worst = max(worst, status)
+		}
+		return worst
+	}
+	if len(args) == 3 && args[0] == "diff" {
+		before, status := read(args[1], io.Discard, stderr)
+		if status != 0 {
+			return status
+		}
+		after, status := read(args[2], io.Discard, stderr)
+		if status != 0 {
+			return status
+		}
+		for _, line := range diff(before, after) {
+			fmt.Fprintln(stdout, line)
+		}
+		return 0
+	}
+	fmt.Fprint(stderr, usage)
+	return 2
+}
+
+// read parses a file and says what is wrong with it.
+func read(name string, stdout, stderr io.Writer) (tether.Config, int) {
+	file, err := os.Open(name)
+	if err != nil {
+		fmt.Fprintln(stderr, "tetherctl:", err)
+		return tether.Config{}, 2
+	}
+	defer file.Close()
+	data, err := io.ReadAll(io.LimitReader(file, maxFile))
+	if err != nil {
+		fmt.Fprintln(stderr, "tetherctl:", err)
+		return tether.Config{}, 2
+	}
+	cfg, notes, err := tether.Parse(data)
+	for _, n := range notes {
+		fmt.Fprintf(stderr, "%s: %s: %s\n", name, n.Path, n.Text)
+	}
+	var refused *tether.ConfigError
+	if errors.As(err, &refused) {
+		for _, p := range refused.Problems {
+			fmt.Fprintln(stderr, place(name, p)+": "+said(p))
+		}
+		return cfg, 1
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "%s: %v\n", name, err)
+		return cfg, 1
+	}
+	fmt.Fprintf(stdout, "%s: %s version %d is valid\n", name, cfg.Document, cfg.Version)
+	return cfg, 0
+}
+
+// place is where a problem is, as editors understand it.
+func place(name string, p tether.Problem) string {
+	if p.Line > 0 {
+		name = fmt.Sprintf("%s:%d", name, p.Line)
+	}
+	if p.Path != "" {
+		name += ": " + p.Path
+	}
+	return name
+}
+
+func said(p tether.Problem) string {
+	if p.Hint == "" {
+		return p.Problem
+	}
+	return fmt.Sprintf("%s (%s)", p.Problem, p.Hint)
+}

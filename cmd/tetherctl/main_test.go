@@ -1,0 +1,87 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+const document = `{
+  "schema": 1, "document": "shop", "version": 1,
+  "defaults": {"call": {"retryPolicy": {"maxAttempts": 3}}},
+  "rules": [
+    {"name": "search", "match": {"host": "api.example.com", "path": "/search"}, "call": {"timeout": "1s"}},
+    {"name": "stock", "match": {"host": "api.example.com", "path": "/stock"}, "call": {"maxWait": "5s"}}
+  ]
+}`
+
+func file(t *testing.T, content string) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "document.json")
+	if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+func TestValidate(t *testing.T) {
+	for _, test := range []struct {
+		name, content string
+		status        int
+		says          []string
+	}{
+		{"valid", document, 0, []string{"shop version 1 is valid"}},
+		{"a wrong duration", strings.Replace(document, `"1s"`, `"fast"`, 1), 1,
+			[]string{":5:", "rules[0].call.timeout", `"fast" is not a duration`}},
+		{"two mistakes", strings.NewReplacer(`"1s"`, `"fast"`, "3}", "0}").Replace(document), 1,
+			[]string{":3:", "maxAttempts", ":5:"}},
+		{"not JSON", "hello", 1, []string{":1:"}},
+		{"empty", "", 1, []string{":1:"}},
+		{"unknown member", strings.Replace(document, `"timeout"`, `"timeuot"`, 1), 0, []string{"timeuot"}},
+		{"too large", strings.Repeat(" ", 1<<20) + document, 1, []string{"document.json: has 1048577 bytes, more than 1048576"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var out bytes.Buffer
+			if status := run([]string{"validate", file(t, test.content)}, &out, &out); status != test.status {
+				t.Errorf("exit status %d, want %d\n%s", status, test.status, &out)
+			}
+			for _, want := range test.says {
+				if !strings.Contains(out.String(), want) {
+					t.Errorf("it does not say %q:\n%s", want, &out)
+				}
+			}
+		})
+	}
+}
+
+func TestDiff(t *testing.T) {
+	changed := strings.NewReplacer(`"version": 1`, `"version": 2`, `"maxAttempts": 3`, `"maxAttempts": 1`,
+		`"1s"`, `"1500ms"`, `, "call": {"maxWait": "5s"}`, "").Replace(document)
+	var out, errs bytes.Buffer
+	if status := run([]string{"diff", file(t, document), file(t, changed)}, &out, &errs); status != 0 {
+		t.Fatal(status, errs.String())
+	}
+	want := `all calls: attempts a call: falls from 3 to 1
+rule search: the call timeout: rises from 1s to 1.5s
+rule stock: the longest wait: no longer set (was 5s)
+version: rises from 1 to 2
+`
+	if out.String() != want {
+		t.Errorf("it says\n%swant\n%s", &out, want)
+	}
+	out.Reset()
+	if run([]string{"diff", file(t, document), file(t, document)}, &out, &errs); out.String() != "nothing changes\n" {
+		t.Errorf("no change is told as %q", &out)
+	}
+}
+
+func TestUsage(t *testing.T) {
+	var out bytes.Buffer
+	for _, args := range [][]string{nil, {"validate"}, {"diff", "a"}, {"serve"}, {"validate", "no such file"}} {
+		if status := run(args, &out, &out); status != 2 {
+			t.Errorf("%v: exit status %d, want 2", args, status)
+		}
+	}
+}
