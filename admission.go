@@ -50,20 +50,8 @@ func (c *call) admit() *RejectedError {
 	if c.attempts > 0 { // the earlier permit is somebody else's to settle, or has been
 		c.permit = new(Permit)
 	}
-	c.permit.call, c.permit.attempt, c.permit.lane = c, c.attempts+1, c.ownLane()
-	if l := c.permit.lane; l != nil {
-		if c.attempts == 0 {
-			l.gate.Ask()
-		}
-		if err := c.pass(place{&l.line, l.gate, nil}); err != nil {
-			return err
-		}
-	}
-	if err := c.pass(place{&c.target.line, c.target.gate, c.target.breaker}); err != nil {
-		if l := c.permit.lane; l != nil {
-			l.gate.Untake()
-			l.line.wakeNext()
-		}
+	c.permit.call, c.permit.attempt = c, c.attempts+1
+	if err := c.throughLines(); err != nil {
 		return err
 	}
 	c.attempts++
@@ -78,6 +66,49 @@ func (c *call) admit() *RejectedError {
 		c.engine.emit(Event{Kind: EventWaited, Target: c.target.name, Stage: c.obstacle, Attempt: c.attempts, Wait: waited})
 	}
 	return nil
+}
+
+// throughLines passes the call through its credential's lane, if that has one, and its target's line.
+// While it waits for the second the first may be closed again: then it gives back what it was given.
+func (c *call) throughLines() *RejectedError {
+	counted := c.attempts > 0 // as asked for, at the lane
+	for {
+		l := c.ownLane()
+		c.permit.lane = l
+		if l != nil {
+			if !counted {
+				l.gate.Ask()
+				counted = true
+			}
+			if err := c.pass(place{&l.line, l.gate, nil}); err != nil {
+				return err
+			}
+		}
+		err := c.pass(place{&c.target.line, c.target.gate, c.target.breaker})
+		if err == nil && !c.laneClosed() {
+			return nil
+		}
+		if l != nil {
+			l.gate.Untake()
+			l.line.wakeNext()
+		}
+		if err != nil {
+			return err
+		}
+		c.permit.ticket.Done(breaker.Ignored)
+		c.target.gate.Untake()
+		c.target.line.wakeNext()
+	}
+}
+
+// laneClosed tells whether the call's credential has been told to wait by now.
+func (c *call) laneClosed() bool {
+	l := c.ownLane()
+	if l == nil {
+		return false
+	}
+	until, _ := l.gate.Status()
+	return !until.IsZero()
 }
 
 // obstacle is what keeps a call from going on, and when trying again may help.
@@ -191,11 +222,10 @@ func (c *call) await(w *waiter, o *obstacle) *RejectedError {
 	}
 	timer := time.NewTimer(sleep)
 	defer timer.Stop()
-	changed := c.engine.config.Load().replaced
 	select {
 	case <-timer.C:
 	case <-w.wake:
-	case <-changed:
+	case <-c.killers.replaced:
 	case <-c.Context.Done():
 		return c.reject(o, c.Context.Err())
 	}
@@ -228,7 +258,7 @@ func (c *call) pause(d time.Duration) error {
 			return nil
 		case <-c.Context.Done():
 			return c.Context.Err()
-		case <-c.engine.config.Load().replaced:
+		case <-c.killers.replaced:
 			if err := c.checkKill(); err != nil {
 				return err
 			}
@@ -238,7 +268,8 @@ func (c *call) pause(d time.Duration) error {
 
 // checkKill reads the newest kill switches: the only part of a newer document that a call obeys.
 func (c *call) checkKill() *RejectedError {
-	kill := c.engine.config.Load().killed(c.Scheme, c.Host, c.Method, c.Path, c.GRPCMethod, time.Now())
+	c.killers = c.engine.config.Load()
+	kill := c.killers.killed(c.Scheme, c.Host, c.Method, c.Path, c.GRPCMethod, time.Now())
 	if kill == nil {
 		c.target.alive()
 		c.target.stats.passed(StageKill)

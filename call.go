@@ -43,11 +43,12 @@ type call struct {
 	context.Context // the caller's
 	Call
 
-	engine *Engine
-	policy *policy
-	target *target
-	order  uint64 // of arrival at the engine
-	began  time.Time
+	engine  *Engine
+	policy  *policy
+	target  *target
+	order   uint64   // of arrival at the engine
+	killers *current // the configuration whose kill switches were read last
+	began   time.Time
 
 	request *http.Request // the caller's, never changed; nil where it isn't HTTP
 

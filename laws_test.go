@@ -309,3 +309,41 @@ func TestLaw5Probes(t *testing.T) {
 		}
 	})
 }
+
+// Law 2: a call that waits for its turn when its credential is told to wait is covered too.
+func TestLaw2CoversThoseWhoWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		b := &backend{serve: func(req *http.Request, n int) (*http.Response, error) {
+			if req.URL.Path == "/slow" {
+				time.Sleep(500 * time.Millisecond)
+				return answer(req, 429, "Retry-After", "30"), nil
+			}
+			return answer(req, 503), nil
+		}}
+		c := client(t, b, tether.Options{InitialRetries: tether.Set(0)})
+		send := func(url string, opts tether.CallOptions) {
+			ctx, cancel := context.WithTimeout(tether.WithCall(t.Context(), opts), 60*time.Second)
+			defer cancel()
+			req, _ := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+			if resp, err := c.Do(req); err == nil {
+				resp.Body.Close()
+			}
+		}
+		var all sync.WaitGroup
+		all.Go(func() { send("http://api.example/slow", tether.CallOptions{}) })
+		synctest.Wait()
+		for range 5 { // slows the target down
+			send(api, tether.CallOptions{NoWait: true})
+		}
+		all.Go(func() { send(api, tether.CallOptions{}) })
+		all.Wait()
+		told := began.Add(500 * time.Millisecond)
+		if early := b.attemptsSince(told) - b.attemptsSince(told.Add(30*time.Second)); early != 0 {
+			t.Errorf("%d attempts of the credential before its time", early)
+		}
+		if b.attemptsSince(told.Add(30*time.Second)) == 0 {
+			t.Error("the call that waited was never sent")
+		}
+	})
+}
