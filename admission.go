@@ -58,6 +58,8 @@ func (c *call) admit() *RejectedError {
 	c.spent = false
 	c.permit.sent = time.Now()
 	c.target.stats.attempts.Add(1)
+	c.target.inFlight.Add(1)
+	c.engine.events.Deliver()
 	waited := c.permit.sent.Sub(began)
 	if c.obstacle != 0 && c.engine.telemetry.waits.Enabled(c.Context) {
 		c.engine.telemetry.waits.Record(c.Context, waited.Seconds(), c.target.series.waitedBy[c.obstacle]...)
@@ -169,7 +171,8 @@ func (c *call) throughGate(g *ratelimit.Gate, waiting int) *obstacle {
 	case errors.Is(err, ratelimit.ErrHeld):
 		return &obstacle{stage: StageHold, reason: ratelimit.ErrHeld, retryAt: retryAt}
 	default:
-		return &obstacle{stage: StagePacing, reason: ratelimit.ErrPaced, retryAt: retryAt, change: true}
+		return &obstacle{stage: StagePacing, reason: ratelimit.ErrPaced, retryAt: retryAt,
+			change: c.target.inFlight.Load() > 0} // a good answer makes the pace faster
 	}
 }
 
@@ -200,6 +203,8 @@ func (c *call) pass(at place) *RejectedError {
 			}
 		} else if until, _ := at.gate.Status(); !until.IsZero() {
 			o = &obstacle{stage: StageHold, reason: ratelimit.ErrHeld, retryAt: until}
+		} else if at.breaker != nil && at.breaker.State() != breaker.Closed {
+			o = &obstacle{stage: StageBreaker, reason: breaker.ErrOpen, change: true}
 		}
 		if err := c.await(w, o); err != nil {
 			return err
@@ -232,9 +237,17 @@ func (c *call) await(w *waiter, o *obstacle) *RejectedError {
 	waited := time.Since(began)
 	c.waitLeft = max(0, c.waitLeft-waited)
 	if waited >= patience {
-		return c.reject(o, nil)
+		return c.reject(o, c.ended())
 	}
 	return c.checkKill()
+}
+
+// ended tells how a wait ended that has used up the call's patience: by its deadline, or by the limit.
+func (c *call) ended() error {
+	if left := c.timeLeft(time.Now()); left >= 0 && left <= c.target.reserve() {
+		return context.DeadlineExceeded
+	}
+	return nil
 }
 
 // hopeless refuses at once a call that could not wait long enough.
@@ -307,18 +320,16 @@ func (c *call) ownLane() *lane {
 func (c *call) settle(p *Permit, out Outcome) {
 	t := c.target
 	took := time.Since(p.sent)
+	t.inFlight.Add(-1)
 	count(c.Context, c.engine.telemetry.attempts, t.series.byClass[min(out.Class, Overloaded)])
 	switch out.Class {
 	case Healthy:
+		t.gate.Healthy() // before the breaker, whose closing begins the return
 		p.ticket.Done(breaker.Success)
-		t.gate.Healthy()
 		if p.lane != nil {
 			p.lane.gate.Healthy()
 		}
 		t.learn(took)
-		if p.ticket.Probe() && t.breaker.State() == breaker.Closed {
-			t.gate.Resume()
-		}
 	case Transient:
 		if errors.Is(out.Err, context.DeadlineExceeded) {
 			t.learnTimeout(took)
@@ -368,15 +379,22 @@ func (c *call) settleOverloaded(p *Permit, out Outcome) {
 	c.engine.emit(Event{Kind: EventHeld, Target: t.name, Stage: StageHold, Attempt: p.attempt, Until: until})
 }
 
+// unknownUseful is the time in which a server that nothing is known of should answer: enough for a
+// connection and its handshake across the world.
+const unknownUseful = 500 * time.Millisecond
+
 // outcomeOfContext corrects an outcome for the caller's own context: a cancelled call teaches nothing,
-// nor does a deadline that left less than the usual time.
+// nor does a deadline that left less than twice the usual time.
 func (c *call) outcomeOfContext(out Outcome) Outcome {
 	err := c.Context.Err()
-	if err == nil || out.Class == Healthy || out.Status != 0 {
+	if err == nil || out.Class == Healthy || out.Class == Overloaded || out.Status != 0 {
 		return out
 	}
-	took := time.Since(c.permit.sent)
-	if errors.Is(err, context.DeadlineExceeded) && took >= max(c.target.useful(), time.Second) {
+	enough := 2 * c.target.useful()
+	if enough == 0 {
+		enough = unknownUseful
+	}
+	if errors.Is(err, context.DeadlineExceeded) && time.Since(c.permit.sent) >= enough {
 		out.Class = Transient
 	} else {
 		out.Class = Ignored

@@ -42,8 +42,8 @@ func (e *Engine) newCurrent(pushed Config, document []byte, serial uint64) *curr
 // What a document loosens beyond [Options.Bounds] is brought back to them and told in the notes,
 // together with what this version doesn't know. An error (a *[ConfigError], [ErrOlder],
 // [ErrSameVersion], [ErrOtherDocument], [ErrExpired]) leaves the configuration as it was; only the
-// kill switches of a document that is neither older nor another's are put in force even then: a
-// mistake elsewhere in it must not keep a backend from being saved.
+// kill switches of a document that is neither older nor another's are added even then: a mistake
+// elsewhere in it must not keep a backend from being saved, nor lift a kill that is on.
 func (e *Engine) Apply(document []byte) (notes []string, err error) {
 	now := time.Now()
 	next, read, err := e.replace(document, now)
@@ -59,6 +59,9 @@ func (e *Engine) Apply(document []byte) (notes []string, err error) {
 	}
 	return notes, err
 }
+
+// maxRefused is how much of a refused document is remembered: all of any that has kills.
+const maxRefused = 1 << 20
 
 // replace swaps the configuration. It returns the zero Config when nothing changed.
 func (e *Engine) replace(document []byte, now time.Time) (Config, []Note, error) {
@@ -79,9 +82,13 @@ func (e *Engine) replace(document []byte, now time.Time) (Config, []Note, error)
 		err = ErrExpired
 	}
 	if err != nil {
-		kept := old.pushed
-		kept.Kill, _ = e.opts.Bounds.capKills(next.Kill, now)
-		e.put(kept, old.document)
+		if !bytes.Equal(e.refused, document) { // or it would renew its kills for ever
+			e.refused = bytes.Clone(document[:min(len(document), maxRefused)])
+			kept := old.pushed
+			kills, _ := e.opts.Bounds.capKills(next.Kill, now)
+			kept.Kill = append(slices.Clip(kept.Kill), kills...) // a mistake must not lift a kill either
+			e.put(kept, old.document)
+		}
 		return next, notes, err
 	}
 	clamped, changed := e.opts.Bounds.Clamp(next, e.local)

@@ -9,11 +9,8 @@ const refusalGap = 100 * time.Millisecond
 // brake slows a caller down that has just been refused, if others were refused a moment ago: a loop
 // without a pause must not spin. A lone refusal costs nothing; NoWait is never slowed.
 func (c *call) brake() {
-	if c.NoWait || c.policy.noWait {
-		return
-	}
 	now := time.Now()
-	delay := c.target.refusalDelay(now)
+	delay := min(c.target.refusalDelay(now), c.waitLeft)
 	if left := c.timeLeft(now); left >= 0 {
 		delay = min(delay, left)
 	}

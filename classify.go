@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tether-go/tether/ratelimit"
+	"github.com/tether-go/tether/retry"
 )
 
 // ClassifyHTTP says what a response or an error of an [http.RoundTripper] teaches, by types and never
@@ -30,6 +31,8 @@ func ClassifyHTTP(resp *http.Response, err error) Outcome {
 // classifyError follows the order: permanent types first, then "it never left", then "maybe".
 func classifyError(err error) Outcome {
 	switch {
+	case isRefusal(err):
+		return Outcome{Class: Ignored, Err: err, Final: true, Sent: NotSent}
 	case isPermanent(err):
 		return Outcome{Class: Ignored, Err: err, Final: true}
 	case isOwnTrouble(err):
@@ -40,6 +43,11 @@ func classifyError(err error) Outcome {
 		return Outcome{Class: Transient, Err: err, Sent: NotProcessed}
 	}
 	return Outcome{Class: Transient, Err: err}
+}
+
+// isRefusal finds what a wrapper further in did not send at all.
+func isRefusal(err error) bool {
+	return as[*RejectedError](err) && !as[*retry.Error](err)
 }
 
 // isPermanent finds failures of trust and of scheme: the server's identity won't change by asking again.

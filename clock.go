@@ -12,26 +12,26 @@ type attemptClock struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	timer  *time.Timer
+	handed bool // the end is the body's to tell
 }
 
-// startClock gives req a context that ends with the attempt timeout, or with the policy's call
-// timeout. Where the caller's own deadline is as early there is nothing to add.
-func (h *httpCall) startClock(req **http.Request) *attemptClock {
-	limit, cause := h.policy.attemptTimeout, ErrAttemptTimeout
-	if left := h.timeLeft(time.Now()); left >= 0 && (limit == 0 || left <= limit) {
-		if !h.policyEnds {
-			return nil
+// startClock derives a context that ends with the attempt timeout, or with the policy's call timeout.
+// Where the caller's own deadline is as early there is nothing to add, and the clock is nil.
+func (c *call) startClock(parent context.Context) (context.Context, *attemptClock) {
+	limit, cause := c.policy.attemptTimeout, ErrAttemptTimeout
+	if left := c.timeLeft(time.Now()); left >= 0 && (limit == 0 || left <= limit) {
+		if !c.policyEnds {
+			return parent, nil
 		}
-		limit, cause = left, ErrCallTimeout
+		limit, cause = max(left, 1), ErrCallTimeout // 0 would mean no limit
 	}
 	if limit == 0 {
-		return nil
+		return parent, nil
 	}
-	ctx, cancel := context.WithCancelCause(h)
+	ctx, cancel := context.WithCancelCause(parent)
 	clock := &attemptClock{ctx: ctx, cancel: cancel}
 	clock.timer = time.AfterFunc(limit, func() { cancel(cause) })
-	*req = (*req).WithContext(ctx)
-	return clock
+	return ctx, clock
 }
 
 // stop is called when the attempt has its response or error. It reports the timeout that came first.
@@ -43,9 +43,10 @@ func (c *attemptClock) stop() error {
 	return context.Cause(c.ctx)
 }
 
-// end lets go of the attempt's context.
-func (c *attemptClock) end() {
-	if c != nil {
+// endUnlessHanded lets go of the attempt's context, unless its body will.
+func (c *attemptClock) endUnlessHanded() {
+	if c != nil && !c.handed {
+		c.timer.Stop()
 		c.cancel(nil)
 	}
 }
@@ -53,6 +54,7 @@ func (c *attemptClock) end() {
 // endWith ends the attempt's context together with resp's body.
 func (c *attemptClock) endWith(resp *http.Response) {
 	if c != nil {
-		whenEnded(resp, c.end)
+		c.handed = true
+		whenEnded(resp, func() { c.cancel(nil) })
 	}
 }

@@ -27,7 +27,8 @@ type Engine struct {
 	hashSeed maphash.Seed
 	events   *eventqueue.Queue[Event]
 	config   atomic.Pointer[current]
-	applying sync.Mutex // held while a document replaces another
+	applying sync.Mutex // held while a document replaces another; guards refused
+	refused  []byte     // the last document whose kills alone were taken
 	targets  targets
 	order    atomic.Uint64
 
@@ -77,6 +78,9 @@ func (c *call) run(a attempter) (last Outcome, reason error) {
 		delay, reason := c.again(last)
 		if reason != nil {
 			c.gaveUp(last, reason)
+			if last.Class == Ignored && c.Context.Err() == nil {
+				c.brake() // no stage learns from it, so none would slow a loop
+			}
 			return last, reason
 		}
 		a.keep()
@@ -130,8 +134,20 @@ type function struct {
 	fn   func(context.Context, *Permit) Outcome
 }
 
-func (f function) attempt(p *Permit) Outcome { return f.fn(f.call, p) }
-func (f function) keep()                     {}
+func (f function) attempt(p *Permit) Outcome {
+	ctx, clock := f.call.startClock(f.call)
+	defer clock.endUnlessHanded()
+	out := f.fn(ctx, p)
+	if timeout := clock.stop(); timeout != nil && out.Class != Healthy && f.call.Context.Err() == nil {
+		if out.Class == Ignored {
+			out.Class = Transient
+		}
+		out.Err, out.Final = timeout, timeout == ErrCallTimeout
+	}
+	return out
+}
+
+func (f function) keep() {}
 
 // failure is what the caller gets when no attempt had an answer to hand over.
 func (c *call) failure(last Outcome, reason error) error {
@@ -139,7 +155,7 @@ func (c *call) failure(last Outcome, reason error) error {
 	case c.attempts == 0:
 		return reason
 	case last.Err == nil: // an answer that the caller's function called a failure, and gave no error
-		return reason
+		last.Err = errFailed
 	case c.attempts == 1 && (errors.Is(reason, retry.ErrFinal) || c.Context.Err() != nil):
 		return last.Err
 	}
@@ -160,13 +176,19 @@ func (c *call) gaveUp(last Outcome, reason error) {
 	}
 }
 
-// observeBreaker turns a breaker's changes into the engine's events. A look at a breaker may be what
+// errFailed stands for the error that a caller's function did not give.
+var errFailed = errors.New("tether: the attempt failed")
+
+// observeBreaker lets calls return in turn when a breaker closes, and turns its changes into events. A look at a breaker may be what
 // changes it, also under a lock of ours.
 func (e *Engine) observeBreaker(t *target) func(breaker.Event) {
-	if !e.events.Enabled() {
-		return nil
-	}
 	return func(b breaker.Event) {
+		switch b.To {
+		case breaker.Open:
+			t.gate.Remember()
+		case breaker.Closed:
+			t.gate.Resume()
+		}
 		e.note(Event{Kind: EventBreaker, Target: t.name, Stage: StageBreaker,
 			Note: b.From.String() + " -> " + b.To.String()})
 	}

@@ -46,7 +46,9 @@ func (e timeoutError) Error() string        { return "tether: " + string(e) }
 func (e timeoutError) Timeout() bool        { return true }
 func (e timeoutError) Is(target error) bool { return target == context.DeadlineExceeded }
 
-// RejectedError is a call that this process did not send. Nothing reached the network.
+// RejectedError is a call, or a further attempt of one, that this process did not send. Alone it means
+// that nothing reached the network; as the Reason of a *retry.Error, that nothing did after the failure
+// that is told there.
 //
 // It is not temporary in net's sense, so that a caller's own retry loop does not hammer it.
 type RejectedError struct {

@@ -38,13 +38,14 @@ func originOf(scheme, host string) (string, string) {
 
 // target is what has been learnt about one server. It is safe for concurrent use.
 type target struct {
-	name    string // for errors and events
-	gate    *ratelimit.Gate
-	breaker *breaker.Breaker
-	budget  *retry.Budget
-	line    line
-	stats   stats
-	series  *series // attributes of its metrics
+	name     string // for errors and events
+	gate     *ratelimit.Gate
+	breaker  *breaker.Breaker
+	budget   *retry.Budget
+	line     line
+	stats    stats
+	inFlight atomic.Int32 // attempts that are not settled
+	series   *series      // attributes of its metrics
 
 	users atomic.Int32 // calls under way; a target that has some is never forgotten
 
@@ -93,6 +94,9 @@ func (e *Engine) newTarget(key targetKey, settings targetPolicy, version uint64)
 		t.breaker, _ = breaker.New(breaker.Policy{}, opts)
 	}
 	initial := retry.BudgetOptions{Initial: *e.opts.InitialRetries}
+	if e.targets.forgot { // perhaps this very target: coming and going must not save anything
+		initial.Initial = 0
+	}
 	if t.budget, err = retry.NewBudget(settings.budgetRatio, initial); err != nil {
 		t.budget, _ = retry.NewBudget(0, initial)
 	}
@@ -207,7 +211,10 @@ func (t *target) reserve() time.Duration {
 func (t *target) killed() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.wasKilled = true
+	if !t.wasKilled {
+		t.wasKilled = true
+		t.gate.Remember()
+	}
 }
 
 func (t *target) alive() {
@@ -222,9 +229,10 @@ func (t *target) alive() {
 
 // targets is the bounded map of all targets of an engine.
 type targets struct {
-	mu    sync.Mutex // guards what follows
-	byKey map[targetKey]*target
-	rest  *target // shared by what finds no room
+	mu     sync.Mutex // guards what follows
+	byKey  map[targetKey]*target
+	rest   *target // shared by what finds no room
+	forgot bool    // a target was forgotten to make room
 }
 
 // target returns the state of the server that key names, and counts the caller as a user of it; the
@@ -275,6 +283,7 @@ func (ts *targets) forgetOne() bool {
 		return false
 	}
 	delete(ts.byKey, oldest)
+	ts.forgot = true
 	return true
 }
 
@@ -282,24 +291,28 @@ func (ts *targets) forgetOne() bool {
 func (t *target) idle() (used time.Time, idle bool) {
 	t.mu.Lock()
 	used, idle = t.used, !t.wasKilled
+	recent := time.Since(used) < returnMemory
 	for _, l := range t.lanes {
-		if busy(l.gate) {
+		if busy(l.gate, recent) {
 			idle = false
 		}
 	}
 	t.mu.Unlock()
-	return used, idle && t.users.Load() == 0 && !busy(t.gate) && t.breaker.State() == breaker.Closed
+	return used, idle && t.users.Load() == 0 && !busy(t.gate, recent) && t.breaker.State() == breaker.Closed
 }
 
-func busy(g *ratelimit.Gate) bool {
+// returnMemory is how long a target that nobody calls is kept for the sake of its pacing alone.
+const returnMemory = 5 * time.Minute
+
+func busy(g *ratelimit.Gate, recent bool) bool {
 	until, perSecond := g.Status()
-	return !until.IsZero() || perSecond > 0
+	return !until.IsZero() || recent && perSecond > 0
 }
 
 // dropIdleLanes forgets the lanes that keep nobody back. The target is locked.
 func (t *target) dropIdleLanes() {
 	for credential, l := range t.lanes {
-		if l.line.length.Load() == 0 && !busy(l.gate) {
+		if l.line.length.Load() == 0 && !busy(l.gate, true) {
 			delete(t.lanes, credential)
 		}
 	}

@@ -79,28 +79,59 @@ func (h *httpCall) attempt(*Permit) Outcome {
 	if err != nil {
 		return Outcome{Class: Ignored, Err: err, Final: true, Sent: NotSent}
 	}
-	clock := h.startClock(&req)
+	ctx, clock := h.startClock(h)
+	defer clock.endUnlessHanded() // a panic too
+	if clock != nil {
+		req = req.WithContext(ctx)
+	}
 	resp, err := h.base.RoundTrip(req)
-	if resp == nil && err == nil {
-		err = errNothing
-	}
-	if timeout := clock.stop(); timeout != nil && h.Context.Err() == nil {
-		if err == nil && resp.Body != nil {
-			resp.Body.Close()
-		}
-		return Outcome{Class: Transient, Err: timeout, Final: timeout == ErrCallTimeout}
-	}
-	if err != nil {
-		clock.end()
+	timeout := clock.stop()
+	switch {
+	case resp == nil && err == nil:
+		return ClassifyHTTP(nil, errNothing)
+	case timeout != nil && h.Context.Err() == nil:
+		return h.timedOut(resp, err, timeout)
+	case err != nil && hasBadHeader(req.Header):
+		return Outcome{Class: Ignored, Err: err, Final: true, Sent: NotSent}
+	case err != nil:
 		return ClassifyHTTP(nil, err)
 	}
 	if resp.Body == nil { // which http.Client mends too, but later
 		resp.Body = http.NoBody
 	}
+	resp.Request = h.request // whose context is the caller's
 	clock.endWith(resp)
 	h.drop()
 	h.response = resp
 	return ClassifyHTTP(resp, nil)
+}
+
+// timedOut is the outcome of an attempt that the policy's clock ended. An answer that came as late as
+// that is lost to the caller, because its context has ended; what the server said in it is not.
+func (h *httpCall) timedOut(resp *http.Response, err, timeout error) Outcome {
+	out := Outcome{Class: Transient}
+	if err == nil {
+		out = ClassifyHTTP(resp, nil)
+		if resp.Body != nil {
+			resp.Body.Close()
+		}
+	}
+	out.Err, out.Final = timeout, timeout == ErrCallTimeout
+	return out
+}
+
+// hasBadHeader tells whether a header can't be sent, for which net/http has no type of error.
+func hasBadHeader(header http.Header) bool {
+	for _, values := range header {
+		for _, value := range values {
+			for _, b := range []byte(value) {
+				if b < ' ' && b != '\t' || b == 0x7f {
+					return true
+				}
+			}
+		}
+	}
+	return false
 }
 
 // prepare makes a request of the attempt's own: the first one sends the caller's body untouched, later
@@ -121,7 +152,7 @@ func (h *httpCall) prepare() (*http.Request, error) {
 // keep holds on to the response until its repeat has brought another: if that is refused, the caller
 // gets this one.
 func (h *httpCall) keep() {
-	if h.response != nil {
+	if h.response != nil && h.kept == nil { // else it is an earlier attempt's, and kept already
 		h.kept = keepBody(h.response.Body)
 	}
 }

@@ -54,9 +54,11 @@ type Options struct {
 const (
 	// A client returns at its usual rate and a little more, so that calls that waited are caught up;
 	// good answers let it grow to returnMost, which a server that runs at three quarters of its
-	// capacity can still serve.
+	// capacity can still serve. After returnTime it grows as fast as answers let it: demand may have
+	// changed meanwhile, and a healthy server must not be kept from it.
 	returnFactor = 1.1
 	returnMost   = 1.3
+	returnTime   = 30 * time.Second
 	// growth is how much of an e-fold one good answer adds to a paced rate, and growTime bounds it to
 	// one such step in that time: a busy client's many answers move it no faster than few do.
 	growth   = 0.12
@@ -88,6 +90,9 @@ type Gate struct {
 	rate   float64   // sends/s
 	credit float64   // sends that may leave now, at most 1
 	at     time.Time // when credit was last brought up to date
+	from   time.Time // when pacing began, or overload was seen last
+	proved bool      // a good answer came since then
+	denied bool      // a call was refused since the last one that passed
 }
 
 // NewGate returns an open gate.
@@ -120,7 +125,8 @@ func (g *Gate) Ask() {
 }
 
 // Take lets one call through, or says why not and when to try again. Waiting is how many calls wait
-// for this gate beside the one that asks: pacing ends only when nobody waits.
+// for this gate beside the one that asks. Pacing ends with a call that nobody waits beside, after a good
+// answer, if none was refused since the one before: callers then ask for less than may leave.
 func (g *Gate) Take(waiting int) (retryAt time.Time, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -137,13 +143,15 @@ func (g *Gate) Take(waiting int) (retryAt time.Time, err error) {
 	g.earn(now)
 	if g.credit < 1 {
 		// A nanosecond more, so that rounding can't wake the caller just too early.
+		g.denied = true
 		gap := time.Duration((1-g.credit)/g.rate*1e9) + 1
 		return now.Add(gap), ErrPaced
 	}
 	g.credit--
-	if waiting == 0 && g.strain == 0 && g.rate >= g.usual {
+	if waiting == 0 && !g.denied && g.proved && g.strain == 0 && g.rate >= g.usual {
 		g.paced, g.usual = false, 0
 	}
+	g.denied = false
 	return time.Time{}, nil
 }
 
@@ -151,7 +159,9 @@ func (g *Gate) Take(waiting int) (retryAt time.Time, err error) {
 func (g *Gate) Untake() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.credit = min(1, g.credit+1)
+	if !time.Now().Before(g.until) { // else a hold has begun meanwhile, and with it a new phase
+		g.credit = min(1, g.credit+1)
+	}
 }
 
 // Hold keeps every call back until wait has passed, at most MaxHold. It never shortens a hold that
@@ -163,6 +173,14 @@ func (g *Gate) Hold(wait time.Duration) (until time.Time) {
 	g.until = later(g.until, now.Add(min(max(wait, 0), g.policy.MaxHold)))
 	g.restart(now, g.until)
 	return g.until
+}
+
+// Remember keeps the usual rate as it is now: trouble begins, and callers in distress may ask far more
+// often than usual, or not at all. The end of pacing forgets it.
+func (g *Gate) Remember() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.remember(time.Now())
 }
 
 // Resume lets calls start again from now on, in random phase and at the usual rate: something else
@@ -183,9 +201,14 @@ func (g *Gate) Healthy() {
 	if !g.paced {
 		return
 	}
-	g.earn(time.Now())
-	weight := min(1, 1/(g.rate*growTime.Seconds()))
-	g.rate = min(g.rate*math.Exp(growth*weight), returnMost*g.usual)
+	g.proved = true
+	now := time.Now()
+	g.earn(now)
+	step, most := growth*min(1, 1/(g.rate*growTime.Seconds())), returnMost*g.usual
+	if now.Sub(g.from) > returnTime {
+		most = math.Inf(1)
+	}
+	g.rate = min(g.rate*math.Exp(step), max(most, g.rate))
 	// Back from probing: what kept the client down has passed, and one answer has tested it.
 	g.rate = max(g.rate, shrink*g.usual)
 }
@@ -203,6 +226,7 @@ func (g *Gate) Overloaded() {
 		g.restart(now, now)
 	}
 	g.earn(now)
+	g.from, g.proved = now, false
 	least := min(max(probeShare*g.usual, probeLeast), probeMost)
 	g.rate = max(g.rate*shrink, least)
 	// The next send is about one gap away, at random: clients refused together come back apart.
@@ -213,24 +237,29 @@ func (g *Gate) Overloaded() {
 func (g *Gate) Status() (until time.Time, perSecond float64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	now := time.Now()
 	if g.paced {
+		g.earn(now)
 		perSecond = g.rate
 	}
-	if time.Now().Before(g.until) {
+	if now.Before(g.until) {
 		until = g.until
 	}
 	return until, perSecond
 }
 
-// restart begins paced sending at from, one gap or less away. The usual rate is that of the time
-// before, for callers in distress may ask far more often (or, all of them waiting, not at all); a
-// gate too young to know it learns it until then.
+// restart begins paced sending at from, one gap or less away, at the rate that was usual when the
+// trouble began; a gate too young to know it learns it until then.
 func (g *Gate) restart(now, from time.Time) {
-	if !g.paced && g.demand.known(now) {
+	g.remember(now)
+	g.paced, g.rate = true, 0
+	g.credit, g.at, g.from, g.proved = g.rand(), from, from, false
+}
+
+func (g *Gate) remember(now time.Time) {
+	if g.usual == 0 && g.demand.known(now) {
 		g.usual = g.demand.rate(now)
 	}
-	g.paced, g.rate = true, 0
-	g.credit, g.at = g.rand(), from
 }
 
 // earn brings the rate and the credit up to date.

@@ -177,6 +177,7 @@ func TestGateOverload(t *testing.T) {
 			pass(g, 5)
 			g.Healthy()
 		}
+		time.Sleep(time.Second)
 		pass(g, 0)
 		if _, rate := g.Status(); rate != 0 {
 			t.Errorf("still paced at %v/s after 200 good answers", rate)
@@ -195,6 +196,12 @@ func TestGatePacingEndsOnlyWhenNobodyWaits(t *testing.T) {
 		if _, rate := g.Status(); rate == 0 {
 			t.Fatal("pacing ended while calls waited")
 		}
+		g.Healthy()
+		pass(g, 0) // which had to wait for its turn
+		if _, rate := g.Status(); rate == 0 {
+			t.Fatal("pacing ended though a call was refused a moment ago")
+		}
+		time.Sleep(2 * time.Second)
 		pass(g, 0)
 		if _, rate := g.Status(); rate != 0 {
 			t.Error("pacing goes on though nobody waits")

@@ -133,8 +133,11 @@ func describe(ctx context.Context, err error, number int) Attempt {
 
 // ended strips our marks from a final error and dresses every other one.
 func ended(err error, attempts int, reason error) error {
-	if f := (final{}); errors.As(err, &f) {
+	if f, ok := err.(final); ok {
 		return f.error
+	}
+	if errors.As(err, new(final)) {
+		return err
 	}
 	return &Error{Attempts: attempts, Err: err, Reason: reason}
 }
