@@ -271,6 +271,25 @@ func (t *target) idle() (used time.Time, idle bool) {
 	return used, idle && t.users.Load() == 0 && !busy(t.gate) && t.breaker.State() == breaker.Closed
 }
 
+// heldUntil returns when the last hold of a host's targets ends; zero if none is held.
+func (e *Engine) heldUntil(host string) (until time.Time) {
+	if host == "" {
+		return until
+	}
+	e.targets.mu.Lock()
+	defer e.targets.mu.Unlock()
+	for key, t := range e.targets.byKey {
+		_, usual := originOf(key.scheme, host)
+		if key.rule != "" || key.host != usual && key.host != host {
+			continue
+		}
+		if held, _ := t.gate.Status(); held.After(until) {
+			until = held
+		}
+	}
+	return until
+}
+
 func busy(g *ratelimit.Gate) bool {
 	until, perSecond := g.Status()
 	return !until.IsZero() || perSecond > 0
