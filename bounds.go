@@ -79,6 +79,9 @@ type Bounds struct {
 	// MaxKill is how long a kill lasts at most from when its document is applied, up to 7 days: an
 	// application must not stay stopped because somebody was forgetful. Default 24 h.
 	MaxKill time.Duration
+	// MinEvery is the shortest every of a schedule, from 1 s to 720 h. Shorter loosens. Default the
+	// own setting, which is Schedule.Every where the application's Config has none.
+	MinEvery time.Duration
 	// PollMin is the shortest pollInterval, at least 1 s. Shorter loosens. Default 30 s.
 	PollMin time.Duration
 	// PollMax is the longest pollInterval, up to 24 h: with a longer one, no newer document would
@@ -120,6 +123,9 @@ func (b Bounds) Validate() error {
 	}
 	if b.MaxWindow != 0 && b.MaxWindow < b.MinWindow {
 		check.add("Bounds.MaxWindow", "is less than MinWindow", "set both")
+	}
+	if b.MinEvery != 0 {
+		check.every("Bounds.MinEvery", b.MinEvery)
 	}
 	if b.MaxKill < 0 || b.MaxKill > 7*24*time.Hour {
 		check.add("Bounds.MaxKill", "is not from 0 to 168h", "write a duration such as 24h")
@@ -209,7 +215,8 @@ func (b *Bounds) codes(own statusSet) statusSet {
 // changes nothing.
 //
 // Where the application's own rules are stricter than its defaults, a value may still be too loose
-// for some calls: it is kept, noted, and bounded call by call when it is applied.
+// for some calls: it is kept, noted, and bounded call by call when it is applied. So is the period
+// of a schedule that only Engine.Every knows.
 //
 // Kills are not clamped here, for their bound counts from when they are applied.
 func (b Bounds) Clamp(pushed, local Config) (Config, []Note) {
@@ -223,6 +230,7 @@ func (b Bounds) Clamp(pushed, local Config) (Config, []Note) {
 		c.settings(jsondoc.Index("rules", i), r.Match, &s)
 		r.Call, r.Target = s.Call, s.Target
 	}
+	pushed.Schedules = c.schedules(pushed.Schedules, local.Schedules)
 	if asked := pushed.PollInterval; asked != nil {
 		limit := b.withDefaults()
 		given := min(max(*asked, limit.PollMin), limit.PollMax)

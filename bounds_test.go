@@ -151,6 +151,7 @@ func randomBounds(rng *rand.Rand) Bounds {
 	if g.some() {
 		b.MaxWindow = max(b.MinWindow, time.Second) * 2
 	}
+	b.MinEvery = span(1)
 	b.MaxProbes, b.MinProbeLease = count(5), span(1)
 	b.BreakerOff, b.PacingOff = rng.IntN(2) == 0, rng.IntN(2) == 0
 	return b
@@ -180,6 +181,15 @@ func TestClampIsNeverLooserThanTheBounds(t *testing.T) {
 		}
 		if changed := mustMarshal(t, clamped) != before; changed && len(notes) == 0 {
 			t.Fatalf("%s became %s without a note", before, mustMarshal(t, clamped))
+		}
+		for name, s := range clamped.Schedules {
+			least := bounds.MinEvery
+			if own := local.Schedules[name].Every; least == 0 && own != nil {
+				least = *own
+			}
+			if s.Every != nil && *s.Every < max(least, time.Second) {
+				t.Fatalf("%s every %v, bounds %v, local %s", name, *s.Every, least, mustMarshal(t, local))
+			}
 		}
 		alone := compile(local, Config{}, Bounds{})
 		both := compile(local, clamped, bounds)
@@ -232,6 +242,8 @@ func TestClampLetsCalmerDocumentsPass(t *testing.T) {
 		var pushed Config
 		pushed.Defaults = calmest(rng)
 		pushed.Rules = []Rule{{Match: Match{Host: "a.example"}}}
+		pushed.Schedules = map[string]ScheduleSettings{"work 0": {Every: Set(maxEvery)},
+			"work 1": {Window: &DailyWindow{"23:50", "00:05"}}}
 		s := calmest(rng)
 		pushed.Rules[0].Call, pushed.Rules[0].Target = s.Call, s.Target
 		clamped, notes := Bounds{}.Clamp(pushed, local)

@@ -1,8 +1,11 @@
 package tether
 
 import (
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/tether-go/tether/internal/jsondoc"
 )
@@ -121,6 +124,45 @@ func (c *configClamper) stricter(path string, i int, given float64, host *matche
 // mayMeet tells whether one call may fit both hosts; in doubt it may.
 func mayMeet(a, b *matcher) bool {
 	return a.below || b.below || a.host == "" || b.host == "" || a.host == b.host
+}
+
+// schedules returns a document's schedules as they may be given, and leaves pushed as it is.
+func (c *configClamper) schedules(
+	pushed, local map[string]ScheduleSettings,
+) map[string]ScheduleSettings {
+	pushed = maps.Clone(pushed)
+	for _, name := range slices.Sorted(maps.Keys(pushed)) { // in order, for the notes
+		path, s := jsondoc.Join("schedules", name), pushed[name]
+		if s.Every != nil {
+			asked := *s.Every
+			given := c.bounds.every(asked, local[name].Every)
+			if given != asked {
+				s.Every = &given
+				c.clamped(path+".every", jsondoc.FormatDuration(asked), jsondoc.FormatDuration(given))
+			}
+		}
+		if s.Window != nil {
+			if given := s.Window.widened(); given != *s.Window {
+				c.clamped(path+".window.to", s.Window.To, given.To)
+				s.Window = &given
+			}
+		}
+		pushed[name] = s
+	}
+	return pushed
+}
+
+// every is what may be given of a schedule's period where the application's own is own; nil where
+// that isn't known here.
+func (b *Bounds) every(asked time.Duration, own *time.Duration) time.Duration {
+	least := minEvery
+	switch {
+	case b.MinEvery > 0:
+		least = b.MinEvery
+	case own != nil:
+		least = *own
+	}
+	return min(max(asked, least), maxEvery)
 }
 
 // order lengthens a maximum that clamping left below its beginning.

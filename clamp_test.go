@@ -15,6 +15,7 @@ func TestClampTable(t *testing.T) {
 	own := Config{
 		Defaults: Settings{Call: CallSettings{Timeout: Set(500 * time.Millisecond),
 			MaxWait: Set(5 * time.Second)}},
+		Schedules: map[string]ScheduleSettings{"sync": {Every: Set(10 * time.Minute)}},
 		Rules: []Rule{{Name: "search", Match: Match{Host: "a.example", Path: "/s"},
 			Call: CallSettings{
 				RetryPolicy: &RetrySettings{MaxAttempts: Set(1)}}},
@@ -27,6 +28,19 @@ func TestClampTable(t *testing.T) {
 		bounds Bounds
 		notes  string
 	}{
+		{`"schedules": {"sync": {"every": "599s"}}`, Bounds{},
+			"schedules.sync.every: asked 599s, given 600s"},
+		{`"schedules": {"sync": {"every": "599s"}}`, Bounds{MinEvery: time.Minute}, ""},
+		{`"schedules": {"sync": {"every": "59s"}}`, Bounds{MinEvery: time.Minute},
+			"schedules.sync.every: asked 59s, given 60s"},
+		{`"schedules": {"sync": {"every": "600s"}, "other": {"every": "1s"}}`, Bounds{}, ""},
+		{`"schedules": {"other": {"every": "0.5s"}}`, Bounds{},
+			"schedules.other.every: asked 0.5s, given 1s"},
+		{`"schedules": {"other": {"every": "721h"}}`, Bounds{},
+			"schedules.other.every: asked 2595600s, given 2592000s"},
+		{`"schedules": {"sync": {"window": {"from": "23:50", "to": "00:04"}}}`, Bounds{},
+			"schedules.sync.window.to: asked 00:04, given 00:05"},
+		{`"schedules": {"sync": {"window": {"from": "23:50", "to": "00:05"}}}`, Bounds{}, ""},
 		{call(`"timeout": "0.5s"`), Bounds{}, ""},
 		{call(`"timeout": "0.4s"`), Bounds{}, "defaults.call.timeout: asked 0.4s, given 0.5s"},
 		{call(`"timeout": "0.4s"`), Bounds{MinTimeout: 100 * time.Millisecond}, ""},

@@ -48,6 +48,10 @@ type Config struct {
 	// Rules apply, each in its turn, to the calls that they match; the last to set a member wins.
 	// At most 1,000. Default none.
 	Rules []Rule `json:"rules,omitempty"`
+	// Schedules steer the periodic work that the application runs with Engine.Every, by its name
+	// there; a name that no work has changes nothing. Default none: what the application's Schedule
+	// says.
+	Schedules map[string]ScheduleSettings `json:"schedules,omitzero"`
 	// App belongs to the application: any JSON, which tether keeps and does not read. Default none.
 	App json.RawMessage `json:"app,omitempty"`
 }
@@ -195,6 +199,25 @@ type BreakerSettings struct {
 type PacingSettings struct {
 	// Mode is "auto", or "off": calls are never paced. Default "auto".
 	Mode *string `json:"mode,omitempty"`
+}
+
+// ScheduleSettings steer one kind of periodic work. They can make it rarer and move it to other
+// hours; only a kill stops it.
+type ScheduleSettings struct {
+	// Every is the mean time between two runs. From 1 s to 720 h. Default Schedule.Every.
+	Every *time.Duration `json:"every,omitempty"`
+	// Window is when runs may begin. Default Schedule.Window.
+	Window *DailyWindow `json:"window,omitempty"`
+}
+
+// DailyWindow is a part of every day, in UTC: no hour of UTC is ever missing or there twice, and
+// all clients have the same one. It is never an instant, for what a fleet does at one o'clock sharp
+// is a peak; each run draws its own moment within. The zero value is the whole day.
+type DailyWindow struct {
+	// From is when the window opens, as "01:00" in UTC, from "00:00" to "23:59". Required.
+	From string `json:"from"`
+	// To is when it closes, at least 15 min later; before From it is on the next day. Required.
+	To string `json:"to"`
 }
 
 // Set returns a pointer to v, so that a literal can tell a value from its absence:

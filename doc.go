@@ -32,6 +32,13 @@
 //
 // Off until a [Config] sets them: call and attempt timeouts, because streams and long polls exist.
 //
+// # Periodic work
+//
+// [Engine.Every] runs work at a period that a published document may change, with a random first
+// phase and jitter, so that clients that start together do not act together. It blocks:
+//
+//	go engine.Every(ctx, "sync", tether.Schedule{Every: 10 * time.Minute}, sync)
+//
 // # What it never does
 //
 // It never repeats a call that may do its work twice: POST and PATCH are repeated only with an

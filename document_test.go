@@ -13,7 +13,7 @@ import (
 
 // The doc comments are what people read: they must name the range and default that the table has.
 func TestDocCommentsSayWhatTheTableSays(t *testing.T) {
-	docs := fieldDocs(t, "config.go", "bounds.go")
+	docs := fieldDocs(t, "config.go", "bounds.go", "schedule.go")
 	for i := range settings {
 		s := &settings[i]
 		doc := docs[docKey(s.path)]
@@ -33,6 +33,13 @@ func TestDocCommentsSayWhatTheTableSays(t *testing.T) {
 		}
 		if s.builtin != unsetNumber && !strings.Contains(doc, "Default "+spoken(s, s.builtin)) {
 			t.Errorf("%s does not name its default: %s", s.path, doc)
+		}
+	}
+	span := &setting{unit: inDuration}
+	every := "rom " + spoken(span, float64(minEvery)) + " to " + spoken(span, float64(maxEvery))
+	for _, name := range []string{"ScheduleSettings.Every", "Schedule.Every", "Bounds.MinEvery"} {
+		if !strings.Contains(docs[name], every) {
+			t.Errorf("%s does not say %q", name, every)
 		}
 	}
 	bounds := reflect.TypeFor[Bounds]()

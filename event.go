@@ -16,12 +16,14 @@ const (
 	EventApplied                   // a document is in force
 	EventNote                      // a document was changed or read in part; Note says what
 	EventNotTaken                  // a document was refused; Err says why
+	EventSkipped                   // scheduled work, named by Note, was left out once; Err says why
+	EventPanic                     // scheduled work, named by Note, panicked; Err is a *PanicError
 )
 
 // String returns the name of the kind.
 func (k EventKind) String() string {
 	return [...]string{"refused", "waited", "retry", "gave up", "held", "breaker", "applied", "note",
-		"not taken", "unknown"}[min(k, EventNotTaken+1)]
+		"not taken", "skipped", "panic", "unknown"}[min(k, EventPanic+1)]
 }
 
 // Event is something that an operator may want to know. Fields that say nothing about its kind are

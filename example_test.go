@@ -103,3 +103,21 @@ func ExampleEngine_Apply() {
 	fmt.Println(errors.As(err, &refused), refused.Stage, refused.ServerAsked, refused.Note)
 	// Output: true kill switch true export is down
 }
+
+func ExampleEngine_Every() {
+	engine, err := tether.New(tether.Config{}, tether.Options{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	sync := tether.Schedule{Every: time.Second, Target: "api.example.com"}
+	err = engine.Every(ctx, "sync", sync, func(context.Context) {
+		fmt.Println("one run")
+		cancel() // an application does so when it ends
+	})
+	fmt.Println(err)
+	// Output:
+	// one run
+	// context canceled
+}

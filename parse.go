@@ -154,6 +154,7 @@ func (r *configReader) settings(cfg *Config) {
 	}
 	r.check.head(*cfg)
 	r.check.settings("defaults", cfg.Defaults)
+	r.check.schedules(cfg.Schedules)
 }
 
 // part returns the document with only the members that keep names.

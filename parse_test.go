@@ -84,13 +84,15 @@ func TestParseDocument(t *testing.T) {
 		}
 		unknown = append(unknown, n.Path)
 	}
-	want := []string{"schedules", "flags", "flagSettings", "stages", "rules[0].target.rateLimit",
+	want := []string{"flags", "flagSettings", "stages", "rules[0].target.rateLimit",
 		"rules[1].call.criticality", "rules[2].call.route"}
 	if !slices.Equal(unknown, want) {
 		t.Errorf("unknown %q, want %q", unknown, want)
 	}
 	if cfg.Version != 42 || cfg.Audience["environment"] != "production" || len(cfg.Kill) != 1 ||
 		*cfg.PollInterval != 5*time.Minute || len(cfg.Rules) != 4 ||
+		*cfg.Schedules["sync"].Every != 10*time.Minute ||
+		*cfg.Schedules["nightly-upload"].Window != (DailyWindow{"01:00", "05:00"}) ||
 		string(cfg.App) != `{"theme":"winter"}` ||
 		!slices.Equal(cfg.Defaults.Call.RetryPolicy.RetryableStatusCodes, []StatusCode{429, 502,
 			503, 504, 14}) {
@@ -109,6 +111,7 @@ func TestParseRefusesTheImpossible(t *testing.T) {
 	retryPolicy := func(s string) string { return call(`"retryPolicy": {` + s + `}`) }
 	target := func(s string) string { return wrap(`"defaults": {"target": {` + s + `}}`) }
 	rule := func(s string) string { return wrap(`"rules": [{` + s + `}]`) }
+	schedule := func(s string) string { return wrap(`"schedules": {"sync": {` + s + `}}`) }
 	for _, c := range []struct{ document, path, problem string }{
 		{``, "", "not JSON"},
 		{`[]`, "", "is an array, not an object"},
@@ -161,6 +164,17 @@ func TestParseRefusesTheImpossible(t *testing.T) {
 		{rule(`"match": {"method": ["PUT"]}, "target": {"pacing": {}}`), "rules[0].target",
 			"belongs to the host"},
 		{rule(`"match": {"path": "/x"}, "key": "rule"`), "rules[0].key", "name"},
+		{schedule(`"every": "0s"`), "schedules.sync.every", "not above 0"},
+		{schedule(`"every": "-1s"`), "schedules.sync.every", "not above 0"},
+		{schedule(`"every": 600`), "schedules.sync.every", "is a number, not a duration"},
+		{schedule(`"window": {"from": "01:00"}`), "schedules.sync.window.to", "not a time of day"},
+		{schedule(`"window": {"from": "1:00", "to": "05:00"}`), "schedules.sync.window.from",
+			"not a time"},
+		{schedule(`"window": {"from": "01:00", "to": "24:00"}`), "schedules.sync.window.to",
+			"not a time"},
+		{schedule(`"window": {"from": "01:00", "to": "01:00"}`), "schedules.sync.window.to", "the same"},
+		{schedule(`"window": {"from": 1, "to": "01:00"}`), "schedules.sync.window.from", "is a number"},
+		{wrap(`"schedules": []`), "schedules", "is an array"},
 		{rule(`"match": {}, "key": "path"`), "rules[0].key", "not known"},
 		{wrap(`"rules": [{"match": {}, "name": "a"}, {"match": {}, "name": "a"}]`), "rules[1].name",
 			"another"},

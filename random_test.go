@@ -18,6 +18,7 @@ func randomConfig(rng *rand.Rand, bold bool) Config {
 		cfg.Issued = time.Unix(rng.Int64N(1<<31), rng.Int64N(1e9)).UTC()
 		cfg.Expires = cfg.Issued.Add(time.Hour)
 		cfg.Nudge, cfg.PollInterval = []string{}, g.span(1)
+		cfg.Schedules = g.schedules()
 		cfg.App = json.RawMessage(`{"a":[1,2,null]}`)
 	}
 	for i := range rng.IntN(3) {
@@ -40,6 +41,25 @@ func randomConfig(rng *rand.Rand, bold bool) Config {
 type generator struct {
 	rng  *rand.Rand
 	bold bool
+}
+
+func (g generator) schedules() map[string]ScheduleSettings {
+	all := make(map[string]ScheduleSettings)
+	for i := range g.rng.IntN(3) {
+		s := ScheduleSettings{Every: g.span(1)}
+		if g.some() {
+			opens, width := g.rng.IntN(24*60), 1+g.rng.IntN(24*60-1)
+			if !g.bold {
+				width = max(width, 15)
+			}
+			clock := func(minutes int) string {
+				return fmt.Sprintf("%02d:%02d", minutes/60%24, minutes%60)
+			}
+			s.Window = &DailyWindow{clock(opens), clock(opens + width)}
+		}
+		all[fmt.Sprint("work ", i)] = s
+	}
+	return all
 }
 
 func (g generator) some() bool { return g.rng.IntN(3) > 0 }

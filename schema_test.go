@@ -37,6 +37,9 @@ var elsewhere = map[string]string{
 	"rules[].match.path":       "what a rule sets is bounded for every call",
 	"rules[].match.grpcMethod": "what a rule sets is bounded for every call",
 	"rules[].key":              "state of its own, bounded as every other",
+	"schedules{}.every":        "Bounds.MinEvery and the Schedule in the code",
+	"schedules{}.window.from":  "moves work, and gives nobody more runs",
+	"schedules{}.window.to":    "no closer to from than 15 min",
 	"app":                      "not read here",
 }
 
@@ -47,6 +50,8 @@ func members(path string, t reflect.Type, add func(path string)) {
 		members(path, t.Elem(), add)
 	case t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Struct:
 		members(path+"[]", t.Elem(), add)
+	case t.Kind() == reflect.Map && t.Elem().Kind() == reflect.Struct:
+		members(path+"{}", t.Elem(), add)
 	case t.Kind() == reflect.Struct && t != reflect.TypeFor[time.Time]():
 		for i := range t.NumField() {
 			name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
@@ -72,6 +77,19 @@ type schemaNode struct {
 	MaxItems   int                   `json:"maxItems"`
 	Required   []string              `json:"required"`
 	AnyOf      []schemaNode          `json:"anyOf"`
+	Pattern    string                `json:"pattern"`
+	Additional additionalNode        `json:"additionalProperties"`
+}
+
+// additionalNode is what members without a name of their own must be: false, or one kind of value.
+type additionalNode struct{ *schemaNode }
+
+func (a *additionalNode) UnmarshalJSON(text []byte) error {
+	if string(text) == "false" {
+		return nil
+	}
+	a.schemaNode = new(schemaNode)
+	return json.Unmarshal(text, a.schemaNode)
 }
 
 func readSchema(t *testing.T) (root schemaNode, leaves map[string]schemaNode) {
@@ -100,6 +118,8 @@ func readSchema(t *testing.T) (root schemaNode, leaves map[string]schemaNode) {
 		case n.Items != nil && strings.HasPrefix(n.Items.Ref, "#/$defs/") &&
 			n.Items.Ref != "#/$defs/statusCode":
 			walk(path+"[]", *n.Items)
+		case n.Additional.schemaNode != nil && n.Additional.Ref != "":
+			walk(path+"{}", *n.Additional.schemaNode)
 		default:
 			leaves[path] = n
 		}
@@ -192,7 +212,7 @@ func TestSchemaHasTheRangesOfTheTable(t *testing.T) {
 
 func TestEveryBoundIsUsed(t *testing.T) {
 	uses := map[string]string{"RetryableStatusCodes": codesPath, "MaxKill": "kill",
-		"PollMin": "poll", "PollMax": "poll"}
+		"PollMin": "poll", "PollMax": "poll", "MinEvery": "schedules"}
 	for i := range settings {
 		for _, name := range []string{settings[i].floor, settings[i].ceiling} {
 			if name == "" {

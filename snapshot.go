@@ -151,3 +151,22 @@ func (s *snapshot) killed(scheme, host, method, path, grpcMethod string, now tim
 	}
 	return nil
 }
+
+// killedHost returns the first kill that covers every call to a host now, or nil. Where the host
+// names no port, a kill of either usual port is enough. The empty host is covered by kills of every
+// call.
+func (s *snapshot) killedHost(host string, now time.Time) *Kill {
+	for i := range s.kills {
+		k := &s.kills[i]
+		whole := len(k.methods) == 0 && k.path == "" && k.grpc == ""
+		if !whole || !now.Before(k.kill.Until) {
+			continue
+		}
+		for _, scheme := range [...]string{"https", "http"} {
+			if call := newSubject(scheme, host, "", "", ""); k.fits(&call) {
+				return &k.kill
+			}
+		}
+	}
+	return nil
+}

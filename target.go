@@ -304,6 +304,25 @@ func (t *target) idle() (used time.Time, idle bool) {
 // returnMemory is how long a target that nobody calls is kept for the sake of its pacing alone.
 const returnMemory = 5 * time.Minute
 
+// heldUntil returns when the last hold of a host's targets ends; zero if none is held.
+func (e *Engine) heldUntil(host string) (until time.Time) {
+	if host == "" {
+		return until
+	}
+	e.targets.mu.Lock()
+	defer e.targets.mu.Unlock()
+	for key, t := range e.targets.byKey {
+		_, usual := originOf(key.scheme, host)
+		if key.rule != "" || key.host != usual && key.host != host {
+			continue
+		}
+		if held, _ := t.gate.Status(); held.After(until) {
+			until = held
+		}
+	}
+	return until
+}
+
 func busy(g *ratelimit.Gate, recent bool) bool {
 	until, perSecond := g.Status()
 	return !until.IsZero() || recent && perSecond > 0

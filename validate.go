@@ -3,7 +3,9 @@ package tether
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -109,6 +111,7 @@ func (c Config) Validate() error {
 		check.rule(path, r)
 		check.match(path, r.Match)
 	}
+	check.schedules(c.Schedules)
 	check.counts(len(c.Kill), len(c.Rules))
 	return check.err()
 }
@@ -159,6 +162,46 @@ func (c *configChecker) poll(path string, interval time.Duration) {
 		c.add(path, "is not above 0", `write an interval such as "300s"`)
 	case c.strict && (interval < time.Second || interval > maxDuration):
 		c.add(path, "is not from 1s to 86400s", `write an interval such as "300s"`)
+	}
+}
+
+func (c *configChecker) schedules(all map[string]ScheduleSettings) {
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		path, s := jsondoc.Join("schedules", name), all[name]
+		if s.Every != nil {
+			c.every(path+".every", *s.Every)
+		}
+		if s.Window != nil {
+			c.window(path+".window", *s.Window)
+		}
+	}
+}
+
+func (c *configChecker) every(path string, every time.Duration) {
+	switch {
+	case every <= 0:
+		c.add(path, "is not above 0", `write a period such as "600s"`)
+	case c.strict && (every < minEvery || every > maxEvery):
+		c.add(path, "is not from 1s to 2592000s", `write a period such as "600s"`)
+	}
+}
+
+func (c *configChecker) window(path string, w DailyWindow) {
+	from, opens := parseTimeOfDay(w.From)
+	to, closes := parseTimeOfDay(w.To)
+	const hint = `write a time of day in UTC such as "01:00"`
+	if !opens {
+		c.add(path+".from", jsondoc.Quote(w.From)+" is not a time of day", hint)
+	}
+	if !closes {
+		c.add(path+".to", jsondoc.Quote(w.To)+" is not a time of day", hint)
+	}
+	switch width := widthOf(from, to); {
+	case !opens || !closes:
+	case width == 0:
+		c.add(path+".to", "is the same as from", "leave window out for the whole day")
+	case c.strict && width < minWindowWidth:
+		c.add(path+".to", "is less than 15 min after from", "write a later time")
 	}
 }
 

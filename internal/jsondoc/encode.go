@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 )
@@ -79,8 +80,32 @@ func appendValue(out []byte, v reflect.Value) ([]byte, error) {
 			}
 		}
 		return append(out, ']'), nil
+	case reflect.Map:
+		return appendMap(out, v)
 	}
 	return appendMarshalled(out, v.Interface())
+}
+
+// appendMap writes the members in the order of their names, as encoding/json does.
+func appendMap(out []byte, v reflect.Value) ([]byte, error) {
+	keys := v.MapKeys()
+	slices.SortFunc(keys, func(a, b reflect.Value) int {
+		return strings.Compare(a.String(), b.String())
+	})
+	out = append(out, '{')
+	for i, key := range keys {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		var err error
+		if out, err = appendMarshalled(out, key.String()); err != nil {
+			return nil, err
+		}
+		if out, err = appendValue(append(out, ':'), v.MapIndex(key)); err != nil {
+			return nil, err
+		}
+	}
+	return append(out, '}'), nil
 }
 
 func appendMarshalled(out []byte, v any) ([]byte, error) {

@@ -31,6 +31,7 @@ type outer struct {
 	At    time.Time         `json:"at,omitzero"`
 	Tags  map[string]string `json:"tags,omitzero"`
 	List  []inner           `json:"list,omitempty"`
+	Named map[string]inner  `json:"named,omitzero"`
 	Inner *inner            `json:"inner,omitempty"`
 	Raw   json.RawMessage   `json:"raw,omitempty"`
 	Local string
@@ -154,7 +155,8 @@ func TestRawAndLines(t *testing.T) {
 func TestBind(t *testing.T) {
 	doc, _ := Parse([]byte(`{"name": "n", "big": 18446744073709551615, "on": true,
 		"at": "2026-11-22T12:00:00+02:00", "tags": {"k": "v"}, "Local": "x", "NAME": "y",
-		"list": [{"wait": "250ms"}, {"wait": "0.25s", "count": 3.0}], "inner": {"ratio": 1e-3},
+		"list": [{"wait": "250ms"}, {"wait": "0.25s", "count": 3.0}],
+		"named": {"b": {"wait": "0.25s"}, "a\"": {}}, "inner": {"ratio": 1e-3},
 		"raw": { "a" : "<" }}`), limits)
 	var got outer
 	b := Binder{Doc: doc}
@@ -163,9 +165,15 @@ func TestBind(t *testing.T) {
 	want := outer{Name: "n", Big: math.MaxUint64, On: true,
 		At: time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC), Tags: map[string]string{"k": "v"},
 		List:  []inner{{Wait: &quarter}, {Wait: &quarter, Count: &three}},
+		Named: map[string]inner{"b": {Wait: &quarter}, `a"`: {}},
 		Inner: &inner{Ratio: &ratio}, Raw: json.RawMessage(`{"a":"\u003c"}`)}
 	if !reflect.DeepEqual(got, want) || len(b.Problems) > 0 {
 		t.Errorf("got %+v, problems %v; want %+v", got, b.Problems, want)
+	}
+	named := outer{Named: got.Named, Tags: map[string]string{}}
+	if text, err := Encode(named); err != nil ||
+		string(text) != `{"tags":{},"named":{"a\"":{},"b":{"wait":"0.25s"}}}` {
+		t.Errorf("wrote %s, %v", text, err)
 	}
 	if len(b.Unknown) != 2 || b.Unknown[0].Path != "Local" ||
 		b.Unknown[1].Hint != `did you mean "name"?` {

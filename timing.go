@@ -1,0 +1,134 @@
+package tether
+
+import (
+	"fmt"
+	"time"
+)
+
+const (
+	// minEvery is far above what a run costs, and maxEvery so short that a document cannot stop
+	// work by making it rare.
+	minEvery = time.Second
+	maxEvery = 720 * time.Hour
+
+	// minWindowWidth keeps a window from being an instant with another name.
+	minWindowWidth = 15 * time.Minute
+	day            = 24 * time.Hour
+)
+
+// parseTimeOfDay reads "01:00" as the time since midnight.
+func parseTimeOfDay(text string) (time.Duration, bool) {
+	t, err := time.Parse("15:04", text)
+	if err != nil || len(text) != len("15:04") { // Parse takes "1:00" too
+		return 0, false
+	}
+	return time.Duration(t.Hour())*time.Hour + time.Duration(t.Minute())*time.Minute, true
+}
+
+// widthOf is the time from one time of day to the next that is the other.
+func widthOf(from, to time.Duration) time.Duration { return (to - from + day) % day }
+
+// widened returns w, or where that is too narrow the narrowest that is not. w can be read.
+func (w DailyWindow) widened() DailyWindow {
+	from, _ := parseTimeOfDay(w.From)
+	if to, _ := parseTimeOfDay(w.To); widthOf(from, to) < minWindowWidth {
+		minutes := int((from+minWindowWidth)%day) / int(time.Minute)
+		w.To = fmt.Sprintf("%02d:%02d", minutes/60, minutes%60)
+	}
+	return w
+}
+
+// timing says when periodic work is due: a period, and the window of each day in which runs may
+// begin.
+type timing struct {
+	every time.Duration
+	from  time.Duration // since midnight UTC
+	width time.Duration // 0: the whole day
+}
+
+func newTiming(every time.Duration, w DailyWindow) timing {
+	t := timing{every: every}
+	if w != (DailyWindow{}) {
+		var to time.Duration
+		t.from, _ = parseTimeOfDay(w.From)
+		to, _ = parseTimeOfDay(w.To)
+		t.width = widthOf(t.from, to)
+	}
+	return t
+}
+
+// opening returns when the window opened that now is in, else when the next one opens.
+func (t timing) opening(now time.Time) time.Time {
+	// Truncate counts from year 1, in UTC; a day of UTC is always 24 h long.
+	opens := now.Truncate(day).Add(t.from - day) // yesterday's may be open past midnight
+	for !now.Before(opens.Add(t.width)) {
+		opens = opens.Add(day)
+	}
+	return opens
+}
+
+// open tells whether a run may begin now.
+func (t timing) open(now time.Time) bool {
+	return t.width == 0 || !now.Before(t.opening(now))
+}
+
+// span is the time over which a fleet that begins together is spread.
+func (t timing) span() time.Duration {
+	if t.width == 0 {
+		return t.every
+	}
+	return min(t.every, t.width)
+}
+
+// first is when work is due that was not due before: anywhere in a whole period or window. Near the
+// end of a window some of a fleet must wait for the next: to squeeze all of it in would be a burst.
+func (t timing) first(now time.Time, rand func() float64) time.Time {
+	phase := part(t.span(), rand())
+	if t.width == 0 {
+		return now.Add(phase)
+	}
+	opens := t.opening(now)
+	if now.Before(opens) {
+		return opens.Add(phase)
+	}
+	if due := now.Add(phase); due.Before(opens.Add(t.width)) {
+		return due
+	}
+	return opens.Add(day + phase)
+}
+
+// next is when work is due again that was due before. A period shorter than the window goes on
+// within it and begins anew, in random phase, in the next. One as long or longer has at most one
+// run in a window, anywhere in it: if the time of the last one counted, runs would drift out of it.
+func (t timing) next(before time.Time, rand func() float64) time.Time {
+	jittered := before.Add(part(t.every, 0.9+0.2*rand()))
+	if t.width == 0 {
+		return jittered
+	}
+	if t.every < t.width {
+		opens := t.opening(before)
+		if jittered.Before(opens.Add(t.width)) {
+			return jittered
+		}
+		return opens.Add(day + part(t.every, rand()))
+	}
+	return t.opening(before.Add(t.every)).Add(part(t.width, rand()))
+}
+
+// after is the next time when work is due, later than now. What was missed is not made up for.
+// Without a window the phase stays, so that a fleet that was held up together does not go on
+// together.
+func (t timing) after(before, now time.Time, rand func() float64) time.Time {
+	due := t.next(before, rand)
+	switch late := now.Sub(due); {
+	case late < 0:
+		return due
+	case t.width == 0:
+		return now.Add(t.every - late%t.every)
+	}
+	return t.first(now, rand)
+}
+
+func part(d time.Duration, fraction float64) time.Duration {
+	return time.Duration(float64(d) * fraction)
+}
