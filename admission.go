@@ -297,6 +297,12 @@ func (c *call) checkKill() *RejectedError {
 // reject counts and reports a refusal.
 func (c *call) reject(o *obstacle, ended error) *RejectedError {
 	c.target.stats.refused(o.stage)
+	if o.stage == StagePacing {
+		c.target.gate.TurnedAway()
+		if l := c.permit.lane; l != nil {
+			l.gate.TurnedAway()
+		}
+	}
 	count(c.Context, c.engine.telemetry.refusals, c.target.series.byStage[o.stage])
 	c.spanEvent("tether.refused", attribute.String("tether.stage", o.stage.String()))
 	err := &RejectedError{

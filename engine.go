@@ -187,7 +187,7 @@ func (e *Engine) observeBreaker(t *target) func(breaker.Event) {
 		case breaker.Open:
 			t.gate.Remember()
 		case breaker.Closed:
-			t.gate.Resume()
+			t.gate.Recovered()
 		}
 		e.note(Event{Kind: EventBreaker, Target: t.name, Stage: StageBreaker,
 			Note: b.From.String() + " -> " + b.To.String()})

@@ -71,20 +71,24 @@ func (c *call) settleOverloaded(p *Permit, out Outcome) {
 	c.engine.emit(Event{Kind: EventHeld, Target: t.name, Stage: StageHold, Attempt: p.attempt, Until: until})
 }
 
-// unknownUseful is the time in which a server that nothing is known of should answer: enough for a
-// connection and its handshake across the world.
-const unknownUseful = 500 * time.Millisecond
+const (
+	// manyTimes the usual time without an answer is the server's failure and not the caller's haste.
+	manyTimes = 10
+	// unknownUseful is the time in which a server that nothing is known of should answer: enough for a
+	// connection and its handshake across the world.
+	unknownUseful = 500 * time.Millisecond
+)
 
 // outcomeOfContext corrects an outcome for the caller's own context: a cancelled call teaches nothing,
-// nor does a deadline that left less than twice the usual time.
+// nor does a deadline that left less than ten times the usual time.
 func (c *call) outcomeOfContext(out Outcome) Outcome {
 	err := c.Context.Err()
 	if err == nil || out.Class == Healthy || out.Class == Overloaded || out.Status != 0 {
 		return out
 	}
-	enough := 2 * c.target.useful()
-	if enough == 0 {
-		enough = unknownUseful
+	enough := unknownUseful
+	if useful := c.target.useful(); useful > 0 {
+		enough = min(manyTimes*useful, time.Second)
 	}
 	if errors.Is(err, context.DeadlineExceeded) && time.Since(c.permit.sent) >= enough {
 		out.Class = Transient

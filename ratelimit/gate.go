@@ -92,7 +92,7 @@ type Gate struct {
 	at     time.Time // when credit was last brought up to date
 	from   time.Time // when pacing began, or overload was seen last
 	proved bool      // a good answer came since then
-	denied bool      // a call was refused since the last one that passed
+	denied bool      // a call was turned away since the last one that passed
 }
 
 // NewGate returns an open gate.
@@ -126,7 +126,7 @@ func (g *Gate) Ask() {
 
 // Take lets one call through, or says why not and when to try again. Waiting is how many calls wait
 // for this gate beside the one that asks. Pacing ends with a call that nobody waits beside, after a good
-// answer, if none was refused since the one before: callers then ask for less than may leave.
+// answer, if none was turned away since the one before: callers then ask for less than may leave.
 func (g *Gate) Take(waiting int) (retryAt time.Time, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -143,7 +143,6 @@ func (g *Gate) Take(waiting int) (retryAt time.Time, err error) {
 	g.earn(now)
 	if g.credit < 1 {
 		// A nanosecond more, so that rounding can't wake the caller just too early.
-		g.denied = true
 		gap := time.Duration((1-g.credit)/g.rate*1e9) + 1
 		return now.Add(gap), ErrPaced
 	}
@@ -153,6 +152,13 @@ func (g *Gate) Take(waiting int) (retryAt time.Time, err error) {
 	}
 	g.denied = false
 	return time.Time{}, nil
+}
+
+// TurnedAway says that a call could not wait for its turn: there is more demand than waits here.
+func (g *Gate) TurnedAway() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.denied = true
 }
 
 // Untake gives back what [Gate.Take] let through and nobody sent.
@@ -191,6 +197,15 @@ func (g *Gate) Resume() {
 	now := time.Now()
 	g.strain = 0
 	g.restart(now, later(now, g.until))
+}
+
+// Recovered is Resume after a probe's good answer. Probes leave at random times already, so the next call
+// need not wait for a phase of its own.
+func (g *Gate) Recovered() {
+	g.Resume()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.credit = 1
 }
 
 // Healthy says that an answer was good: a paced rate grows.

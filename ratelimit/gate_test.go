@@ -197,11 +197,11 @@ func TestGatePacingEndsOnlyWhenNobodyWaits(t *testing.T) {
 			t.Fatal("pacing ended while calls waited")
 		}
 		g.Healthy()
-		pass(g, 0) // which had to wait for its turn
+		g.TurnedAway()
+		pass(g, 0)
 		if _, rate := g.Status(); rate == 0 {
-			t.Fatal("pacing ended though a call was refused a moment ago")
+			t.Fatal("pacing ended though a call was turned away a moment ago")
 		}
-		time.Sleep(2 * time.Second)
 		pass(g, 0)
 		if _, rate := g.Status(); rate != 0 {
 			t.Error("pacing goes on though nobody waits")
