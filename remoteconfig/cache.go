@@ -150,7 +150,7 @@ func (w *Watcher) resume() {
 	defer w.mu.Unlock()
 	now := time.Now()
 	if !w.plan.Next.After(now) {
-		w.plan.Next = now.Add(firstWait(w.intervalNow(), w.current != nil, w.draw()))
+		w.plan.Next = now.Add(firstWait(w.intervalNow(), w.current != nil, w.draw(), w.draw()))
 	}
 }
 

@@ -104,7 +104,8 @@ func (w *Watcher) failed(err error) {
 		}
 		w.plan.Next = now.Add(usual(interval, w.draw()))
 	case fault.RetryAfter > 0:
-		w.plan.Next = now.Add(held(interval, w.plan.Failures, fault.RetryAfter, w.draw()))
+		w.plan.Next = now.Add(held(interval, w.plan.Failures, fault.RetryAfter,
+			w.draw(), w.draw()))
 		w.plan.Hold = now.Add(min(fault.RetryAfter, max(maxBackoff, interval)))
 	default:
 		w.plan.Next = now.Add(backoff(interval, w.plan.Failures, w.draw()))

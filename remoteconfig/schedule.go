@@ -2,6 +2,7 @@ package remoteconfig
 
 import (
 	"encoding/json"
+	"math"
 	"time"
 
 	"github.com/tether-go/tether/internal/jsondoc"
@@ -78,27 +79,38 @@ func backoff(interval time.Duration, failures int, r float64) time.Duration {
 
 // held is the wait after a failure for which the server asked for silence. Everybody's silence ends
 // at about the same time, so the return is spread over an interval, which is the usual rate.
-func held(interval time.Duration, failures int, after time.Duration, r float64) time.Duration {
+func held(interval time.Duration, failures int, after time.Duration, r, s float64) time.Duration {
 	after = min(after, max(maxBackoff, interval))
 	wait := backoff(interval, failures, r)
 	if after < wait {
 		return wait
 	}
-	return after + between(0, interval, r)
+	return after + phase(interval, r, s)
+}
+
+// phase is the wait of a client that joins those that poll at an interval, so that a herd that joins
+// at once is polled flat from the first moment on: what is left, at a random moment, of a usual
+// wait. A random moment falls more often into a longer wait, hence the root; with a phase that is
+// uniform over the interval instead, some clients would be at their second poll while the last are
+// at their first, and the rate half as high again.
+func phase(interval time.Duration, r, s float64) time.Duration {
+	const shortest, longest = 0.9, 1.1 // of usual
+	whole := math.Sqrt(shortest*shortest + s*(longest*longest-shortest*shortest))
+	return between(0, time.Duration(whole*float64(interval)), r)
 }
 
 // longestWait is the most that any of the above returns. A plan on disk that waits for longer was
 // made by another clock.
 func longestWait(interval time.Duration) time.Duration {
-	return max(maxBackoff, interval*11/10) + interval
+	return max(maxBackoff, interval*11/10) + interval*11/10 + 1
 }
 
 // firstWait is the wait of a client that starts and has no plan from before. Programs start
-// together, so it is spread over all of an interval: a herd of restarts is polled flat. A crash
-// loop polls at the usual rate too, because most of its short lives end before the poll.
-func firstWait(interval time.Duration, document bool, r float64) time.Duration {
+// together, so it is spread over all of an interval. A crash loop polls at the usual rate too,
+// because most of its short lives end before the poll.
+func firstWait(interval time.Duration, document bool, r, s float64) time.Duration {
 	if !document {
-		interval = min(interval, firstWithin)
+		return between(0, min(interval, firstWithin), r)
 	}
-	return between(0, interval, r)
+	return phase(interval, r, s)
 }

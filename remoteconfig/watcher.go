@@ -119,7 +119,7 @@ func New(source Source, target Target, opts Options) (*Watcher, error) {
 // goroutine that outlives it. It returns [ErrRunning] at once while another Run or FetchOnce is
 // under way.
 //
-// The first poll is at a random moment of the interval, or within 60 s where there is no document
+// The first poll is at a random moment of the interval (or a tenth later), or within 60 s where there is no document
 // to start with; or when the process before this one meant it to be. Later ones follow at the
 // interval, a tenth of it to either side. After a failure the wait doubles, the upper half of it
 // at random, up to an hour (or the interval, if that is longer); it never ends for good.
