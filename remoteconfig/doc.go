@@ -1,0 +1,42 @@
+// Package remoteconfig keeps launched clients up to date with a document that the people who run a
+// server publish, at a rate that N clients can't turn into a burden: N / interval, flat, whatever
+// fails.
+//
+//	watcher, err := remoteconfig.New(remoteconfig.HTTP{URL: url}, target, remoteconfig.Options{})
+//	if err != nil {
+//		return err
+//	}
+//	go watcher.Run(ctx) // until ctx ends
+//
+// The target is whatever takes the document, such as a *tether.Engine. A [Source] is where it comes
+// from: [HTTP], [File], [FS] or your own. [Handler] is the other end, for any web server.
+//
+//	Source -> Fetch(tag) -> unchanged? -> at most 1 MiB -> Target.Apply -> cache
+//
+// Of a document the watcher itself reads "document", "version", "expires" and "pollInterval", and
+// only once the target took it. Nothing is signed yet: whoever can answer for the URL can publish,
+// so use https.
+//
+// # On by default
+//
+//	first poll    at random within the interval; within 60 s without a document to start with
+//	interval      300 s, a tenth of it to either side; the document's pollInterval, else the
+//	              server's max-age, changes it within 30 s and 24 h
+//	one fetch     at most 30 s and 1 MiB
+//	failure       the wait doubles, the upper half at random, up to 1 h; never an end for good
+//	Retry-After   obeyed, up to 1 h; the return is spread over an interval
+//
+// # When something fails
+//
+// The document in force stays, however old; [Status] says how old, and whether it is stale. One that
+// the target refuses changes nothing, and the next good one is taken. With [Options].CacheDir the
+// last good one is there at the next start, before the first poll and without a network, and a
+// crash loop polls no more often than a program that runs: the plan of the polls is kept too. A
+// cache that is damaged, full or read-only costs itself and no more.
+//
+// # What it never does
+//
+// It never polls more often because something failed. It never ends because of an answer. It starts
+// no goroutine that outlives Run and needs no closing. It writes nothing outside its directory, and
+// follows no link there.
+package remoteconfig

@@ -1,0 +1,81 @@
+package remoteconfig_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"testing/fstest"
+
+	"github.com/tether-go/tether/remoteconfig"
+)
+
+// printer is a target that prints what it is given.
+type printer struct{}
+
+func (printer) Apply(document []byte) ([]string, error) {
+	fmt.Printf("%s\n", document)
+	return nil, nil
+}
+
+func Example() {
+	embedded := fstest.MapFS{"tether.json": {Data: []byte(`{"document": "shop", "version": 1}`)}}
+	ctx, cancel := context.WithCancel(context.Background())
+	watcher, err := remoteconfig.New(
+		remoteconfig.HTTP{URL: "https://config.example.com/shop.json"}, printer{},
+		remoteconfig.Options{
+			Default: remoteconfig.FS(embedded, "tether.json"),
+			Observe: func(event remoteconfig.Event) {
+				fmt.Println(event.Kind, event.Version)
+				cancel()
+			},
+		})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(watcher.Run(ctx))
+	// Output:
+	// {"document": "shop", "version": 1}
+	// applied 1
+	// context canceled
+}
+
+// A web server publishes a document, and a short-lived program fetches it.
+func ExampleNew() {
+	server := httptest.NewServer(remoteconfig.Handler(func() []byte {
+		return []byte(`{"document": "shop", "version": 7, "pollInterval": "60s"}`)
+	}))
+	defer server.Close()
+	source := remoteconfig.HTTP{URL: server.URL}
+	watcher, err := remoteconfig.New(source, printer{}, remoteconfig.Options{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	if err := watcher.FetchOnce(context.Background()); err != nil {
+		fmt.Println(err)
+	}
+	fmt.Println("applied version", watcher.Status().Applied)
+	// Output:
+	// {"document": "shop", "version": 7, "pollInterval": "60s"}
+	// applied version 7
+}
+
+func ExampleHandler() {
+	handler := remoteconfig.Handler(func() []byte {
+		return []byte(`{"document": "shop", "version": 7, "pollInterval": "60s"}`)
+	})
+	answer := httptest.NewRecorder()
+	handler.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/config.json", nil))
+	fmt.Println(answer.Code, answer.Header().Get("Cache-Control"))
+
+	again := httptest.NewRequest(http.MethodGet, "/config.json", nil)
+	again.Header.Set("If-None-Match", answer.Header().Get("ETag"))
+	answer = httptest.NewRecorder()
+	handler.ServeHTTP(answer, again)
+	fmt.Println(answer.Code, answer.Body.Len())
+	// Output:
+	// 200 max-age=60
+	// 304 0
+}

@@ -1,0 +1,192 @@
+package remoteconfig_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/fstest"
+	"testing/synctest"
+	"time"
+
+	"github.com/tether-go/tether/internal/random"
+	"github.com/tether-go/tether/remoteconfig"
+)
+
+const interval = 300 * time.Second
+
+type fetchFunc func(ctx context.Context, tag string) (remoteconfig.Fetched, error)
+
+func (f fetchFunc) Fetch(ctx context.Context, tag string) (remoteconfig.Fetched, error) {
+	return f(ctx, tag)
+}
+
+func document(version int) []byte {
+	return fmt.Appendf(nil, `{"schema": 1, "document": "shop", "version": %d}`, version)
+}
+
+// refuseGarbage is a target that takes what looks like a document.
+type refuseGarbage struct{}
+
+func (refuseGarbage) Apply(document []byte) ([]string, error) {
+	if len(document) == 0 || document[0] != '{' {
+		return nil, errors.New("garbage")
+	}
+	return nil, nil
+}
+
+// fleet is clients that start in the same second, each with a document to start with.
+type fleet struct {
+	watchers []*remoteconfig.Watcher
+
+	mu    sync.Mutex // guards polls
+	polls [][]time.Duration
+}
+
+// runFleet runs clients for a time, and returns their polls since the start.
+func runFleet(t *testing.T, size int, lasts time.Duration, reply fetchFunc) *fleet {
+	t.Helper()
+	f := &fleet{polls: make([][]time.Duration, size)}
+	start := time.Now()
+	preset := remoteconfig.FS(fstest.MapFS{"d": {Data: document(1)}}, "d")
+	ctx, cancel := context.WithTimeout(t.Context(), lasts)
+	defer cancel()
+	var running sync.WaitGroup
+	for i := range size {
+		source := fetchFunc(func(ctx context.Context, tag string) (remoteconfig.Fetched, error) {
+			f.mu.Lock()
+			f.polls[i] = append(f.polls[i], time.Since(start))
+			f.mu.Unlock()
+			return reply(ctx, tag)
+		})
+		w, err := remoteconfig.New(source, refuseGarbage{}, remoteconfig.Options{
+			Default: preset, Rand: random.New(uint64(i + 1)).Float64,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.watchers = append(f.watchers, w)
+		running.Go(func() { _ = w.Run(ctx) })
+	}
+	running.Wait()
+	return f
+}
+
+// count returns the polls in each bucket of a width, up to a time.
+func (f *fleet) count(width, until time.Duration) []int {
+	buckets := make([]int, until/width)
+	for _, polls := range f.polls {
+		for _, at := range polls { // what is left of until, less than a bucket, doesn't count
+			if at/width < time.Duration(len(buckets)) {
+				buckets[at/width]++
+			}
+		}
+	}
+	return buckets
+}
+
+func peakToMean(buckets []int) float64 {
+	peak, sum := 0, 0
+	for _, n := range buckets {
+		peak, sum = max(peak, n), sum+n
+	}
+	return float64(peak) * float64(len(buckets)) / float64(sum)
+}
+
+func TestFleetPollsFlat(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const size, rounds = 20_000, 4
+		f := runFleet(t, size, rounds*interval, func(_ context.Context, tag string) (
+			remoteconfig.Fetched, error) {
+			if tag == "1" {
+				return remoteconfig.Fetched{Unchanged: true}, nil
+			}
+			return remoteconfig.Fetched{Document: document(1), Tag: "1"}, nil
+		})
+		buckets := f.count(10*time.Second, rounds*interval)
+		for round := range rounds {
+			perRound := len(buckets) / rounds
+			ratio := peakToMean(buckets[round*perRound:][:perRound])
+			t.Logf("interval %d: peak/mean %.3f", round+1, ratio)
+			if ratio > 1.2 {
+				t.Errorf("interval %d: peak/mean %.3f, want at most 1.2", round+1, ratio)
+			}
+		}
+	})
+}
+
+// TestFleetNeverAboveTheUsualRate has the config server fail for two days in every way, and then
+// publish a new version.
+func TestFleetNeverAboveTheUsualRate(t *testing.T) {
+	refused := func(after time.Duration) fetchFunc {
+		return func(context.Context, string) (remoteconfig.Fetched, error) {
+			return remoteconfig.Fetched{},
+				&remoteconfig.FetchError{RetryAfter: after, Err: errors.New("no")}
+		}
+	}
+	tests := []struct {
+		name string
+		fail fetchFunc
+	}{
+		{"503", refused(0)},
+		{"503, Retry-After 1 s", refused(time.Second)},
+		{"429, Retry-After 40 min", refused(40 * time.Minute)},
+		{"503, Retry-After for ever", refused(1<<63 - 1)},
+		{"503 until the hour", func(ctx context.Context, _ string) (remoteconfig.Fetched, error) {
+			now := time.Now()
+			return refused(now.Truncate(time.Hour).Add(time.Hour).Sub(now))(ctx, "")
+		}},
+		{"garbage", func(context.Context, string) (remoteconfig.Fetched, error) {
+			return remoteconfig.Fetched{Document: []byte("<html>"), Tag: "x"}, nil
+		}},
+		{"hangs", func(ctx context.Context, _ string) (remoteconfig.Fetched, error) {
+			<-ctx.Done()
+			return remoteconfig.Fetched{}, ctx.Err()
+		}},
+		{"resets", func(context.Context, string) (remoteconfig.Fetched, error) {
+			return remoteconfig.Fetched{}, errors.New("connection reset")
+		}},
+		{"no network", func(context.Context, string) (remoteconfig.Fetched, error) {
+			return remoteconfig.Fetched{}, &remoteconfig.FetchError{Local: true, Err: errors.New("down")}
+		}},
+		{"panics", func(context.Context, string) (remoteconfig.Fetched, error) {
+			panic("source")
+		}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) { synctest.Test(t, func(t *testing.T) { outage(t, test.fail) }) })
+	}
+}
+
+// outage runs a fleet through two days of failures and looks at the rate, during it and after, and
+// at when everybody has the new version: an interval and the longest backoff later.
+func outage(t *testing.T, fail fetchFunc) {
+	const size, down = 200, 48 * time.Hour
+	const back = down + time.Hour + interval*11/10 + 30*time.Second
+	start := time.Now()
+	f := runFleet(t, size, back, func(ctx context.Context, tag string) (remoteconfig.Fetched, error) {
+		switch {
+		case time.Since(start) < down:
+			return fail(ctx, tag)
+		case tag == "2":
+			return remoteconfig.Fetched{Unchanged: true}, nil
+		}
+		return remoteconfig.Fetched{Document: document(2), Tag: "2"}, nil
+	})
+	for i, polls := range f.polls {
+		for n := 1; n < len(polls); n++ {
+			if gap := polls[n] - polls[n-1]; gap < interval*9/10 {
+				t.Fatalf("client %d polled at %v and %v", i, polls[n-1], polls[n])
+			}
+		}
+		if s := f.watchers[i].Status(); s.Applied != 2 || s.Failures != 0 {
+			t.Fatalf("client %d doesn't follow: %+v", i, s)
+		}
+	}
+	for i, n := range f.count(interval, back) {
+		if n > size*5/4 { // 200 clients vary by chance
+			t.Errorf("%d polls in interval %d, want about %d at most", n, i+1, size)
+		}
+	}
+}

@@ -1,0 +1,223 @@
+package remoteconfig
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"net"
+	"net/http"
+	"net/url"
+	"path"
+	"reflect"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// fetchTimeout bounds one fetch from dialling to the last byte: a server that takes longer for at
+// most 1 MiB doesn't want to be asked.
+const fetchTimeout = 30 * time.Second
+
+// maxRedirects is the most redirects that one fetch follows; moved twice and tidied once is enough.
+const maxRedirects = 3
+
+// ErrRedirect means that the server sent the client to another host, or from https to http: who
+// may publish is decided by the URL that was compiled in.
+var ErrRedirect = errors.New("remoteconfig: redirect to another host or scheme refused")
+
+// HTTP is a source that asks a web server. It sends If-None-Match and takes 304 for an answer, reads
+// at most 1 MiB and for at most 30 s, obeys Retry-After (in seconds or as a date), and takes the
+// max-age of Cache-Control for the interval that the server would like. Redirects are followed on
+// the same host only. It is safe for concurrent use.
+type HTTP struct {
+	// URL of the document, http or https. Use https: nothing else vouches for the document yet.
+	URL string
+	// Client makes the requests; nil: one of its own, which keeps no connection open between polls.
+	//
+	// It must not be a client that a tether engine feeds: the document that mends a hold or a kill
+	// would wait behind it. [New] refuses a client whose Transport is tether's own; it can't see
+	// one that is wrapped further.
+	Client *http.Client
+}
+
+func (h HTTP) identity() string { return "http " + h.URL }
+
+// check is called by [New], so that a mistake in the program shows at its start.
+func (h HTTP) check() error {
+	parsed, err := url.Parse(h.URL)
+	switch {
+	case err != nil:
+		return errors.New("remoteconfig: HTTP.URL is not a URL") // the cause's text would repeat it
+	case parsed.Scheme != "http" && parsed.Scheme != "https", parsed.Host == "":
+		return errors.New("remoteconfig: HTTP.URL must be http or https, with a host")
+	case h.Client != nil && ofTether(h.Client.Transport):
+		return errors.New("remoteconfig: HTTP.Client is fed by tether: " +
+			"the document that lifts a hold must not wait for it")
+	}
+	return nil
+}
+
+// ofTether tells whether a transport's type is declared in the module's root package, which this
+// package doesn't import.
+func ofTether(transport http.RoundTripper) bool {
+	t := reflect.TypeOf(transport)
+	for t != nil && t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	return t != nil && t.PkgPath() == path.Dir(reflect.TypeFor[HTTP]().PkgPath())
+}
+
+// Fetch asks the server once.
+func (h HTTP) Fetch(ctx context.Context, tag string) (Fetched, error) {
+	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, h.URL, nil)
+	if err != nil {
+		return Fetched{}, errors.New("remoteconfig: HTTP.URL is not a URL")
+	}
+	req.Header.Set("Accept", "application/json")
+	if tag != "" {
+		req.Header.Set("If-None-Match", tag)
+	}
+	client, done := h.client()
+	defer done()
+	resp, err := client.Do(req)
+	if err != nil {
+		return Fetched{}, transportError(err)
+	}
+	defer resp.Body.Close()
+	return readResponse(resp, tag)
+}
+
+// client returns the client for one fetch, and what to do after it. A connection of its own would
+// be idle for almost all of its life, and a million of them are a burden for the server.
+func (h HTTP) client() (*http.Client, func()) {
+	if h.Client != nil {
+		client := *h.Client // a copy: the application's own is never changed
+		client.CheckRedirect = sameHost(h.Client.CheckRedirect)
+		return &client, func() {}
+	}
+	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true}
+	client := &http.Client{Transport: transport, CheckRedirect: sameHost(nil)}
+	return client, transport.CloseIdleConnections
+}
+
+type checkRedirect = func(req *http.Request, via []*http.Request) error
+
+func sameHost(own checkRedirect) checkRedirect {
+	return func(req *http.Request, via []*http.Request) error {
+		first := via[0].URL
+		if !strings.EqualFold(req.URL.Hostname(), first.Hostname()) ||
+			first.Scheme == "https" && req.URL.Scheme != "https" {
+			return ErrRedirect
+		}
+		if len(via) > maxRedirects {
+			return errors.New("remoteconfig: too many redirects")
+		}
+		if own != nil {
+			return own(req, via)
+		}
+		return nil
+	}
+}
+
+func readResponse(resp *http.Response, tag string) (Fetched, error) {
+	fetched := Fetched{
+		Tag:    usableTag(resp.Header.Get("ETag")),
+		MaxAge: maxAge(resp.Header.Values("Cache-Control")),
+	}
+	switch {
+	case resp.StatusCode == http.StatusNotModified && tag != "":
+		fetched.Tag, fetched.Unchanged = tag, true
+		return fetched, nil
+	case resp.StatusCode != http.StatusOK:
+		return Fetched{}, &FetchError{
+			RetryAfter: retryAfter(resp.Header, time.Now()),
+			Err:        fmt.Errorf("remoteconfig: the server answered %d", resp.StatusCode),
+		}
+	case resp.ContentLength > maxDocument:
+		return Fetched{}, ErrTooLarge
+	}
+	document, err := readDocument(resp.Body)
+	if err != nil {
+		return Fetched{}, fmt.Errorf("remoteconfig: reading the answer: %w", err)
+	}
+	fetched.Document = document
+	return fetched, nil
+}
+
+// transportError takes the URL out of an error's text and tells what never left this machine.
+func transportError(err error) error {
+	var withURL *url.Error
+	if errors.As(err, &withURL) {
+		err = withURL.Err
+	}
+	if errors.Is(err, ErrRedirect) {
+		return err
+	}
+	return &FetchError{Local: neverLeft(err), Err: fmt.Errorf("remoteconfig: no answer: %w", err)}
+}
+
+// neverLeft tells whether a request failed for want of a network, a name or a file descriptor. A
+// connection refused or reset did reach a server.
+func neverLeft(err error) bool {
+	var dns *net.DNSError
+	if errors.As(err, &dns) {
+		return true
+	}
+	for _, local := range [...]syscall.Errno{syscall.ENETUNREACH, syscall.ENETDOWN,
+		syscall.EADDRNOTAVAIL, syscall.EMFILE, syscall.ENFILE} {
+		if errors.Is(err, local) {
+			return true
+		}
+	}
+	return false
+}
+
+// maxAge reads RFC 9111 section 5.2.2.1. A response that may not be reused says nothing about when
+// to ask again.
+func maxAge(lines []string) time.Duration {
+	var age time.Duration
+	for directive := range strings.SplitSeq(strings.Join(lines, ","), ",") {
+		name, value, _ := strings.Cut(strings.TrimSpace(directive), "=")
+		switch strings.ToLower(name) {
+		case "no-cache", "no-store":
+			return 0
+		case "max-age":
+			age, _ = seconds(strings.Trim(value, `"`))
+		}
+	}
+	return age
+}
+
+// retryAfter reads RFC 9110 section 10.2.3. A date is taken against the server's own clock, where it
+// tells it; one in the past is no wait.
+func retryAfter(h http.Header, now time.Time) time.Duration {
+	value := strings.TrimSpace(h.Get("Retry-After"))
+	if wait, ok := seconds(value); ok {
+		return wait
+	}
+	until, err := http.ParseTime(value)
+	if err != nil {
+		return 0
+	}
+	if date, err := http.ParseTime(h.Get("Date")); err == nil {
+		now = date
+	}
+	return max(until.Sub(now), 0)
+}
+
+// seconds reads decimal digits. A number too large for a Duration is the longest one, never zero:
+// law 2 says that no number, however large, turns into "now".
+func seconds(value string) (time.Duration, bool) {
+	if value == "" || strings.Trim(value, "0123456789") != "" {
+		return 0, false
+	}
+	n, err := strconv.ParseInt(value, 10, 64)
+	if err != nil || n > math.MaxInt64/int64(time.Second) {
+		return math.MaxInt64, true
+	}
+	return time.Duration(n) * time.Second, true
+}

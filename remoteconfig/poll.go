@@ -1,0 +1,205 @@
+package remoteconfig
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// plan is what is known of polls past and to come. It is kept in the cache directory too.
+type plan struct {
+	Failures int       `json:"failures"`
+	Attempt  time.Time `json:"attempt"` // the last one's beginning
+	Success  time.Time `json:"success"` // when the source last confirmed what is in force
+	Next     time.Time `json:"next"`
+	Hold     time.Time `json:"hold"` // no attempt before: a server asked for silence
+}
+
+// poll asks the source once and plans the next poll.
+func (w *Watcher) poll(ctx context.Context) error {
+	before, tag := w.attempt()
+	fetched, err := w.fetch(ctx, tag)
+	switch {
+	case ctx.Err() != nil:
+		w.abandoned(before)
+		return ctx.Err()
+	case err == nil:
+		err = w.answered(fetched)
+	default:
+		w.failed(err)
+	}
+	w.events.Deliver()
+	return err
+}
+
+// attempt notes that a poll begins, on disk as if it had failed already: a process that dies of what
+// it fetches, again and again, then backs off like any other.
+func (w *Watcher) attempt() (before plan, tag string) {
+	w.mu.Lock()
+	before = w.plan
+	now := time.Now()
+	w.asked = false
+	w.plan.Attempt = now
+	w.plan.Failures++
+	w.plan.Next = now.Add(backoff(w.intervalNow(), w.plan.Failures, w.draw()))
+	noted := w.plan
+	if w.current != nil {
+		tag = w.current.tag
+	}
+	if w.refused != nil {
+		tag = w.refused.tag // what is refused needn't be sent again to be refused again
+	}
+	w.mu.Unlock()
+	w.savePlan(noted)
+	return before, tag
+}
+
+// fetch bounds what a source may cost, whoever wrote it.
+func (w *Watcher) fetch(ctx context.Context, tag string) (fetched Fetched, err error) {
+	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+	defer cancel()
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("remoteconfig: the source panicked: %v", v)
+		}
+	}()
+	fetched, err = w.source.Fetch(ctx, tag)
+	if err == nil && len(fetched.Document) > maxDocument {
+		err = ErrTooLarge
+	}
+	return fetched, err
+}
+
+// abandoned takes back the failure that attempt noted: the caller ended the poll. It still counts as
+// an attempt, or a program that is started and stopped in turn would poll each time.
+func (w *Watcher) abandoned(before plan) {
+	w.mu.Lock()
+	w.plan.Failures = before.Failures
+	if before.Failures > 0 {
+		w.plan.Next = w.plan.Attempt.Add(backoff(w.intervalNow(), before.Failures, w.draw()))
+	} else {
+		w.plan.Next = w.plan.Attempt.Add(usual(w.intervalNow(), w.draw()))
+	}
+	noted := w.plan
+	w.mu.Unlock()
+	w.savePlan(noted)
+}
+
+// failed plans the next poll after a failed one.
+func (w *Watcher) failed(err error) {
+	var fault FetchError
+	if known := (*FetchError)(nil); errors.As(err, &known) {
+		fault = *known
+	}
+	w.mu.Lock()
+	now, interval := time.Now(), w.intervalNow()
+	w.lastErr, w.local = err, fault.Local
+	switch {
+	case fault.Local: // nobody was asked, so nobody needs to be spared
+		w.plan.Failures--
+		if w.current == nil {
+			interval = min(interval, firstWithin)
+		}
+		w.plan.Next = now.Add(usual(interval, w.draw()))
+	case fault.RetryAfter > 0:
+		w.plan.Next = now.Add(held(interval, w.plan.Failures, fault.RetryAfter,
+			w.draw(), w.draw()))
+		w.plan.Hold = now.Add(min(fault.RetryAfter, max(maxBackoff, interval)))
+	default:
+		w.plan.Next = now.Add(backoff(interval, w.plan.Failures, w.draw()))
+	}
+	noted := w.plan
+	w.push(Event{Kind: EventFailed, Failures: noted.Failures, Next: noted.Next, Err: err})
+	w.mu.Unlock()
+	w.savePlan(noted)
+}
+
+// answered takes what a source returned, and plans the next poll. A source that answers isn't at
+// fault if the target refuses the document, so the next poll is at the usual time.
+func (w *Watcher) answered(fetched Fetched) error {
+	err := w.take(fetched)
+	if errors.Is(err, ErrUnchanged) {
+		w.failed(err)
+		return err
+	}
+	w.mu.Lock()
+	w.wish = 0
+	if fetched.MaxAge > 0 {
+		w.wish = bounded(fetched.MaxAge)
+	}
+	now := time.Now()
+	w.lastErr, w.local = err, false
+	if err == nil {
+		w.plan.Success = now
+	}
+	if failures := w.plan.Failures - 1; failures > 0 {
+		w.push(Event{Kind: EventRecovered, Failures: failures})
+	}
+	w.plan.Failures = 0
+	w.plan.Hold = time.Time{}
+	w.plan.Next = now.Add(usual(w.intervalNow(), w.draw()))
+	noted := w.plan
+	w.mu.Unlock()
+	w.savePlan(noted)
+	return err
+}
+
+// take puts a fetched document in force, unless it is already. The cache is brought up to date each
+// time, since another process may have put an older document there.
+func (w *Watcher) take(fetched Fetched) error {
+	w.mu.Lock()
+	current, refused := w.current, w.refused
+	w.mu.Unlock()
+	next := &published{document: fetched.Document, tag: usableTag(fetched.Tag)}
+	switch {
+	case fetched.Unchanged && refused != nil:
+		next = refused // again: an expiry seen by a wrong clock, or a panic, may be over
+	case fetched.Unchanged && current == nil:
+		return ErrUnchanged
+	case fetched.Unchanged:
+		next = current
+	case current != nil && bytes.Equal(current.document, fetched.Document):
+		next.facts = current.facts
+	default:
+		next.facts = peek(next.document)
+	}
+	if current == nil || !bytes.Equal(current.document, next.document) {
+		if err := w.apply(next); err != nil {
+			return err
+		}
+	}
+	w.mu.Lock()
+	w.current, w.refused, w.why = next, nil, nil
+	w.mu.Unlock()
+	w.saveDocument(next)
+	return nil
+}
+
+// apply hands a document to the target and tells what came of it.
+func (w *Watcher) apply(next *published) error {
+	notes, err := w.tryTarget(next.document)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err == nil {
+		w.push(Event{Kind: EventApplied, Version: next.version, Notes: notes})
+		return nil
+	}
+	known := w.refused != nil && w.why.Error() == err.Error() &&
+		bytes.Equal(w.refused.document, next.document)
+	w.refused, w.why = next, err
+	if !known { // a document that stays refused is told once, not at every poll
+		w.push(Event{Kind: EventRefused, Version: next.version, Notes: notes, Err: err})
+	}
+	return err
+}
+
+func (w *Watcher) tryTarget(document []byte) (notes []string, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("remoteconfig: the target panicked: %v", v)
+		}
+	}()
+	return w.target.Apply(document)
+}

@@ -1,0 +1,149 @@
+package remoteconfig
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"time"
+)
+
+// maxDocument is the most bytes that a document may have. It is checked before anything is parsed,
+// and no source reads further than one byte past it.
+const maxDocument = 1 << 20
+
+// maxTag is the most bytes that a tag may have; real ones have fewer than 100. A longer one is
+// dropped, which costs a transfer of the whole document and nothing else.
+const maxTag = 1024
+
+// Causes of a failed poll, found by errors.Is.
+var (
+	// ErrTooLarge means that a document has more than 1 MiB.
+	ErrTooLarge = errors.New("remoteconfig: the document has more than 1 MiB")
+	// ErrUnchanged means that a source said "unchanged" while no document of it was known.
+	ErrUnchanged = errors.New("remoteconfig: unchanged, but there is no document yet")
+)
+
+// Source is where documents come from. [HTTP], [File] and [FS] are sources.
+type Source interface {
+	// Fetch returns the document that is published now, or Unchanged if it is the one that tag
+	// stands for. The tag is what an earlier Fetch returned, maybe in another process; empty if
+	// none did. Fetch must return soon after ctx ends, and reads at most 1 MiB and a byte. The
+	// document belongs to the caller from then on. A *[FetchError] says more about a failure. A
+	// [Watcher] never calls Fetch twice at once.
+	Fetch(ctx context.Context, tag string) (Fetched, error)
+}
+
+// Fetched is the answer of a [Source].
+type Fetched struct {
+	Document  []byte        // empty if Unchanged
+	Tag       string        // stands for the document in the next Fetch; printable ASCII, or empty
+	Unchanged bool          // the document is still the one that the tag stands for
+	MaxAge    time.Duration // when the source would like to be asked again; 0: it didn't say
+}
+
+// FetchError is a failed fetch of which more is known than the cause.
+type FetchError struct {
+	// RetryAfter is how long the source wants not to be asked; 0: it didn't say.
+	RetryAfter time.Duration
+	// Local means that the request provably never reached a server: there is no network, no name
+	// service, no such file. Asking again costs nobody anything, so it doesn't back off.
+	Local bool
+	// Err is the cause. Its text has no URL.
+	Err error
+}
+
+// Error returns the text of the cause.
+func (e *FetchError) Error() string {
+	if e.Err == nil {
+		return "remoteconfig: fetch failed"
+	}
+	return e.Err.Error()
+}
+
+// Unwrap returns the cause.
+func (e *FetchError) Unwrap() error { return e.Err }
+
+// File returns a source that reads a file. It is opened anew by name each time, so it may be
+// replaced, deleted and restored, or be a link that changes, as a mounted ConfigMap is. It is read
+// at the same pace as any other source.
+func File(path string) Source {
+	return file{"file " + path, func() (io.ReadCloser, error) { return os.Open(path) }}
+}
+
+// FS returns a source that reads a file in a file system, such as an embed.FS with the document that
+// a program was built with: see [Options.Default].
+func FS(files fs.FS, name string) Source {
+	return file{"fs " + name, func() (io.ReadCloser, error) { return files.Open(name) }}
+}
+
+type file struct {
+	name string
+	open func() (io.ReadCloser, error)
+}
+
+func (f file) identity() string { return f.name }
+
+// Fetch reads the file whole: its content is its tag, since a time of change may lie.
+func (f file) Fetch(_ context.Context, tag string) (Fetched, error) {
+	reader, err := f.open()
+	if err != nil {
+		return Fetched{}, localError(err)
+	}
+	defer reader.Close()
+	document, err := readDocument(reader)
+	if err != nil {
+		return Fetched{}, localError(err)
+	}
+	sum := sha256.Sum256(document)
+	if now := hex.EncodeToString(sum[:]); now != tag {
+		return Fetched{Document: document, Tag: now}, nil
+	}
+	return Fetched{Tag: tag, Unchanged: true}, nil
+}
+
+func localError(err error) error {
+	var pathErr *fs.PathError
+	if errors.As(err, &pathErr) { // its text has the path, which may name a user
+		err = pathErr.Err
+	}
+	return &FetchError{Local: true, Err: fmt.Errorf("remoteconfig: reading the file: %w", err)}
+}
+
+// readDocument reads all of a document, or fails as soon as it is known to be too large.
+func readDocument(reader io.Reader) ([]byte, error) {
+	document, err := io.ReadAll(io.LimitReader(reader, maxDocument+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(document) > maxDocument {
+		return nil, ErrTooLarge
+	}
+	return document, nil
+}
+
+// usableTag returns the tag if it may be sent in a header and kept on disk, else "".
+func usableTag(tag string) string {
+	if len(tag) > maxTag {
+		return ""
+	}
+	for i := range len(tag) {
+		if tag[i] < ' ' || tag[i] > '~' {
+			return ""
+		}
+	}
+	return tag
+}
+
+// identity names a source, so that the cache of one is never taken for another's: neither its
+// document nor its tag would mean anything there.
+func identity(source Source) string {
+	if named, ok := source.(interface{ identity() string }); ok {
+		return named.identity()
+	}
+	return fmt.Sprintf("%T", source)
+}

@@ -1,0 +1,254 @@
+package remoteconfig
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/tether-go/tether/internal/eventqueue"
+	"github.com/tether-go/tether/internal/random"
+)
+
+// maxEvents is how many events wait for a slow observer; a poll makes three at most.
+const maxEvents = 64
+
+// ErrRunning means that Run or FetchOnce is under way already.
+var ErrRunning = errors.New("remoteconfig: the watcher is running already")
+
+// Target is what documents are for; a *tether.Engine is one.
+type Target interface {
+	// Apply puts a document in force, or returns an error and leaves what was in force as it was.
+	// The notes say what of it was changed or not understood. It must take the same document
+	// again, and must not change or keep the slice. A panic counts as an error.
+	Apply(document []byte) (notes []string, err error)
+}
+
+// Options are settings of the program, not of a server. The zero value is the default.
+type Options struct {
+	// CacheDir is where the last good document and the plan of the polls are kept, so that a
+	// restart begins with what was in force, and neither forgets a backoff nor polls early. It is
+	// created with mode 0700 and must be for this purpose alone; processes may share it. A
+	// directory that can't be used costs the cache and nothing else. Default: no cache.
+	CacheDir string
+	// Default is the source of a document to start with where the cache has none that is newer,
+	// such as [FS] of an embed.FS. It is read once, when the watcher starts. Default: none.
+	Default Source
+	// PollInterval is the mean time between polls, 30 s to 24 h, where neither the document in
+	// force nor the source names another. Default 300 s.
+	PollInterval time.Duration
+	// Rand yields uniform numbers in [0, 1) for the phases and jitters; it must be safe for
+	// concurrent use. Default: a source of its own, seeded by the operating system.
+	Rand func() float64
+	// Observe is told what happens, in order and outside every lock. It may call the watcher's
+	// methods. A slow one delays the polls. Default: nobody is told.
+	Observe func(Event)
+}
+
+// Watcher keeps a target up to date with a source. Its methods are safe for concurrent use.
+type Watcher struct {
+	source   Source
+	target   Target
+	preset   Source
+	interval time.Duration
+	rand     func() float64
+	events   *eventqueue.Queue[Event]
+	cache    *cache        // nil: none
+	wake     chan struct{} // has room for one: the plan was changed
+
+	mu      sync.Mutex // guards what follows
+	running bool
+	started bool
+	plan    plan
+	wish    time.Duration // the interval that the source would like; 0: it didn't say
+	asked   bool          // Refresh was called since the last attempt
+	local   bool          // the last attempt reached no server
+	current *published    // in force; nil: none
+	refused *published    // the newest, if the target refuses it
+	why     error         // of refused
+	lastErr error         // of the last poll, nil if it was good
+	docErr  error         // of the cached document
+	planErr error         // of the cached plan
+}
+
+// published is a document and what is known of it. It never changes.
+type published struct {
+	document []byte
+	tag      string
+	facts
+}
+
+// New returns a watcher that isn't running. It does no I/O. It returns an error for a missing source
+// or target, an HTTP source that can't work, or a PollInterval out of range.
+func New(source Source, target Target, opts Options) (*Watcher, error) {
+	if source == nil || target == nil {
+		return nil, errors.New("remoteconfig: a watcher needs a source and a target")
+	}
+	for _, s := range [...]Source{source, opts.Default} {
+		if s, ok := s.(interface{ check() error }); ok {
+			if err := s.check(); err != nil {
+				return nil, err
+			}
+		}
+	}
+	interval := opts.PollInterval
+	if interval == 0 {
+		interval = defaultInterval
+	}
+	if interval != bounded(interval) {
+		return nil, fmt.Errorf("remoteconfig: PollInterval %v is not within %v and %v",
+			interval, minInterval, maxInterval)
+	}
+	rand := opts.Rand
+	if rand == nil {
+		rand = random.New(0).Float64
+	}
+	w := &Watcher{
+		source: source, target: target, preset: opts.Default, interval: interval, rand: rand,
+		events: eventqueue.New(maxEvents, opts.Observe), wake: make(chan struct{}, 1),
+	}
+	if opts.CacheDir != "" {
+		w.cache = newCache(opts.CacheDir, identity(source))
+	}
+	return w, nil
+}
+
+// Run polls until ctx ends, and returns ctx.Err(). It first puts the cached document in force, or
+// the default one, without waiting for the source; nothing that fails ends it. It starts no
+// goroutine that outlives it. It returns [ErrRunning] at once while another Run or FetchOnce is
+// under way.
+//
+// The first poll is at a random moment of the interval (or a tenth later), or within 60 s where there is no document
+// to start with; or when the process before this one meant it to be. Later ones follow at the
+// interval, a tenth of it to either side. After a failure the wait doubles, the upper half of it
+// at random, up to an hour (or the interval, if that is longer); it never ends for good.
+func (w *Watcher) Run(ctx context.Context) error {
+	if err := w.begin(); err != nil {
+		return err
+	}
+	defer w.end()
+	w.start(ctx)
+	w.resume()
+	for w.sleep(ctx) {
+		_ = w.poll(ctx) // it is in the status and the events; the loop always goes on
+	}
+	return ctx.Err()
+}
+
+// FetchOnce is for programs too short-lived for Run. It puts the cached document in force, or the
+// default one, and polls once if a poll is due: with a CacheDir, a program that is started every
+// minute polls no more often than one that runs. Without, each call of a new watcher polls, so
+// programs that start together should wait a random time first. It returns nil if there was
+// nothing to do or all went well, [ErrRunning], or why there was no newer document: the error of
+// the source, or of the target that refused it.
+func (w *Watcher) FetchOnce(ctx context.Context) error {
+	if err := w.begin(); err != nil {
+		return err
+	}
+	defer w.end()
+	w.start(ctx)
+	w.mu.Lock()
+	due := !w.plan.Next.After(time.Now())
+	w.mu.Unlock()
+	if !due {
+		return nil
+	}
+	return w.poll(ctx)
+}
+
+// Refresh asks Run to poll soon: within 5 s, but an interval after the last attempt that may have
+// reached a server, and not during the silence that a server asked for. So it never makes a client
+// poll more often than usual, however often it is called. Call it when the device wakes or the
+// network is back, after which a backoff would only waste time. Before the first poll, which is
+// soon and at random, it does nothing.
+func (w *Watcher) Refresh() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.asked || w.plan.Attempt.IsZero() {
+		return
+	}
+	gap := w.intervalNow()
+	if w.local {
+		gap = localGap
+	}
+	soon := later(time.Now(), w.plan.Attempt.Add(gap), w.plan.Hold)
+	soon = soon.Add(between(0, refreshSpread, w.draw()))
+	if soon.Before(w.plan.Next) {
+		w.asked = true
+		w.plan.Next = soon
+		select {
+		case w.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (w *Watcher) begin() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.running {
+		return ErrRunning
+	}
+	w.running = true
+	return nil
+}
+
+func (w *Watcher) end() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.running = false
+}
+
+// sleep waits for the next poll, which Refresh may bring forward. It tells whether to poll.
+func (w *Watcher) sleep(ctx context.Context) bool {
+	for {
+		w.mu.Lock()
+		wait := time.Until(w.plan.Next)
+		w.mu.Unlock()
+		if wait <= 0 {
+			return ctx.Err() == nil
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return false
+		case <-w.wake:
+			timer.Stop()
+		case <-timer.C:
+		}
+	}
+}
+
+// intervalNow is the mean time between polls: what the document in force says, since that is what
+// its publisher means; else what the source would like, else the program's own. It is called with
+// the lock held.
+func (w *Watcher) intervalNow() time.Duration {
+	switch {
+	case w.current != nil && w.current.interval > 0:
+		return w.current.interval
+	case w.wish > 0:
+		return w.wish
+	}
+	return w.interval
+}
+
+// draw returns a number in [0, 1], whatever Options.Rand returns.
+func (w *Watcher) draw() float64 {
+	r := w.rand()
+	if r >= 0 && r <= 1 {
+		return r
+	}
+	return 0.5 // NaN or out of range: a poll must never be due in the past
+}
+
+func later(times ...time.Time) time.Time {
+	latest := times[0]
+	for _, t := range times[1:] {
+		if t.After(latest) {
+			latest = t
+		}
+	}
+	return latest
+}
