@@ -19,8 +19,8 @@ import (
 )
 
 // ask makes one fetch from a handler, in virtual time.
-func ask(t *testing.T, tag string, handler http.HandlerFunc) (fetched remoteconfig.Fetched, err error,
-	took time.Duration) {
+func ask(t *testing.T, tag string, handler http.HandlerFunc) (fetched remoteconfig.Fetched,
+	took time.Duration, err error) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		transport, url := memnet.Serve(t, handler)
@@ -33,7 +33,7 @@ func ask(t *testing.T, tag string, handler http.HandlerFunc) (fetched remoteconf
 	if err != nil && (strings.Contains(err.Error(), "secret") || strings.Contains(err.Error(), "http:")) {
 		t.Errorf("the error has the URL: %v", err)
 	}
-	return fetched, err, took
+	return fetched, took, err
 }
 
 func TestHTTPAnswers(t *testing.T) {
@@ -74,7 +74,7 @@ func TestHTTPAnswers(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			got, err, _ := ask(t, test.tag, test.reply)
+			got, _, err := ask(t, test.tag, test.reply)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -129,7 +129,7 @@ func TestHTTPFailures(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			_, err, _ := ask(t, "", test.reply)
+			_, _, err := ask(t, "", test.reply)
 			if err == nil || test.cause != nil && !errors.Is(err, test.cause) {
 				t.Fatalf("error %v, want %v", err, test.cause)
 			}
@@ -152,7 +152,7 @@ func TestHTTPHangs(t *testing.T) {
 			<-r.Context().Done()
 		},
 	} {
-		_, err, took := ask(t, "", reply)
+		_, took, err := ask(t, "", reply)
 		if !errors.Is(err, context.DeadlineExceeded) || took != 30*time.Second {
 			t.Errorf("%s: %v after %v", name, err, took)
 		}
