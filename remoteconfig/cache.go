@@ -22,8 +22,8 @@ const (
 
 var errDamaged = errors.New("remoteconfig: the cached file is damaged")
 
-// cache keeps two files for one source: the last good document and the plan of the polls. It is used
-// by whoever runs the watcher, so it needs no lock of its own.
+// cache keeps two files for one source: the last good document and the plan of the polls. It is
+// used by whoever runs the watcher, so it needs no lock of its own.
 type cache struct {
 	dir, document, plan string
 	bad                 [sha256.Size]byte // of the document that the target refused at the start
@@ -54,11 +54,11 @@ func encodeCached(p *published) ([]byte, error) {
 
 // decodeCached reads the file. It is damaged if it has any byte more or less than was written.
 func decodeCached(data []byte) (*published, error) {
-	line, document, found := bytes.Cut(data[:min(len(data), maxHeader)], []byte{'\n'})
+	line, _, found := bytes.Cut(data[:min(len(data), maxHeader)], []byte{'\n'})
 	if !found || len(data)-len(line)-1 > maxDocument {
 		return nil, errDamaged
 	}
-	document = data[len(line)+1:]
+	document := data[len(line)+1:]
 	var h header
 	if json.Unmarshal(line, &h) != nil || h.Schema != cacheSchema {
 		return nil, errDamaged
