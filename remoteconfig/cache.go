@@ -22,8 +22,8 @@ const (
 
 var errDamaged = errors.New("remoteconfig: the cached file is damaged")
 
-// cache keeps two files for one source: the last good document and the plan of the polls. It is used
-// by whoever runs the watcher, so it needs no lock of its own.
+// cache keeps two files for one source: the last good document and the plan of the polls. It is
+// used by whoever runs the watcher, so it needs no lock of its own.
 type cache struct {
 	dir, document, plan string
 	bad                 [sha256.Size]byte // of the document that the target refused at the start

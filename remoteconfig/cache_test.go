@@ -227,7 +227,8 @@ func TestUselessCache(t *testing.T) {
 
 func TestCacheOfAnotherSource(t *testing.T) {
 	dir := t.TempDir()
-	a, b := newCache(dir, HTTP{URL: "https://a"}.identity()), newCache(dir, HTTP{URL: "https://b"}.identity())
+	a := newCache(dir, identity(HTTP{URL: "https://a"}))
+	b := newCache(dir, identity(HTTP{URL: "https://b"}))
 	if a.document == b.document || a.plan == b.plan {
 		t.Error("two sources share a file")
 	}

@@ -28,9 +28,9 @@
 //
 // # When something fails
 //
-// The document in force stays, however old; [Status] says how old, and whether it is stale. One that
-// the target refuses changes nothing, and the next good one is taken. With [Options].CacheDir the
-// last good one is there at the next start, before the first poll and without a network, and a
+// The document in force stays, however old; [Status] says how old, and whether it is stale. One
+// that the target refuses changes nothing, and the next good one is taken. With [Options].CacheDir
+// the last good one is there at the next start, before the first poll and without a network, and a
 // crash loop polls no more often than a program that runs: the plan of the polls is kept too. A
 // cache that is damaged, full or read-only costs itself and no more.
 //

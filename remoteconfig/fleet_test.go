@@ -155,7 +155,9 @@ func TestFleetNeverAboveTheUsualRate(t *testing.T) {
 		}},
 	}
 	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) { synctest.Test(t, func(t *testing.T) { outage(t, test.fail) }) })
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { outage(t, test.fail) })
+		})
 	}
 }
 

@@ -27,10 +27,10 @@ const maxRedirects = 3
 // may publish is decided by the URL that was compiled in.
 var ErrRedirect = errors.New("remoteconfig: redirect to another host or scheme refused")
 
-// HTTP is a source that asks a web server. It sends If-None-Match and takes 304 for an answer, reads
-// at most 1 MiB and for at most 30 s, obeys Retry-After (in seconds or as a date), and takes the
-// max-age of Cache-Control for the interval that the server would like. Redirects are followed on
-// the same host only. It is safe for concurrent use.
+// HTTP is a source that asks a web server. It sends If-None-Match and takes 304 for an answer,
+// reads at most 1 MiB and for at most 30 s, obeys Retry-After (in seconds or as a date), and takes
+// the max-age of Cache-Control for the interval that the server would like. Redirects are followed
+// on the same host only. It is safe for concurrent use.
 type HTTP struct {
 	// URL of the document, http or https. Use https: nothing else vouches for the document yet.
 	URL string
@@ -192,8 +192,8 @@ func maxAge(lines []string) time.Duration {
 	return age
 }
 
-// retryAfter reads RFC 9110 section 10.2.3. A date is taken against the server's own clock, where it
-// tells it; one in the past is no wait.
+// retryAfter reads RFC 9110 section 10.2.3. A date is taken against the server's own clock, where
+// it tells it; one in the past is no wait.
 func retryAfter(h http.Header, now time.Time) time.Duration {
 	value := strings.TrimSpace(h.Get("Retry-After"))
 	if wait, ok := seconds(value); ok {

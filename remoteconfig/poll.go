@@ -34,8 +34,8 @@ func (w *Watcher) poll(ctx context.Context) error {
 	return err
 }
 
-// attempt notes that a poll begins, on disk as if it had failed already: a process that dies of what
-// it fetches, again and again, then backs off like any other.
+// attempt notes that a poll begins, on disk as if it had failed already: a process that dies of
+// what it fetches, again and again, then backs off like any other.
 func (w *Watcher) attempt() (before plan, tag string) {
 	w.mu.Lock()
 	before = w.plan
@@ -72,8 +72,8 @@ func (w *Watcher) fetch(ctx context.Context, tag string) (fetched Fetched, err e
 	return fetched, err
 }
 
-// abandoned takes back the failure that attempt noted: the caller ended the poll. It still counts as
-// an attempt, or a program that is started and stopped in turn would poll each time.
+// abandoned takes back the failure that attempt noted: the caller ended the poll. It still counts
+// as an attempt, or a program that is started and stopped in turn would poll each time.
 func (w *Watcher) abandoned(before plan) {
 	w.mu.Lock()
 	w.plan.Failures = before.Failures

@@ -88,11 +88,11 @@ func held(interval time.Duration, failures int, after time.Duration, r, s float6
 	return after + phase(interval, r, s)
 }
 
-// phase is the wait of a client that joins those that poll at an interval, so that a herd that joins
-// at once is polled flat from the first moment on: what is left, at a random moment, of a usual
-// wait. A random moment falls more often into a longer wait, hence the root; with a phase that is
-// uniform over the interval instead, some clients would be at their second poll while the last are
-// at their first, and the rate half as high again.
+// phase is the wait of a client that joins those that poll at an interval, so that a herd that
+// joins at once is polled flat from the first moment on: what is left, at a random moment, of a
+// usual wait. A random moment falls more often into a longer wait, hence the root; with a phase
+// that is uniform over the interval instead, some clients would be at their second poll while the
+// last are at their first, and the rate half as high again.
 func phase(interval time.Duration, r, s float64) time.Duration {
 	const shortest, longest = 0.9, 1.1 // of usual
 	whole := math.Sqrt(shortest*shortest + s*(longest*longest-shortest*shortest))

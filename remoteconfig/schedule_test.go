@@ -44,8 +44,8 @@ func TestWaits(t *testing.T) {
 	}
 }
 
-// TestNoWaitIsTooShort looks at all failures, intervals and phases: none asks more often than a good
-// poll might, nor later than longestWait, and none is without jitter.
+// TestNoWaitIsTooShort looks at all failures, intervals and phases: none asks more often than a
+// good poll might, nor later than longestWait, and none is without jitter.
 func TestNoWaitIsTooShort(t *testing.T) {
 	for interval := minInterval; interval <= maxInterval; interval = interval*3/2 + 1 {
 		for failures := 1; failures < 40; failures++ {

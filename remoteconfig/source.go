@@ -75,8 +75,8 @@ func File(path string) Source {
 	return file{"file " + path, func() (io.ReadCloser, error) { return os.Open(path) }}
 }
 
-// FS returns a source that reads a file in a file system, such as an embed.FS with the document that
-// a program was built with: see [Options.Default].
+// FS returns a source that reads a file in a file system, such as an embed.FS with the document
+// that a program was built with: see [Options.Default].
 func FS(files fs.FS, name string) Source {
 	return file{"fs " + name, func() (io.ReadCloser, error) { return files.Open(name) }}
 }

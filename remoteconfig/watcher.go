@@ -79,8 +79,8 @@ type published struct {
 	facts
 }
 
-// New returns a watcher that isn't running. It does no I/O. It returns an error for a missing source
-// or target, an HTTP source that can't work, or a PollInterval out of range.
+// New returns a watcher that isn't running. It does no I/O. It returns an error for a missing
+// source or target, an HTTP source that can't work, or a PollInterval out of range.
 func New(source Source, target Target, opts Options) (*Watcher, error) {
 	if source == nil || target == nil {
 		return nil, errors.New("remoteconfig: a watcher needs a source and a target")
@@ -119,10 +119,11 @@ func New(source Source, target Target, opts Options) (*Watcher, error) {
 // goroutine that outlives it. It returns [ErrRunning] at once while another Run or FetchOnce is
 // under way.
 //
-// The first poll is at a random moment of the interval (or a tenth later), or within 60 s where there is no document
-// to start with; or when the process before this one meant it to be. Later ones follow at the
-// interval, a tenth of it to either side. After a failure the wait doubles, the upper half of it
-// at random, up to an hour (or the interval, if that is longer); it never ends for good.
+// The first poll is at a random moment of the interval (or a tenth later), or within 60 s where
+// there is no document to start with; or when the process before this one meant it to be. Later
+// ones follow at the interval, a tenth of it to either side. After a failure the wait doubles, the
+// upper half of it at random, up to an hour (or the interval, if that is longer); it never ends for
+// good.
 func (w *Watcher) Run(ctx context.Context) error {
 	if err := w.begin(); err != nil {
 		return err
