@@ -16,6 +16,9 @@ var (
 	ErrSameVersion = errors.New("tether: the document differs from the one of the same version in force")
 	// ErrOtherDocument means that the name is not that of the document in force.
 	ErrOtherDocument = errors.New("tether: the document is not the one that this engine follows")
+	// ErrUnidentified means that the document has no name or no version: nothing tells then whether it is
+	// meant for this engine, or newer than another.
+	ErrUnidentified = errors.New("tether: the document has no name or no version")
 	// ErrExpired means that the document's time is over: a document is never newly adopted then.
 	ErrExpired = errors.New("tether: the document has expired")
 )
@@ -41,7 +44,7 @@ func (e *Engine) newCurrent(pushed Config, document []byte, serial uint64) *curr
 //
 // What a document loosens beyond [Options.Bounds] is brought back to them and told in the notes,
 // together with what this version doesn't know. An error (a *[ConfigError], [ErrOlder],
-// [ErrSameVersion], [ErrOtherDocument], [ErrExpired]) leaves the configuration as it was; only the
+// [ErrUnidentified], [ErrSameVersion], [ErrOtherDocument], [ErrExpired]) leaves the configuration as it was; only the
 // kill switches of a document that is neither older nor another's are added even then: a mistake
 // elsewhere in it must not keep a backend from being saved, nor lift a kill that is on.
 func (e *Engine) Apply(document []byte) (notes []string, err error) {
@@ -73,7 +76,7 @@ func (e *Engine) replace(document []byte, now time.Time) (Config, []Note, error)
 	}
 	next, notes, err := Parse(document)
 	if next.Document == "" || next.Version == 0 {
-		return next, notes, err // not even its kill switches can be trusted to be meant for this engine
+		return next, notes, errors.Join(ErrUnidentified, err) // nor can its kill switches be trusted
 	}
 	if newer := old.precedes(next); newer != nil {
 		return next, nil, newer

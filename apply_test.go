@@ -40,6 +40,8 @@ func TestApplyOrder(t *testing.T) {
 		{"older", document(4, retries(1)+killMember), tether.ErrOlder, 5, false},
 		{"same version, other content", document(5, retries(1)+killMember), tether.ErrSameVersion, 5, false},
 		{"another document", []byte(`{"schema":1,"document":"other","version":9` + killMember + `}`), tether.ErrOtherDocument, 5, false},
+		{"without a name", []byte(`{"schema":1,"version":9` + killMember + `}`), tether.ErrUnidentified, 5, false},
+		{"without a version", []byte(`{"schema":1,"document":"shop"` + killMember + `}`), tether.ErrUnidentified, 5, false},
 		{"expired", document(6, `,"expires":"1999-01-01T00:00:00Z"`+killMember), tether.ErrExpired, 5, true},
 		{"refused, with a kill", document(6, retries(-1)+killMember), nil, 5, true},
 		{"torn", document(6, retries(1))[:40], nil, 5, false},
