@@ -179,8 +179,8 @@ func (c *call) gaveUp(last Outcome, reason error) {
 // errFailed stands for the error that a caller's function did not give.
 var errFailed = errors.New("tether: the attempt failed")
 
-// observeBreaker lets calls return in turn when a breaker closes, and turns its changes into events. A look at a breaker may be what
-// changes it, also under a lock of ours.
+// observeBreaker lets calls return in turn when a breaker closes, and turns its changes into events.
+// They are only queued: a look at a breaker may be what changes it, also under a lock of ours.
 func (e *Engine) observeBreaker(t *target) func(breaker.Event) {
 	return func(b breaker.Event) {
 		switch b.To {
