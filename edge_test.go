@@ -111,6 +111,9 @@ func TestAnswerOutlivesARefusedRepeat(t *testing.T) {
 				if len(body) != size || err != nil {
 					t.Errorf("%d bytes, %v, want %d", len(body), err, size)
 				}
+				if saved := c.Engine().Health().Targets[0].RetriesSaved; saved != 1 {
+					t.Errorf("%v re-attempts are saved, want the one that was not sent", saved)
+				}
 			})
 		})
 	}

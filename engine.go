@@ -179,15 +179,12 @@ func (c *call) gaveUp(last Outcome, reason error) {
 // errFailed stands for the error that a caller's function did not give.
 var errFailed = errors.New("tether: the attempt failed")
 
-// observeBreaker lets calls return in turn when a breaker closes, and turns its changes into events.
+// observeBreaker keeps the usual rate when a breaker opens, and turns its changes into events.
 // They are only queued: a look at a breaker may be what changes it, also under a lock of ours.
 func (e *Engine) observeBreaker(t *target) func(breaker.Event) {
 	return func(b breaker.Event) {
-		switch b.To {
-		case breaker.Open:
+		if b.To == breaker.Open {
 			t.gate.Remember()
-		case breaker.Closed:
-			t.gate.Recovered()
 		}
 		e.note(Event{Kind: EventBreaker, Target: t.name, Stage: StageBreaker,
 			Note: b.From.String() + " -> " + b.To.String()})

@@ -16,8 +16,8 @@ func (c *call) settle(p *Permit, out Outcome) {
 	count(c.Context, c.engine.telemetry.attempts, t.series.byClass[min(out.Class, Overloaded)])
 	switch out.Class {
 	case Healthy:
-		t.gate.Healthy() // before the breaker, whose closing begins the return
-		p.ticket.Done(breaker.Success)
+		t.gate.Healthy()
+		t.answered(p.ticket)
 		if p.lane != nil {
 			p.lane.gate.Healthy()
 		}
@@ -48,12 +48,21 @@ func (c *call) settle(p *Permit, out Outcome) {
 	}
 }
 
+// answered tells the breaker of an answer. If that is about to close it, the return begins before: no
+// call may slip through between the two. A probe of an earlier state begins nothing.
+func (t *target) answered(ticket breaker.Ticket) {
+	if ticket.Probe() && t.breaker.State() != breaker.Closed {
+		t.gate.Recovered()
+	}
+	ticket.Done(breaker.Success)
+}
+
 // settleOverloaded turns the server's "not now" into a hold, or into pacing where it names no time.
 // To the breaker it is an answer.
 func (c *call) settleOverloaded(p *Permit, out Outcome) {
 	t := c.target
 	if p.ticket.Probe() {
-		p.ticket.Done(breaker.Success)
+		t.answered(p.ticket)
 	} else {
 		p.ticket.Done(breaker.Ignored)
 	}
