@@ -1,0 +1,106 @@
+package tethertest
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/tether-go/tether"
+)
+
+// Rehearsal describes a fleet, its backend, and what befalls it. The zero value is the fleet of reference:
+// 2,000 clients that call once in two seconds, an engine each, which is 75 % of the backend's
+// capacity.
+type Rehearsal struct {
+	Seed uint64 // of all randomness. Default 1
+
+	// Clients is how many callers there are. Default 2000.
+	Clients int
+	// Share is how many callers share one http.Client, and so one engine. Default 1.
+	Share int
+	// Rate is what one caller asks for, in calls a second, at random times (a Poisson process). Default 0.5.
+	Rate float64
+	// Deadline is each call's. Default 10 s.
+	Deadline time.Duration
+	// HeaderTimeout is how long the base transport waits for an answer's head. Default 1 s; negative: for ever.
+	HeaderTimeout time.Duration
+
+	Backend Backend
+	Fault   Fault
+	// Warm is the time before the fault, After the time that is looked at behind it. Default 40 s and
+	// 60 s.
+	Warm, After time.Duration
+
+	// Client builds what every Share callers use, on a base that is the modelled network. Default: a
+	// tether client with the zero Config and Options.
+	Client func(base *http.Client, seed uint64) (*http.Client, error)
+	// Observe hears the events of the default clients.
+	Observe func(tether.Event)
+}
+
+// Backend is what the fleet calls. Its zero value can do 1,333 requests a second.
+type Backend struct {
+	Workers int           // that serve one request each. Default 80
+	Service Distribution  // of the time that a request occupies a worker. Default Exponential(60 ms)
+	Queue   time.Duration // bound of the queue, in time at full capacity. Default 1.5 s
+	Trip    time.Duration // there and back on the network. Default 2 ms
+	Fail    float64       // share of requests that are answered 500 at once
+	Lose    float64       // share of requests that are never answered
+	Extra   time.Duration // added to every answer, outside of the workers
+}
+
+// Fault is what happens for a time. Its zero fields change nothing.
+type Fault struct {
+	For time.Duration
+
+	Down     bool          // connections are refused
+	Capacity float64       // share of the workers that is left
+	Slower   float64       // factor of the service time, which costs capacity as well
+	Extra    time.Duration // added to every answer, outside of the workers
+	Demand   float64       // factor of what callers ask for
+	Fail     float64       // share of requests that are answered 500 at once
+	Lose     float64       // share of requests that are never answered
+	Closed   int           // status of every answer, with a Retry-After that names the fault's end
+	Date     bool          // the Retry-After is a date
+}
+
+func (r Rehearsal) withDefaults() Rehearsal {
+	set(&r.Seed, 1)
+	set(&r.Clients, 2000)
+	set(&r.Share, 1)
+	set(&r.Rate, 0.5)
+	set(&r.Deadline, 10*time.Second)
+	set(&r.HeaderTimeout, time.Second)
+	set(&r.Warm, 40*time.Second)
+	set(&r.After, 60*time.Second)
+	set(&r.Backend.Workers, 80)
+	set(&r.Backend.Queue, 1500*time.Millisecond)
+	set(&r.Backend.Trip, 2*time.Millisecond)
+	set(&r.Fault.Capacity, 1)
+	set(&r.Fault.Slower, 1)
+	set(&r.Fault.Demand, 1)
+	if r.Backend.Service == nil {
+		r.Backend.Service = Exponential(60 * time.Millisecond)
+	}
+	if r.Client == nil {
+		r.Client = func(base *http.Client, seed uint64) (*http.Client, error) {
+			client, err := tether.NewClient(base, tether.Config{}, tether.Options{Seed: seed, Observe: r.Observe})
+			if err != nil {
+				return nil, err
+			}
+			return client.Client, nil
+		}
+	}
+	return r
+}
+
+func set[T comparable](field *T, usual T) {
+	var zero T
+	if *field == zero {
+		*field = usual
+	}
+}
+
+// capacity is in requests a second.
+func (b Backend) capacity() float64 {
+	return float64(b.Workers) / b.Service.Mean().Seconds()
+}
