@@ -144,6 +144,9 @@ func (at place) rate() float64 {
 // try goes through, or tells what stands in the way; then nothing is kept of what was given.
 func (c *call) try(at place, waiting int) *obstacle {
 	if o := c.throughGate(at.gate, waiting); o != nil || at.breaker == nil {
+		if o != nil && o.stage == StagePacing && at.breaker != nil && at.breaker.State() != breaker.Closed {
+			o.stage, o.reason = StageBreaker, breaker.ErrOpen // pacing only tells when to try it again
+		}
 		return o
 	}
 	ticket, err := at.breaker.Allow()

@@ -165,6 +165,9 @@ func (c *call) again(out Outcome) (time.Duration, error) {
 	}, &c.backoff, c.target.budget)
 	if err == nil {
 		c.spent = true
+		if doubt := c.target.gate.Doubt(); out.Class == Transient && out.Status == 0 && doubt < c.patience(time.Now()) {
+			delay = max(delay, doubt)
+		}
 	}
 	return delay, err
 }

@@ -174,18 +174,18 @@ type HoldSettings struct {
 type BreakerSettings struct {
 	// ConsecutiveFailures opens the breaker. From 1 to 1,000. Default 5.
 	ConsecutiveFailures *int `json:"consecutiveFailures,omitempty"`
-	// FailureRatio opens the breaker when at least MinCalls were counted in Window. From 0.01 to 1.
-	// Default 0.5.
+	// FailureRatio opens the breaker when at least MinCalls were counted in Window and more failed than
+	// chance explains (three standard deviations above the ratio). From 0.01 to 1. Default 0.5.
 	FailureRatio *float64 `json:"failureRatio,omitempty"`
 	// MinCalls is the volume below which FailureRatio says nothing. From 1 to 10,000. Default 20.
 	MinCalls *int `json:"minCalls,omitempty"`
 	// Window is the rolling time over which calls are counted. From 1 s to 1 h. Default 30 s.
 	Window *time.Duration `json:"window,omitempty"`
 	// OpenTime is how long the breaker refuses after its first opening. From 100 ms to 24 h.
-	// Default 1 s.
+	// Default 750 ms.
 	OpenTime *time.Duration `json:"openTime,omitempty"`
-	// MaxOpenTime is the longest open time. From 100 ms to 24 h, at least OpenTime. Default 5 s, or
-	// OpenTime if that is longer.
+	// MaxOpenTime is the longest open time. From 100 ms to 24 h, at least OpenTime.
+	// Default 1250 ms, or OpenTime if that is longer.
 	MaxOpenTime *time.Duration `json:"maxOpenTime,omitempty"`
 	// Probes is how many calls may test a half-open breaker at once. From 1 to 100. Default 1.
 	Probes *int `json:"probes,omitempty"`

@@ -124,7 +124,7 @@ func spoken(s *setting, v float64) string {
 		return fmt.Sprint(v)
 	case d >= time.Hour:
 		return fmt.Sprintf("%d h", d/time.Hour)
-	case d >= time.Second:
+	case d >= time.Second && d%time.Second == 0:
 		return fmt.Sprintf("%d s", d/time.Second)
 	}
 	return fmt.Sprintf("%d ms", d/time.Millisecond)

@@ -156,7 +156,7 @@ func TestSettledOnce(t *testing.T) {
 				test.end(e)
 				before := time.Now()
 				err := e.Do(t.Context(), query, func(context.Context, *tether.Permit) tether.Outcome { return fine() })
-				if err != nil || time.Since(before) > 0 {
+				if err != nil || time.Since(before) > 10*time.Second { // a gap or two of pacing
 					t.Errorf("the next call was not the next probe: %v after %v", err, time.Since(before))
 				}
 				if state := e.Health().Targets[0].Breaker; state != breaker.Closed {

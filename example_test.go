@@ -62,6 +62,7 @@ func ExampleNewClient() {
 	fmt.Println(resp.Status)
 	// Output:
 	// retry
+	// waited
 	// 200 OK
 }
 

@@ -6,35 +6,25 @@ import (
 	"time"
 
 	"github.com/tether-go/tether/breaker"
+	"github.com/tether-go/tether/ratelimit"
 )
 
 // settle tells each stage that admitted the attempt, once.
 func (c *call) settle(p *Permit, out Outcome) {
 	t := c.target
-	took := time.Since(p.sent)
 	t.inFlight.Add(-1)
 	count(c.Context, c.engine.telemetry.attempts, t.series.byClass[min(out.Class, Overloaded)])
 	switch out.Class {
 	case Healthy:
-		t.gate.Healthy()
-		t.answered(p.ticket)
-		if p.lane != nil {
-			p.lane.gate.Healthy()
-		}
-		t.learn(took)
+		c.settleHealthy(p)
 	case Transient:
-		if errors.Is(out.Err, context.DeadlineExceeded) {
-			t.learnTimeout(took)
-		}
-		if out.Status != 0 {
-			p.ticket.Done(breaker.Fault)
-		} else {
-			p.ticket.Done(breaker.Failure)
-		}
+		c.settleTransient(p, out)
 	case Overloaded:
 		c.settleOverloaded(p, out)
 	default:
+		t.gate.Ignored()
 		p.ticket.Done(breaker.Ignored)
+		p.lane.ignored()
 	}
 	t.line.wakeNext()
 	if p.lane != nil {
@@ -46,6 +36,38 @@ func (c *call) settle(p *Permit, out Outcome) {
 		}
 		c.finish()
 	}
+}
+
+func (c *call) settleHealthy(p *Permit) {
+	t, took := c.target, time.Since(p.sent)
+	calm := !t.gate.Paced() && (p.lane == nil || !p.lane.gate.Paced())
+	slow := t.learn(c.route(), took, calm)
+	t.gate.Good(took, slow)
+	t.answered(p.ticket)
+	if p.lane != nil {
+		p.lane.gate.Good(took, slow)
+	}
+}
+
+// settleTransient tells pacing of attempts without an answer. One that reports a fault came from a
+// server that answers: where three in ten fail, pacing would keep the other seven back.
+func (c *call) settleTransient(p *Permit, out Outcome) {
+	t := c.target
+	p.lane.ignored()
+	if errors.Is(out.Err, context.DeadlineExceeded) {
+		t.learnTimeout(time.Since(p.sent))
+	}
+	switch {
+	case out.Status != 0:
+		t.gate.Ignored()
+		p.ticket.Done(breaker.Fault)
+		return
+	case isTimeout(out.Err):
+		t.gate.Failed(ratelimit.TimedOut)
+	default:
+		t.gate.Failed(ratelimit.Refused)
+	}
+	p.ticket.Done(breaker.Failure)
 }
 
 // answered tells the breaker of an answer. If that is about to close it, the return begins before: no
@@ -68,11 +90,17 @@ func (c *call) settleOverloaded(p *Permit, out Outcome) {
 	}
 	gate, l := t.gate, &t.line
 	if out.Partitioned {
-		p.lane = t.openLane(c.credential(), c.engine.rand)
+		t.gate.Ignored()
+		if told := t.openLane(c.credential(), c.engine.rand); told != p.lane {
+			p.lane.ignored()
+			p.lane = told
+		}
 		gate, l = p.lane.gate, &p.lane.line
+	} else {
+		p.lane.ignored()
 	}
 	if out.Hint.Wait <= 0 {
-		gate.Overloaded()
+		gate.Failed(ratelimit.Overloaded)
 		return
 	}
 	until := gate.Hold(out.Hint.Wait)
@@ -105,4 +133,10 @@ func (c *call) outcomeOfContext(out Outcome) Outcome {
 		out.Class = Ignored
 	}
 	return out
+}
+
+// isTimeout tells failures that may have cost the server a whole service from those that it never saw.
+func isTimeout(err error) bool {
+	var timeout interface{ Timeout() bool }
+	return errors.As(err, &timeout) && timeout.Timeout()
 }

@@ -248,14 +248,15 @@ func TestLaw12Errors(t *testing.T) {
 		fault  func(*http.Request, int) (*http.Response, error)
 		doc    string
 		calls  int
+		pause  time.Duration // before each
 		reason error
 		stage  tether.Stage
 		server bool
 	}{
-		{"held", always(503, "Retry-After", "30"), "", 1, ratelimit.ErrHeld, tether.StageHold, true},
-		{"open", dead, "", 6, breaker.ErrOpen, tether.StageBreaker, false},
-		{"paced", always(503), "", 4, ratelimit.ErrPaced, tether.StagePacing, false},
-		{"killed", always(200), string(killAll), 0, tether.ErrKilled, tether.StageKill, true},
+		{"held", always(503, "Retry-After", "30"), "", 1, 0, ratelimit.ErrHeld, tether.StageHold, true},
+		{"open", dead, "", 6, 30 * time.Second, breaker.ErrOpen, tether.StageBreaker, false},
+		{"paced", always(503), "", 4, 0, ratelimit.ErrPaced, tether.StagePacing, false},
+		{"killed", always(200), string(killAll), 0, 0, tether.ErrKilled, tether.StageKill, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -277,6 +278,7 @@ func TestLaw12Errors(t *testing.T) {
 					return err
 				}
 				for range test.calls {
+					time.Sleep(test.pause)
 					do()
 				}
 				sent := b.attempts()

@@ -225,36 +225,41 @@ func TestLaw2Partitions(t *testing.T) {
 
 // Law 3 and 4: a fleet that was told the same moment comes back spread, at no more than its usual rate.
 func TestLaw4ReturnOfAFleet(t *testing.T) {
+	served := func(req *http.Request, _ int) (*http.Response, error) {
+		time.Sleep(20 * time.Millisecond)
+		return answer(req, 200), nil
+	}
 	for _, fault := range []struct {
-		name string
-		set  func(b *backend, began time.Time)
+		name    string
+		clients int // who ask for 500 calls a second together
+		set     func(b *backend, began time.Time)
 	}{
-		{"hold", func(b *backend, began time.Time) {
+		{"hold", 1000, func(b *backend, began time.Time) {
 			until := began.Add(80 * time.Second)
 			b.becomes(func(req *http.Request, _ int) (*http.Response, error) {
 				if left := time.Until(until); left > 0 {
 					return answer(req, 503, "Retry-After", fmt.Sprint(int(math.Ceil(left.Seconds())))), nil
 				}
-				return answer(req, 200), nil
+				return served(req, 0)
 			})
 		}},
-		{"outage", func(b *backend, began time.Time) {
+		// Busy clients: a quiet one's breaker hardly opens, its pacing is rehearsed in package tethertest.
+		{"open breaker", 10, func(b *backend, began time.Time) {
 			until := began.Add(80 * time.Second)
 			b.becomes(func(req *http.Request, n int) (*http.Response, error) {
 				if time.Until(until) > 0 {
 					return nil, errRefused
 				}
-				return answer(req, 200), nil
+				return served(req, 0)
 			})
 		}},
 	} {
 		t.Run(fault.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				b := &backend{serve: always(200)}
+				b := &backend{serve: served}
 				began := time.Now()
 				time.AfterFunc(60*time.Second, func() { fault.set(b, began) })
-				const clients, rate = 1000, 0.5
-				f := &fleet{clients: clients, perSecond: rate, lasts: 120 * time.Second, deadline: 30 * time.Second, base: b}
+				f := &fleet{clients: fault.clients, perSecond: 500 / float64(fault.clients), lasts: 120 * time.Second, deadline: 30 * time.Second, base: b}
 				f.run(t)
 				after := began.Add(80 * time.Second)
 				busiest := 0

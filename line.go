@@ -79,7 +79,7 @@ func (l *line) next() *waiter {
 	newest := l.waiting[len(l.waiting)-1]
 	if l.rate > 0 {
 		all := time.Duration(float64(len(l.waiting)) / l.rate * float64(time.Second))
-		if all > time.Until(newest.until)/2 {
+		if all > time.Until(newest.until) {
 			return newest
 		}
 	}

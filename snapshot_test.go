@@ -23,7 +23,7 @@ func TestResolveDefaults(t *testing.T) {
 		retryable: defaultCodes, budgetRatio: 0.1, holdMax: time.Hour,
 		breaker: breaker.Policy{ConsecutiveFailures: 5, FailureRatio: 0.5, MinCalls: 20,
 			Window:   30 * time.Second,
-			OpenTime: time.Second, MaxOpenTime: 5 * time.Second, Probes: 1,
+			OpenTime: 750 * time.Millisecond, MaxOpenTime: 1250 * time.Millisecond, Probes: 1,
 			ProbeLease: 10 * time.Second},
 	}
 	if *p != want {
@@ -68,13 +68,13 @@ func TestResolveOrder(t *testing.T) {
 	}
 	s := compile(local, pushed, Bounds{})
 	for _, c := range []struct{ host, path, grpc, want string }{
-		{"other", "/", "", "9s 0s 8s false 2 1s 5s "},
-		{"other", "/k", "", "9s 0s 8s false 2 1s 5s own"},
-		{"a.example", "/", "", "7s 2s 0s true 2 1s 5s "},
-		{"b.example", "/", "", "9s 2s 0s true 2 1s 5s "},
-		{"a.example", "/v1", "", "7s 3s 0s true 2 1s 5s "},
+		{"other", "/", "", "9s 0s 8s false 2 750ms 1.25s "},
+		{"other", "/k", "", "9s 0s 8s false 2 750ms 1.25s own"},
+		{"a.example", "/", "", "7s 2s 0s true 2 750ms 1.25s "},
+		{"b.example", "/", "", "9s 2s 0s true 2 750ms 1.25s "},
+		{"a.example", "/v1", "", "7s 3s 0s true 2 750ms 1.25s "},
 		{"a.example", "/v1/x/y", "", "7s 3s 0s true 1 20s 20s last"}, // the maximum follows
-		{"other", "", "/p.S/M", "1s 0s 8s false 2 1s 5s "},
+		{"other", "", "/p.S/M", "1s 0s 8s false 2 750ms 1.25s "},
 	} {
 		p := s.resolve("https", c.host, "GET", c.path, c.grpc)
 		got := fmt.Sprintf("%v %v %v %v %v %v %v %s", p.timeout, p.attemptTimeout, p.maxWait,

@@ -55,7 +55,8 @@ type target struct {
 	version     uint64           // of the snapshot that settings came from
 	lanes       map[uint64]*lane // by credential, since one of them was told 429
 	usual       time.Duration    // about the median time to an answer; 0: not known
-	tooShort    time.Duration    // the longest time that brought no answer since the last one
+	normals     normals
+	tooShort    time.Duration // the longest time that brought no answer since the last one
 	wasKilled   bool
 	nextRefusal time.Time // before which a refusal is slowed
 }
@@ -64,6 +65,13 @@ type target struct {
 type lane struct {
 	gate *ratelimit.Gate
 	line line
+}
+
+// ignored tells the lane's gate, if the attempt passed one, that it taught nothing.
+func (l *lane) ignored() {
+	if l != nil {
+		l.gate.Ignored()
+	}
 }
 
 // targetPolicy is the part of a policy that belongs to a target.
@@ -157,9 +165,10 @@ func (t *target) openLane(credential uint64, rand func() float64) *lane {
 			return l
 		}
 	}
-	gate, err := ratelimit.NewGate(t.settings.gate, ratelimit.Options{Rand: rand})
+	opts := ratelimit.Options{Rand: rand, Usual: t.gate.Usual() / float64(1+len(t.lanes))}
+	gate, err := ratelimit.NewGate(t.settings.gate, opts)
 	if err != nil {
-		gate, _ = ratelimit.NewGate(ratelimit.Policy{}, ratelimit.Options{Rand: rand})
+		gate, _ = ratelimit.NewGate(ratelimit.Policy{}, opts)
 	}
 	if t.lanes == nil {
 		t.lanes = make(map[uint64]*lane)
@@ -167,21 +176,6 @@ func (t *target) openLane(credential uint64, rand func() float64) *lane {
 	l := &lane{gate: gate}
 	t.lanes[credential] = l
 	return l
-}
-
-// learn moves the usual time towards an answer's by a twentieth, which settles near the median.
-func (t *target) learn(took time.Duration) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.tooShort = min(t.tooShort, took)
-	switch {
-	case t.usual == 0:
-		t.usual = took
-	case took > t.usual:
-		t.usual += t.usual/20 + 1
-	default:
-		t.usual -= t.usual / 20
-	}
 }
 
 // useful is what an attempt takes at least to be of use: about the median of the answers so far.

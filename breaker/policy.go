@@ -3,6 +3,7 @@ package breaker
 import (
 	"errors"
 	"fmt"
+	"math"
 	"time"
 )
 
@@ -16,7 +17,9 @@ type Policy struct {
 	// little traffic. From 1 to 1,000,000; default 5.
 	ConsecutiveFailures int
 	// FailureRatio opens the breaker when at least MinCalls were counted in Window, from 0 (exclusive)
-	// to 1. It is judged at each failure. Default 0.5.
+	// to 1, and so many of them failed that chance can't explain it: three standard deviations more
+	// than the ratio (17 of 20, 65 of 100, 548 of 1,000 by default). It is judged at each failure.
+	// Default 0.5.
 	FailureRatio float64
 	// MinCalls is the volume below which FailureRatio says nothing. Ignored calls are no volume.
 	// From 1 to 1,000,000; default 20.
@@ -117,11 +120,18 @@ func (p Policy) trip(counts Counts) (cause Cause, open bool) {
 		return ConsecutiveFailures, true
 	}
 	calls := counts.Successes + counts.Failures
-	if calls >= uint64(p.MinCalls) &&
-		float64(counts.Failures) >= p.FailureRatio*float64(calls) {
+	if calls >= uint64(p.MinCalls) && float64(counts.Failures) >= p.beyondChance(float64(calls)) {
 		return FailureRatio, true
 	}
 	return 0, false
+}
+
+// beyondChance is how many of so many calls must fail before the ratio counts as reached. A server
+// where three calls in ten fail at once has twenty with ten failures every few minutes, and seven in
+// ten callers whom an open breaker would only harm.
+func (p Policy) beyondChance(calls float64) float64 {
+	deviation := math.Sqrt(calls * p.FailureRatio * (1 - p.FailureRatio))
+	return min(p.FailureRatio*calls+3*deviation, calls)
 }
 
 // openTime returns the length of an opening that follows so many doublings, at phase (in [0, 1))

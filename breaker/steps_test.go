@@ -45,11 +45,11 @@ func TestSteps(t *testing.T) {
 			at 1s: call fault -> open`},
 		"opens by ratio from MinCalls on": {Policy{ConsecutiveFailures: 1000}, `
 			at 0s: call success x9 -> closed
-			at 0s: call failure x10 -> closed
+			at 0s: call failure x26 -> closed
 			at 0s: call failure -> open`},
-		"the ratio is exact": {Policy{ConsecutiveFailures: 1000, FailureRatio: 0.75, MinCalls: 1}, `
+		"the ratio is exact, beyond chance": {Policy{ConsecutiveFailures: 1000, FailureRatio: 0.75, MinCalls: 1}, `
 			at 0s: call success x2 -> closed
-			at 0s: call failure x5 -> closed
+			at 0s: call failure x39 -> closed
 			at 0s: call failure -> open`},
 		"the window rolls": {Policy{ConsecutiveFailures: 1000}, `
 			at 0s: call failure x15 -> closed
@@ -185,10 +185,10 @@ func TestSetPolicySteps(t *testing.T) {
 			at 0s: call failure -> open`},
 		"the window changes and the counts stay": {Policy{ConsecutiveFailures: 1000}, `
 			at 0s: call success x5 -> closed
-			at 0s: call failure x14 -> closed
+			at 0s: call failure x19 -> closed
 			at 20s: push wide -> closed
-			at 20s: counts -> 5 14 14
-			at 70s: counts -> 5 14 14
+			at 20s: counts -> 5 19 19
+			at 70s: counts -> 5 19 19
 			at 70s: call failure -> open`},
 		"calls in flight survive a change of window": {Policy{ConsecutiveFailures: 1000}, `
 			at 0s: allow a -> admitted

@@ -21,6 +21,12 @@ type demand struct {
 	born   time.Time
 }
 
+// demandOf is a meter that has seen that rate for its shorter memory.
+func demandOf(rate float64, now time.Time) demand {
+	return demand{calls: rate * shortMemory.Seconds(), weight: shortMemory.Seconds(), at: now,
+		born: now.Add(-shortMemory)}
+}
+
 func (d *demand) ask(now time.Time) {
 	d.decay(now)
 	d.calls++

@@ -3,7 +3,6 @@ package ratelimit
 import (
 	"errors"
 	"fmt"
-	"math"
 	"sync"
 	"time"
 
@@ -49,50 +48,52 @@ type Options struct {
 	// Rand yields uniform numbers in [0, 1) and is safe for concurrent use. Default: a source of the
 	// gate's own, seeded by the operating system.
 	Rand func() float64
+	// Usual is about how many calls a second are asked for, as far as is known. The gate begins to
+	// measure there.
+	Usual float64
 }
 
 const (
 	// A client returns at its usual rate and a little more, so that calls that waited are caught up;
 	// good answers let it grow to returnMost, which a server that runs at three quarters of its
-	// capacity can still serve. After returnTime it grows as fast as answers let it: demand may have
-	// changed meanwhile, and a healthy server must not be kept from it.
+	// capacity can still serve. After returnTime no call waits any more that waited then: what still
+	// does is new demand, and the rate grows as fast as answers let it.
 	returnFactor = 1.1
-	returnMost   = 1.3
-	returnTime   = 30 * time.Second
-	// growth is how much of an e-fold one good answer adds to a paced rate, and growTime bounds it to
-	// one such step in that time: a busy client's many answers move it no faster than few do.
-	growth   = 0.12
-	growTime = 3 * time.Second
-	// An overloaded answer halves the rate, down to probes that are frequent enough to notice the end
-	// of the overload: a quarter of the usual rate, between one in 25 s and one a second.
-	shrink     = 0.5
-	probeShare = 0.25
-	probeLeast = 1.0 / 25
-	probeMost  = 1.0
-	// One overloaded answer is an accident, two in a row are a state.
-	overloadsInRow = 2
+	returnMost   = 1.2
+	returnTime   = 60 * time.Second
+	// calledOn is how many waiting calls leave one by one on fast answers once the server is back. A
+	// fleet of quiet clients finds that out over seconds; those who have, serve what the others can't yet.
+	calledOn = 6
+	// leakTime is after how long without a send an attempt under way no longer keeps others back: it
+	// may have been forgotten.
+	leakTime = 2 * time.Second
 )
 
 // Gate keeps calls back while a server has asked for silence, and lets them return afterwards in
 // random phase at about the client's own usual rate, so that nobody owes the server a burst. It paces
-// in the same way while answers keep saying "overloaded". It is safe for concurrent use.
+// calls too while failures say that the server is down or overloaded: fast enough to find the end of
+// that, slowly enough not to stand in its way. A lone failure, failures that answer fast, and slowness
+// pace nobody. It is safe for concurrent use.
 type Gate struct {
 	rand func() float64
 
 	mu     sync.Mutex // guards what follows
 	policy Policy
 	demand demand
-	usual  float64   // calls/s as they were when the calm ended; 0: not yet known
+	usual  float64   // calls/s as they were when the calm ended; 0: they are calm
 	until  time.Time // nothing leaves before
-	strain int       // overloaded answers in a row
+	pacer  pacer
 
-	paced  bool
-	rate   float64   // sends/s
-	credit float64   // sends that may leave now, at most 1
-	at     time.Time // when credit was last brought up to date
-	from   time.Time // when pacing began, or overload was seen last
-	proved bool      // a good answer came since then
-	denied bool      // a call was turned away since the last one that passed
+	credit  float64       // sends that may leave now
+	at      time.Time     // when credit was last brought up to date
+	from    time.Time     // when the last return began, or something failed last
+	proved  bool          // a good answer came since then, or since the last failure
+	called  int           // how many calls fast answers may still call on
+	denied  bool          // a call was turned away since the last one that passed
+	waiting int           // calls, when last told
+	sent    time.Time     // when a call last passed
+	running int           // attempts under way
+	mean    time.Duration // of good answers' times while nothing was paced
 }
 
 // NewGate returns an open gate.
@@ -103,7 +104,11 @@ func NewGate(policy Policy, opts Options) (*Gate, error) {
 	if opts.Rand == nil {
 		opts.Rand = random.New(0).Float64
 	}
-	return &Gate{rand: opts.Rand, policy: policy.WithDefaults()}, nil
+	g := &Gate{rand: opts.Rand, policy: policy.WithDefaults()}
+	if opts.Usual > 0 {
+		g.demand = demandOf(opts.Usual, time.Now())
+	}
+	return g, nil
 }
 
 // SetPolicy changes the policy. A hold that is on is never shortened by it.
@@ -117,6 +122,25 @@ func (g *Gate) SetPolicy(policy Policy) error {
 	return nil
 }
 
+// Doubt is how long the repeat of a lone failure should wait, at random: about as long as it takes
+// until the client's next call shows whether it was an accident. Clients that fail together then
+// repeat apart.
+func (g *Gate) Doubt() time.Duration {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.pacer.paced || !g.pacer.failing || g.policy.PacingOff {
+		return 0
+	}
+	return time.Duration((0.5 + g.rand()) / max(0.5, g.usualRate(time.Now())) * 1e9)
+}
+
+// Usual is how many calls a second are usual.
+func (g *Gate) Usual() float64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.usualRate(time.Now())
+}
+
 // Ask counts a call that is asked for, once a call: the client's usual rate is measured by it.
 func (g *Gate) Ask() {
 	g.mu.Lock()
@@ -124,34 +148,46 @@ func (g *Gate) Ask() {
 	g.demand.ask(time.Now())
 }
 
-// Take lets one call through, or says why not and when to try again. Waiting is how many calls wait
-// for this gate beside the one that asks. Pacing ends with a call that nobody waits beside, after a good
-// answer, if none was turned away since the one before: callers then ask for less than may leave.
+// Take lets one call through, or says why not and when to try again. Each call let through is answered
+// by one of Good, Failed, Ignored, Hold or Untake. Waiting is how many calls wait for this gate beside
+// the one that asks. Pacing ends with a call that nobody waits beside, after a good answer, if none was
+// turned away since the one before: callers then ask for less than may leave.
 func (g *Gate) Take(waiting int) (retryAt time.Time, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := time.Now()
+	g.waiting = waiting
 	if now.Before(g.until) {
 		return g.until, ErrHeld
 	}
 	if g.policy.PacingOff {
-		g.paced = false
+		g.pacer.paced = false
 	}
-	if !g.paced {
-		return time.Time{}, nil
+	if g.pacer.paced {
+		d := g.earn(now)
+		if g.credit < 1 {
+			// A nanosecond more, so that rounding can't wake the caller just too early.
+			gap := time.Duration((1-g.credit)/g.pacer.pace(d)*1e9) + 1
+			return now.Add(gap), ErrPaced
+		}
+		if lapse := g.sent.Add(max(leakTime, 5*g.mean)); g.windowFull() && now.Before(lapse) {
+			return lapse, ErrPaced
+		}
+		g.credit--
+		if waiting == 0 && !g.denied && g.proved && g.pacer.rate >= d {
+			g.pacer.paced, g.pacer.rate, g.usual = false, 0, 0
+		}
+		g.denied = false
 	}
-	g.earn(now)
-	if g.credit < 1 {
-		// A nanosecond more, so that rounding can't wake the caller just too early.
-		gap := time.Duration((1-g.credit)/g.rate*1e9) + 1
-		return now.Add(gap), ErrPaced
-	}
-	g.credit--
-	if waiting == 0 && !g.denied && g.proved && g.strain == 0 && g.rate >= g.usual {
-		g.paced, g.usual = false, 0
-	}
-	g.denied = false
+	g.running++
+	g.sent = now
 	return time.Time{}, nil
+}
+
+// windowFull tells whether as many attempts are under way as the rate needs where answers are fast:
+// what more there is would only wait in the server's queue.
+func (g *Gate) windowFull() bool {
+	return g.mean > 0 && float64(g.running) >= max(1, window*g.pacer.rate*g.mean.Seconds())
 }
 
 // TurnedAway says that a call could not wait for its turn: there is more demand than waits here.
@@ -165,87 +201,26 @@ func (g *Gate) TurnedAway() {
 func (g *Gate) Untake() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.ended()
 	if !time.Now().Before(g.until) { // else a hold has begun meanwhile, and with it a new phase
-		g.credit = min(1, g.credit+1)
+		g.credit = max(g.credit, min(1, g.credit+1))
 	}
 }
 
-// Hold keeps every call back until wait has passed, at most MaxHold. It never shortens a hold that
-// is on. It reports when the hold ends.
-func (g *Gate) Hold(wait time.Duration) (until time.Time) {
+// Ignored says that an attempt taught nothing.
+func (g *Gate) Ignored() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	now := time.Now()
-	g.until = later(g.until, now.Add(min(max(wait, 0), g.policy.MaxHold)))
-	g.restart(now, g.until)
-	return g.until
+	g.ended()
 }
 
-// Remember keeps the usual rate as it is now: trouble begins, and callers in distress may ask far more
-// often than usual, or not at all. The end of pacing forgets it.
-func (g *Gate) Remember() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.remember(time.Now())
-}
+func (g *Gate) ended() { g.running = max(0, g.running-1) }
 
-// Resume lets calls start again from now on, in random phase and at the usual rate: something else
-// than a hold (an open breaker, a kill switch) has kept them back until now.
-func (g *Gate) Resume() {
+// Paced tells whether calls leave one at a time.
+func (g *Gate) Paced() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	now := time.Now()
-	g.strain = 0
-	g.restart(now, later(now, g.until))
-}
-
-// Recovered is Resume after a probe's good answer. Probes leave at random times already, so the next call
-// need not wait for a phase of its own.
-func (g *Gate) Recovered() {
-	g.Resume()
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.credit = 1
-}
-
-// Healthy says that an answer was good: a paced rate grows.
-func (g *Gate) Healthy() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.strain = 0
-	if !g.paced {
-		return
-	}
-	g.proved = true
-	now := time.Now()
-	g.earn(now)
-	step, most := growth*min(1, 1/(g.rate*growTime.Seconds())), returnMost*g.usual
-	if now.Sub(g.from) > returnTime {
-		most = math.Inf(1)
-	}
-	g.rate = min(g.rate*math.Exp(step), max(most, g.rate))
-	// Back from probing: what kept the client down has passed, and one answer has tested it.
-	g.rate = max(g.rate, shrink*g.usual)
-}
-
-// Overloaded says that an answer was a refusal without a time: the rate falls.
-func (g *Gate) Overloaded() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	now := time.Now()
-	g.strain++
-	if g.strain < overloadsInRow && !g.paced {
-		return
-	}
-	if !g.paced {
-		g.restart(now, now)
-	}
-	g.earn(now)
-	g.from, g.proved = now, false
-	least := min(max(probeShare*g.usual, probeLeast), probeMost)
-	g.rate = max(g.rate*shrink, least)
-	// The next send is about one gap away, at random: clients refused together come back apart.
-	g.credit = min(g.credit, g.rand()-0.5)
+	return g.pacer.paced
 }
 
 // Status tells whether a hold is on and until when, and the paced rate (0: not paced).
@@ -253,47 +228,11 @@ func (g *Gate) Status() (until time.Time, perSecond float64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := time.Now()
-	if g.paced {
-		g.earn(now)
-		perSecond = g.rate
+	if g.pacer.paced {
+		perSecond = g.pacer.pace(g.earn(now))
 	}
 	if now.Before(g.until) {
 		until = g.until
 	}
 	return until, perSecond
-}
-
-// restart begins paced sending at from, one gap or less away, at the rate that was usual when the
-// trouble began; a gate too young to know it learns it until then.
-func (g *Gate) restart(now, from time.Time) {
-	g.remember(now)
-	g.paced, g.rate = true, 0
-	g.credit, g.at, g.from, g.proved = g.rand(), from, from, false
-}
-
-func (g *Gate) remember(now time.Time) {
-	if g.usual == 0 && g.demand.known(now) {
-		g.usual = g.demand.rate(now)
-	}
-}
-
-// earn brings the rate and the credit up to date.
-func (g *Gate) earn(now time.Time) {
-	if g.usual == 0 {
-		g.usual = g.demand.rate(now)
-	}
-	if g.rate == 0 {
-		g.rate = returnFactor * g.usual
-	}
-	if elapsed := now.Sub(g.at).Seconds(); elapsed > 0 {
-		g.credit = min(1, g.credit+elapsed*g.rate)
-		g.at = now
-	}
-}
-
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
 }

@@ -59,6 +59,9 @@ func (s *server) RoundTrip(req *http.Request) (*http.Response, error) {
 	status, header, extra, waits := s.accept()
 	if waits == nil {
 		time.Sleep(s.backend.Trip + extra)
+		if status == http.StatusOK {
+			return respond(req, status, header), nil
+		}
 		s.log.failure(own)
 		if status == 0 {
 			return nil, errRefused()
@@ -88,6 +91,8 @@ func (s *server) accept() (status int, header http.Header, extra time.Duration, 
 		return 0, nil, 0, &request{}
 	case lot < lose+fail:
 		return http.StatusInternalServerError, nil, extra, nil
+	case lot > 1-s.backend.Polls:
+		return http.StatusOK, nil, s.backend.PollTime, nil
 	case float64(len(s.waiting)-s.head) >= s.backend.Queue.Seconds()*s.backend.capacity():
 		return http.StatusServiceUnavailable, nil, 0, nil
 	}

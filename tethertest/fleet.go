@@ -20,7 +20,7 @@ type call struct {
 	attempts           int
 	failed             bool // one of its attempts
 	ok                 bool
-	refused            bool // by the client itself
+	refused            *tether.RejectedError // by the client itself
 }
 
 type callKey struct{}
@@ -171,7 +171,6 @@ func (f *fleet) call(client *http.Client) {
 	defer f.log.mu.Unlock()
 	own.ended = time.Now()
 	own.ok = err == nil && resp.StatusCode == http.StatusOK
-	var rejected *tether.RejectedError
-	own.refused = errors.As(err, &rejected)
+	errors.As(err, &own.refused)
 	f.log.calls = append(f.log.calls, own)
 }

@@ -46,6 +46,9 @@ type Backend struct {
 	Fail    float64       // share of requests that are answered 500 at once
 	Lose    float64       // share of requests that are never answered
 	Extra   time.Duration // added to every answer, outside of the workers
+	Polls   float64       // share of requests that are long polls: answered after PollTime, by no worker
+	// PollTime is how long a long poll takes. Default 20 s.
+	PollTime time.Duration
 }
 
 // Fault is what happens for a time. Its zero fields change nothing.
@@ -75,6 +78,7 @@ func (r Rehearsal) withDefaults() Rehearsal {
 	set(&r.Backend.Workers, 80)
 	set(&r.Backend.Queue, 1500*time.Millisecond)
 	set(&r.Backend.Trip, 2*time.Millisecond)
+	set(&r.Backend.PollTime, 20*time.Second)
 	set(&r.Fault.Capacity, 1)
 	set(&r.Fault.Slower, 1)
 	set(&r.Fault.Demand, 1)

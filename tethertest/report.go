@@ -4,12 +4,14 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/tether-go/tether"
 )
 
 // Report is what came of a rehearsal. "In the fault" without a fault is all the time behind Warm.
 type Report struct {
 	Calls    int
-	Attempts float64 // per call that was asked for in the fault
+	Attempts float64 // that arrived in the fault, per call that was asked for in it
 
 	// PeakIn and PeakAfter are the busiest second at the server, in and after the fault, over its capacity.
 	PeakIn, PeakAfter float64
@@ -29,17 +31,18 @@ type Report struct {
 	// OKIn and OKAfter are the shares of calls that succeeded, of those asked for in the fault and in
 	// the 30 s behind it. OK is of all.
 	OKIn, OKAfter, OK float64
-	// P50 and P99 are times to an answer, of all calls that succeeded.
-	P50, P99 time.Duration
+	// Mean, P50 and P99 are of the times to an answer, of all calls that succeeded.
+	Mean, P50, P99 time.Duration
 	// Herd is the busiest 100 ms in the 10 s behind the fault, over the mean demand.
 	Herd float64
-	// Early is how many attempts arrived in the fault.
-	Early int
+	// SentIn is how many attempts arrived in the fault.
+	SentIn int
 	// Delayed is how many calls began their first attempt over 10 ms late, or never, while Untouched
 	// counts those whose attempts all succeeded.
 	Delayed, Untouched int
 	// Refused is how many calls the client itself refused.
-	Refused int
+	Refused   int
+	RefusedBy map[tether.Stage]int
 	// UntouchedP99 is the 99th percentile of the calls that met no failure.
 	UntouchedP99 time.Duration
 	// PerSecond is what happened in each second.
@@ -58,8 +61,8 @@ func newReport(r Rehearsal, l *log, began time.Time) Report {
 	}
 	in := func(t time.Time) bool { return !t.Before(from) && t.Before(inTo) }
 	after := func(t time.Time) bool { return !t.Before(to) && t.Before(ends) }
-	rep := Report{Calls: len(l.calls)}
-	var asked, askedIn, okIn, served, attempts, ok30, all30, oks int
+	rep := Report{Calls: len(l.calls), RefusedBy: make(map[tether.Stage]int)}
+	var asked, askedIn, okIn, served, ok30, all30, oks int
 	var took, untouched []time.Duration
 	bins := make([]Second, int(ends.Sub(began)/bin)+1)
 	at := func(t time.Time) *Second { return &bins[min(max(int(t.Sub(began)/bin), 0), len(bins)-1)] }
@@ -73,7 +76,6 @@ func newReport(r Rehearsal, l *log, began time.Time) Report {
 		}
 		if in(c.asked) {
 			askedIn++
-			attempts += c.attempts
 			if c.ok {
 				okIn++
 			}
@@ -87,8 +89,9 @@ func newReport(r Rehearsal, l *log, began time.Time) Report {
 				ok30++
 			}
 		}
-		if c.refused {
+		if c.refused != nil {
 			rep.Refused++
+			rep.RefusedBy[c.refused.Stage]++
 		}
 		if !c.failed && (c.sent.IsZero() || c.sent.Sub(c.asked) > 10*time.Millisecond) {
 			rep.Delayed++
@@ -101,7 +104,7 @@ func newReport(r Rehearsal, l *log, began time.Time) Report {
 	for _, t := range l.attempts {
 		at(t).Sent++
 		if in(t) {
-			rep.Early++
+			rep.SentIn++
 		}
 	}
 	worked, wasted := 0, 0
@@ -119,7 +122,7 @@ func newReport(r Rehearsal, l *log, began time.Time) Report {
 	}
 	capacity := r.Backend.capacity()
 	demand := r.Rate * float64(r.Clients)
-	rep.Attempts = ratio(attempts, askedIn)
+	rep.Attempts = ratio(rep.SentIn, askedIn)
 	rep.Served = ratio(served, askedIn)
 	left := capacity * r.Fault.Capacity / r.Fault.Slower
 	if r.Fault.Down || r.Fault.Closed != 0 {
@@ -130,6 +133,7 @@ func newReport(r Rehearsal, l *log, began time.Time) Report {
 	}
 	rep.Waste = ratio(wasted, worked)
 	rep.OKIn, rep.OKAfter, rep.OK = ratio(okIn, askedIn), ratio(ok30, all30), ratio(oks, asked)
+	rep.Mean = mean(took)
 	rep.P50, rep.P99 = quantile(took, 0.5), quantile(took, 0.99)
 	rep.UntouchedP99 = quantile(untouched, 0.99)
 	first, last := int(from.Sub(began)/bin), int(inTo.Sub(began)/bin)
@@ -153,6 +157,14 @@ func ratio(part, whole int) float64 {
 		return 0
 	}
 	return float64(part) / float64(whole)
+}
+
+func mean(all []time.Duration) time.Duration {
+	var sum time.Duration
+	for _, d := range all {
+		sum += d
+	}
+	return sum / time.Duration(max(1, len(all)))
 }
 
 func quantile(all []time.Duration, q float64) time.Duration {
@@ -242,8 +254,8 @@ func sums(bins []Second, n int) []Second {
 // String returns the figures in one line.
 func (r Report) String() string {
 	return fmt.Sprintf("%.3f att/call, peak %.2f/%.2f, good %.1f%%, served %.1f%%, waste %.1f%%, rec %.1fs, "+
-		"lost %.2fs, ok %.1f/%.2f/%.3f%%, p50 %v p99 %v (%v), herd %.2f, delayed %d, refused %d of %d",
+		"lost %.2fs, ok %.1f/%.2f/%.3f%%, p50 %v p99 %v (%v), herd %.2f, delayed %d, refused %d of %d %v",
 		r.Attempts, r.PeakIn, r.PeakAfter, 100*r.Goodput, 100*r.Served, 100*r.Waste, r.Recovery.Seconds(),
 		r.Lost, 100*r.OKIn, 100*r.OKAfter, 100*r.OK, r.P50.Round(time.Millisecond), r.P99.Round(time.Millisecond),
-		r.UntouchedP99.Round(time.Millisecond), r.Herd, r.Delayed, r.Refused, r.Calls)
+		r.UntouchedP99.Round(time.Millisecond), r.Herd, r.Delayed, r.Refused, r.Calls, r.RefusedBy)
 }

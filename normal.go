@@ -1,0 +1,81 @@
+package tether
+
+import (
+	"hash/maphash"
+	"time"
+)
+
+// normal learns how long answers of one kind usually take: their 90th percentile, which a heavy tail
+// moves less than it moves the mean. It goes up by 13.5 % of itself for an answer above it and down by
+// 1.5 % for one below, which is at rest where one in ten is above.
+type normal struct {
+	most    time.Duration // about what nine in ten answers take at most
+	answers uint8         // up to enoughAnswers
+}
+
+const (
+	enoughAnswers = 8
+	tailToMean    = 2.3 // of an exponential distribution: ln 10
+	slowFactor    = 2.2 // of the 90th percentile: five times the mean of an exponential distribution
+)
+
+// slow is from when on an answer is slow; 0: not known.
+func (n *normal) slow() time.Duration {
+	if n.answers < enoughAnswers {
+		return 0
+	}
+	return time.Duration(slowFactor * float64(n.most))
+}
+
+func (n *normal) learn(took time.Duration) {
+	switch {
+	case n.answers < enoughAnswers:
+		n.answers++
+		n.most += (time.Duration(tailToMean*float64(took)) - n.most) / time.Duration(n.answers)
+	case took > n.most:
+		n.most += n.most * 135 / 1000
+	default:
+		n.most -= n.most * 15 / 1000
+	}
+}
+
+// normals are those of a target's routes: a search, a batch and a health check of one server each have
+// a normal of their own. Routes share a slot where their hashes meet, and all of them the first one.
+type normals struct {
+	all    normal
+	routes [32]normal
+}
+
+func (n *normals) learn(route uint64, took time.Duration, calm bool) (slow time.Duration) {
+	own := &n.routes[route%uint64(len(n.routes))]
+	if slow = own.slow(); slow == 0 {
+		slow = n.all.slow()
+	}
+	if calm || own.answers < enoughAnswers { // what overload does to answers is not their usual time
+		own.learn(took)
+		n.all.learn(took)
+	}
+	return slow
+}
+
+// route names what answers are comparable with the call's.
+func (c *call) route() uint64 {
+	return maphash.Comparable(c.engine.hashSeed, [3]string{c.Method, c.Path, c.GRPCMethod})
+}
+
+// learn takes note of how long a good answer took: towards the median by a twentieth, and what is
+// normal on its route. It returns from when on it would have been slow.
+func (t *target) learn(route uint64, took time.Duration, calm bool) (slow time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.tooShort = min(t.tooShort, took)
+	switch {
+	case t.usual == 0:
+		t.usual = took
+	case took > t.usual:
+		t.usual += t.usual/20 + 1
+	default:
+		t.usual -= t.usual / 20
+	}
+	return t.normals.learn(route, took, calm)
+}
