@@ -133,6 +133,7 @@ func (w *Watcher) resume() {
 	now := time.Now()
 	if !w.plan.Next.After(now) {
 		w.plan.Next = now.Add(firstWait(w.intervalNow(), w.current != nil, w.draw(), w.draw()))
+		w.joined = w.current != nil
 	}
 }
 
@@ -149,6 +150,7 @@ func (w *Watcher) loadPlan() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.plan = saved.sane(time.Now(), longestWait(w.intervalNow()))
+	w.joined = !w.plan.Attempt.IsZero()
 }
 
 // sane drops what another clock, or a damaged file, made of a plan.

@@ -152,6 +152,10 @@ func (w *Watcher) answered(fetched Fetched) error {
 	w.plan.Failures = 0
 	w.plan.Hold = time.Time{}
 	w.plan.Next = now.Add(usual(w.intervalNow(), w.draw()))
+	if !w.joined { // clients that were all in a hurry to have a document must not stay together
+		w.plan.Next = now.Add(phase(w.intervalNow(), w.draw(), w.draw()))
+		w.joined = true
+	}
 	noted := w.plan
 	w.mu.Unlock()
 	w.savePlan(noted)

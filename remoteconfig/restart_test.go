@@ -88,14 +88,14 @@ func TestExpiredSurvivesARestart(t *testing.T) {
 		published, down := &publisher{}, &publisher{}
 		published.publish(text)
 		down.fail(errors.New("down"))
-		embedded := remoteconfig.FS(fstest.MapFS{"d": {Data: []byte(text)}}, "d")
+		inside := remoteconfig.FS(fstest.MapFS{"d": {Data: []byte(text)}}, "d")
 		lives := []struct {
 			name   string
 			source remoteconfig.Source
 			opts   remoteconfig.Options
 		}{
 			{"published", published, remoteconfig.Options{CacheDir: t.TempDir()}},
-			{"embedded", down, remoteconfig.Options{CacheDir: t.TempDir(), Default: embedded}},
+			{"embedded", down, remoteconfig.Options{CacheDir: t.TempDir(), Default: inside}},
 		}
 		for _, life := range lives {
 			_ = newProcess(t, life.source, life.opts, nil).watcher.FetchOnce(t.Context())
@@ -116,7 +116,7 @@ func TestExpiredSurvivesARestart(t *testing.T) {
 		}
 		// Without a cache it would be newly adopted.
 		published.publish(text)
-		for _, opts := range []remoteconfig.Options{{}, {Default: embedded}, {CacheDir: t.TempDir()}} {
+		for _, opts := range []remoteconfig.Options{{}, {Default: inside}, {CacheDir: t.TempDir()}} {
 			p := newProcess(t, published, opts, nil)
 			err := p.watcher.FetchOnce(t.Context())
 			if !errors.Is(err, tether.ErrExpired) || p.engine.Health().Version != 0 {

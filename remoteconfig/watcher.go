@@ -84,6 +84,7 @@ type Watcher struct {
 	wish    time.Duration // the interval that the source would like; 0: it didn't say
 	asked   bool          // Refresh was called since the last attempt
 	local   bool          // the last attempt reached no server
+	joined  bool          // the plan has a phase of its own among all the clients'
 	current *published    // in force; nil: none
 	refused *published    // the newest, if the target refuses it
 	why     error         // of refused
@@ -142,8 +143,9 @@ func New(source Source, target Target, opts Options) (*Watcher, error) {
 // under way.
 //
 // The first poll is at a random moment of the interval (or a tenth later), or within 60 s where
-// there is no document to start with; or when the process before this one meant it to be. Later
-// ones follow at the interval, a tenth of it to either side. After a failure the wait doubles, the
+// there is no document to start with, and then once more at a random moment of the interval; or when
+// the process before this one meant it to be. Later ones follow at the interval, a tenth of it to
+// either side. After a failure the wait doubles, the
 // upper half of it at random, up to an hour (or the interval, if that is longer); it never ends for
 // good.
 func (w *Watcher) Run(ctx context.Context) error {
