@@ -93,6 +93,16 @@ func TestKillIsNotRenewed(t *testing.T) {
 			time.Sleep(10 * time.Minute)
 		}
 	})
+	synctest.Test(t, func(t *testing.T) { // nor does a clock that was wrong make it last longer
+		c := client(t, &backend{serve: always(200)}, tether.Options{})
+		if _, err := c.Engine().Readopt(document(1, killMember), time.Now().Add(1000*time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(24 * time.Hour)
+		if _, _, err := get(c, api); err != nil {
+			t.Errorf("after a day: %v", err)
+		}
+	})
 }
 
 // TestRefusedKillIsNotRenewed is the same for the kills of a document that is refused, which is never

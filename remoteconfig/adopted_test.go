@@ -3,6 +3,7 @@ package remoteconfig
 import (
 	"bytes"
 	"errors"
+	"os"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -46,6 +47,9 @@ func TestAdoptedAt(t *testing.T) {
 			w, target := load(t, dir)
 			if len(target.since) != 1 || !target.since[0].Equal(start) {
 				t.Fatalf("readopted since %v, want %v", target.since, start)
+			}
+			if err := os.Remove(documentFile(w)); err != nil { // or the file would know
+				t.Fatal(err)
 			}
 			if err := w.poll(t.Context()); err != nil { // the same document
 				t.Fatal(err)
