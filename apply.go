@@ -93,7 +93,8 @@ func (e *Engine) adopt(document []byte, adopted time.Time) (notes []string, err 
 
 // replace swaps the configuration. It returns the zero Config when nothing changed, and whether the
 // same was refused for the same reason before.
-func (e *Engine) replace(document []byte, adopted time.Time) (_ Config, _ []Note, known bool, _ error) {
+func (e *Engine) replace(document []byte, adopted time.Time) (
+	_ Config, _ []Note, known bool, _ error) {
 	e.applying.Lock()
 	defer e.applying.Unlock()
 	old := e.config.Load()

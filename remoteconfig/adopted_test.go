@@ -88,7 +88,8 @@ func TestAdoptedInTheFuture(t *testing.T) {
 // TestTargetsThatTellNothingApart take cached documents like any other.
 func TestTargetsThatTellNothingApart(t *testing.T) {
 	dir := t.TempDir()
-	if _, target, err := begin(t, dir, publish(`{"version": 1}`)); err != nil || len(target.applied) != 1 {
+	_, target, err := begin(t, dir, publish(`{"version": 1}`))
+	if err != nil || len(target.applied) != 1 {
 		t.Fatal(err)
 	}
 	if _, target, _ := begin(t, dir, publish("")); len(target.applied) != 1 {
@@ -134,7 +135,7 @@ func TestKeeperPanics(t *testing.T) {
 	}
 }
 
-type panicKeeper struct{ record }
+type panicKeeper struct{}
 
 func (panicKeeper) Apply([]byte) ([]string, error) { return nil, nil }
 func (panicKeeper) Snapshot() []byte               { panic("snapshot") }

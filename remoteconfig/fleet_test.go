@@ -122,9 +122,9 @@ func TestFleetPollsFlat(t *testing.T) {
 		rounds time.Duration
 		most   []float64 // of each interval; the last stands for what follows
 	}{
-		{"with a document", embedded(), 3, []float64{1.2}}, // measured: 1.04
+		{"with a document", embedded(), 2, []float64{1.2}}, // measured: 1.04
 		// Measured: 3.10, then 1.04; 4.5 and then slowly less while the second wait was the usual one.
-		{"without", nil, 3, []float64{3.5, 1.2}},
+		{"without", nil, 2, []float64{3.5, 1.2}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -159,49 +159,54 @@ func TestFleetNeverAboveTheUsualRate(t *testing.T) {
 				&remoteconfig.FetchError{RetryAfter: after, Err: errors.New("no")}
 		}
 	}
+	const usual, longest = interval * 11 / 10, time.Hour + interval*11/10
 	tests := []struct {
-		name string
-		fail fetchFunc
+		name    string
+		follows time.Duration // when everybody must, from the end of the outage on
+		fail    fetchFunc
 	}{
-		{"503", refused(0)},
-		{"503, Retry-After 1 s", refused(time.Second)},
-		{"429, Retry-After 40 min", refused(40 * time.Minute)},
-		{"503, Retry-After for ever", refused(1<<63 - 1)},
-		{"503 until the hour", func(ctx context.Context, _ string) (remoteconfig.Fetched, error) {
+		{"503", longest, refused(0)},
+		{"503, Retry-After 1 s", longest, refused(time.Second)},
+		{"429, Retry-After 40 min", longest, refused(40 * time.Minute)},
+		{"503, Retry-After for ever", longest, refused(1<<63 - 1)},
+		{"503 until the hour", longest, func(ctx context.Context, _ string) (remoteconfig.Fetched, error) {
 			now := time.Now()
 			return refused(now.Truncate(time.Hour).Add(time.Hour).Sub(now))(ctx, "")
 		}},
-		{"garbage", func(context.Context, string) (remoteconfig.Fetched, error) {
+		{"garbage", usual, func(context.Context, string) (remoteconfig.Fetched, error) {
 			return remoteconfig.Fetched{Document: []byte("<html>"), Tag: "x"}, nil
 		}},
-		{"hangs", func(ctx context.Context, _ string) (remoteconfig.Fetched, error) {
+		{"hangs", longest, func(ctx context.Context, _ string) (remoteconfig.Fetched, error) {
 			<-ctx.Done()
 			return remoteconfig.Fetched{}, ctx.Err()
 		}},
-		{"resets", func(context.Context, string) (remoteconfig.Fetched, error) {
+		{"resets", longest, func(context.Context, string) (remoteconfig.Fetched, error) {
 			return remoteconfig.Fetched{}, errors.New("connection reset")
 		}},
-		{"no network", func(context.Context, string) (remoteconfig.Fetched, error) {
+		{"no network", usual, func(context.Context, string) (remoteconfig.Fetched, error) {
 			return remoteconfig.Fetched{}, &remoteconfig.FetchError{Local: true, Err: errors.New("down")}
 		}},
-		{"panics", func(context.Context, string) (remoteconfig.Fetched, error) {
+		{"panics", longest, func(context.Context, string) (remoteconfig.Fetched, error) {
 			panic("source")
 		}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { outage(t, test.fail) })
+			synctest.Test(t, func(t *testing.T) { outage(t, test.follows, test.fail) })
 		})
 	}
 }
 
 // outage runs a fleet through two days of failures and looks at the rate, during it and after, and
-// at when everybody has the new version: an interval and the longest backoff later.
-func outage(t *testing.T, fail fetchFunc) {
+// at when everybody has the new version: after the longest backoff, or after an interval where the
+// server isn't at fault.
+func outage(t *testing.T, follows time.Duration, fail fetchFunc) {
+	t.Helper()
 	const size, down = 200, 48 * time.Hour
 	const back = down + time.Hour + interval*11/10 + 30*time.Second
 	start := time.Now()
-	f := runFleet(t, size, back, embedded(), func(ctx context.Context, tag string) (remoteconfig.Fetched, error) {
+	f := runFleet(t, size, back, embedded(), func(ctx context.Context, tag string) (
+		remoteconfig.Fetched, error) {
 		switch {
 		case time.Since(start) < down:
 			return fail(ctx, tag)
@@ -210,7 +215,10 @@ func outage(t *testing.T, fail fetchFunc) {
 		}
 		return remoteconfig.Fetched{Document: document(2), Tag: "2"}, nil
 	})
+	var last time.Duration // that any client follows again
 	for i, polls := range f.polls {
+		first := slices.IndexFunc(polls, func(at time.Duration) bool { return at >= down })
+		last = max(last, polls[first]-down)
 		for n := 1; n < len(polls); n++ {
 			if gap := polls[n] - polls[n-1]; gap < interval*9/10 {
 				t.Fatalf("client %d polled at %v and %v", i, polls[n-1], polls[n])
@@ -219,6 +227,9 @@ func outage(t *testing.T, fail fetchFunc) {
 		if s := f.watchers[i].Status(); s.Applied != 2 || s.Failures != 0 {
 			t.Fatalf("client %d doesn't follow: %+v", i, s)
 		}
+	}
+	if t.Logf("everybody follows %v after the outage", last.Round(time.Second)); last > follows {
+		t.Errorf("want within %v", follows)
 	}
 	for i, n := range f.count(interval, back) {
 		if n > size*5/4 { // 200 clients vary by chance
