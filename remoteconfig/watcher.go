@@ -53,7 +53,8 @@ type Options struct {
 	// directory that can't be used costs the cache and nothing else. Default: no cache.
 	CacheDir string
 	// Default is the source of a document to start with where the cache has none that is newer,
-	// such as [FS] of an embed.FS. It is read once, when the watcher starts. Default: none.
+	// such as [FS] of an embed.FS. It is read once, when the watcher starts, and cached once it is in
+	// force, so that it stays so after it has expired. Default: none.
 	Default Source
 	// PollInterval is the mean time between polls, 30 s to 24 h, where neither the document in
 	// force nor the source names another. Default 300 s.
