@@ -2,10 +2,14 @@ package tether
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
+
+	"github.com/tether-go/tether/internal/jsondoc"
 )
 
 // Why [Engine.Apply] refuses a document, beside *[ConfigError].
@@ -19,6 +23,9 @@ var (
 	// ErrUnidentified means that the document has no name or no version: nothing tells then whether it is
 	// meant for this engine, or newer than another.
 	ErrUnidentified = errors.New("tether: the document has no name or no version")
+	// ErrAudience means that the document is for others than [Options.Audience]. None of it is taken,
+	// kill switches included.
+	ErrAudience = errors.New("tether: the document is for another audience")
 	// ErrExpired means that the document's time is over: a document is never newly adopted then.
 	ErrExpired = errors.New("tether: the document has expired")
 )
@@ -29,12 +36,16 @@ type current struct {
 	pushed   Config        // the zero Config: the application's own alone is in force
 	document []byte        // as it was published; nil: none was
 	serial   uint64        // grows with each change
-	since    time.Time     // when it was put in force
+	since    time.Time     // when it was adopted
 	replaced chan struct{} // closed when a newer configuration is in force
 }
 
-func (e *Engine) newCurrent(pushed Config, document []byte, serial uint64) *current {
-	return &current{compile(e.local, pushed, e.opts.Bounds), pushed, document, serial, time.Now(), make(chan struct{})}
+// refusal remembers a refused document whose kills were taken. It must not renew them by coming
+// back, at the next poll or in the next process.
+type refusal struct {
+	sum   [sha256.Size]byte
+	since time.Time // its kills' cap counts from then
+	taken bool      // its kills are in force: false after a restart
 }
 
 // Apply puts a published document in force: in one step, for calls that begin from now on. Calls under
@@ -44,67 +55,110 @@ func (e *Engine) newCurrent(pushed Config, document []byte, serial uint64) *curr
 //
 // What a document loosens beyond [Options.Bounds] is brought back to them and told in the notes,
 // together with what this version doesn't know. An error (a *[ConfigError], [ErrOlder],
-// [ErrUnidentified], [ErrSameVersion], [ErrOtherDocument], [ErrExpired]) leaves the configuration as it was; only the
-// kill switches of a document that is neither older nor another's are added even then: a mistake
-// elsewhere in it must not keep a backend from being saved, nor lift a kill that is on.
+// [ErrUnidentified], [ErrSameVersion], [ErrOtherDocument], [ErrAudience], [ErrExpired]) leaves the
+// configuration as it was; only the kill switches of a document that is neither older nor another's
+// are added even then: a mistake elsewhere in it must not keep a backend from being saved, nor lift a
+// kill that is on. A document that is refused again for the same reason is no event again.
 func (e *Engine) Apply(document []byte) (notes []string, err error) {
-	now := time.Now()
-	next, read, err := e.replace(document, now)
+	return e.adopt(document, time.Now())
+}
+
+// Readopt is [Engine.Apply] for a document that was in force in an earlier process, since adopted. It
+// is taken although it has expired, if it was valid then, and kills are capped by what is left of
+// [Bounds.MaxKill]: a program that restarts again and again neither loses its document nor renews a
+// kill for ever. A time in the future counts as now.
+func (e *Engine) Readopt(document []byte, adopted time.Time) (notes []string, err error) {
+	if now := time.Now(); adopted.After(now) {
+		adopted = now
+	}
+	return e.adopt(document, adopted)
+}
+
+func (e *Engine) adopt(document []byte, adopted time.Time) (notes []string, err error) {
+	next, read, known, err := e.replace(document, adopted)
 	for _, n := range read {
 		notes = append(notes, fmt.Sprintf("%s: %s", n.Path, n.Text))
-		e.emit(Event{Kind: EventNote, Version: next.Version, Note: notes[len(notes)-1]})
+		if !known {
+			e.emit(Event{Kind: EventNote, Version: next.Version, Note: notes[len(notes)-1]})
+		}
 	}
 	switch {
-	case err != nil:
+	case err != nil && !known:
 		e.emit(Event{Kind: EventNotTaken, Version: next.Version, Err: err})
-	case next.Version > 0:
+	case err == nil && next.Version > 0:
 		e.emit(Event{Kind: EventApplied, Version: next.Version, Note: next.Label})
 	}
 	return notes, err
 }
 
-// maxRefused is how much of a refused document is remembered: all of any that has kills.
-const maxRefused = 1 << 20
-
-// replace swaps the configuration. It returns the zero Config when nothing changed.
-func (e *Engine) replace(document []byte, now time.Time) (Config, []Note, error) {
+// replace swaps the configuration. It returns the zero Config when nothing changed, and whether the
+// same was refused for the same reason before.
+func (e *Engine) replace(document []byte, adopted time.Time) (
+	_ Config, _ []Note, known bool, _ error) {
 	e.applying.Lock()
 	defer e.applying.Unlock()
 	old := e.config.Load()
 	if old.document != nil && bytes.Equal(old.document, document) {
-		return Config{}, nil, nil
+		return Config{}, nil, false, nil
 	}
 	next, notes, err := Parse(document)
-	if next.Document == "" || next.Version == 0 {
-		return next, notes, errors.Join(ErrUnidentified, err) // nor can its kill switches be trusted
-	}
-	if newer := old.precedes(next); newer != nil {
-		return next, nil, newer
-	}
-	if err == nil && !next.Expires.IsZero() && now.After(next.Expires) {
+	if err == nil && !next.Expires.IsZero() && adopted.After(next.Expires) {
 		err = ErrExpired
 	}
+	if unfit := e.unfit(old, next); unfit != nil { // nor are its kill switches meant for us
+		err = errors.Join(unfit, err)
+	} else if err != nil {
+		e.addKills(old, sha256.Sum256(document), next.Kill, adopted)
+	}
 	if err != nil {
-		if !bytes.Equal(e.refused, document) { // or it would renew its kills for ever
-			e.refused = bytes.Clone(document[:min(len(document), maxRefused)])
-			kept := old.pushed
-			kills, _ := e.opts.Bounds.capKills(next.Kill, now)
-			kept.Kill = append(slices.Clip(kept.Kill), kills...) // a mistake must not lift a kill either
-			e.put(kept, old.document)
-		}
-		return next, notes, err
+		told := sha256.Sum256(append([]byte(err.Error()), document...))
+		known, e.told = told == e.told, told
+		return next, notes, known, err
 	}
 	clamped, changed := e.opts.Bounds.Clamp(next, e.local)
-	kills, capped := e.opts.Bounds.capKills(clamped.Kill, now)
-	clamped.Kill = kills
-	e.put(clamped, bytes.Clone(document))
-	return clamped, slices.Concat(notes, changed, capped), nil
+	kills, capped := e.opts.Bounds.capKills(clamped.Kill, adopted)
+	clamped.Kill, e.told = kills, [sha256.Size]byte{}
+	e.put(clamped, bytes.Clone(document), adopted)
+	return clamped, slices.Concat(notes, changed, capped), false, nil
+}
+
+// addKills puts the kills of a refused document in force beside those that are: a mistake must not
+// lift a kill either.
+func (e *Engine) addKills(old *current, sum [sha256.Size]byte, kills []Kill, adopted time.Time) {
+	if len(kills) == 0 {
+		return
+	}
+	if e.refused.sum != sum {
+		e.refused = refusal{sum: sum, since: adopted}
+	}
+	if e.refused.taken {
+		return
+	}
+	e.refused.taken = true
+	kept := old.pushed
+	kills, _ = e.opts.Bounds.capKills(kills, e.refused.since)
+	kept.Kill = append(slices.Clip(kept.Kill), kills...)
+	e.put(kept, old.document, old.since)
+}
+
+// unfit tells why nothing of a document is meant for this engine at this time, if so.
+func (e *Engine) unfit(old *current, next Config) error {
+	if next.Document == "" || next.Version == 0 {
+		return ErrUnidentified
+	}
+	for _, member := range slices.Sorted(maps.Keys(next.Audience)) {
+		if own, is := e.opts.Audience[member]; !is || own != next.Audience[member] {
+			return fmt.Errorf("%w: %s is not ours", ErrAudience, jsondoc.Quote(member))
+		}
+	}
+	return old.precedes(next)
 }
 
 // put makes a configuration the one in force and wakes whoever waits under the old one.
-func (e *Engine) put(pushed Config, document []byte) {
+func (e *Engine) put(pushed Config, document []byte, since time.Time) {
 	old := e.config.Load()
-	e.config.Store(e.newCurrent(pushed, document, old.serial+1))
+	e.config.Store(&current{compile(e.local, pushed, e.opts.Bounds), pushed, document, old.serial + 1,
+		since, make(chan struct{})})
 	close(old.replaced)
 }
 

@@ -23,8 +23,8 @@ type Config struct {
 	// Document names the document, so that a client cannot be given another application's. Default
 	// "".
 	Document string `json:"document,omitempty"`
-	// Audience tells whom the document is for, such as {"environment": "production"}. Default
-	// nobody in particular.
+	// Audience tells whom the document is for, such as {"environment": "production"}: every member
+	// must have the same value in Options.Audience. Default everybody.
 	Audience map[string]string `json:"audience,omitzero"`
 	// Version grows with each publication; clients refuse a lower one. At most 2^53-1, the largest
 	// whole number that every JSON reader keeps exact. Default 0.
@@ -33,7 +33,8 @@ type Config struct {
 	Label string `json:"label,omitempty"`
 	// Issued is when the document was made. Default unknown.
 	Issued time.Time `json:"issued,omitzero"`
-	// Expires is when the document stops being worth adopting. Default never.
+	// Expires is when the document stops being worth adopting. One that is in force stays so, after a
+	// restart too, and is stale. Default never.
 	Expires time.Time `json:"expires,omitzero"`
 	// PollInterval is the mean time between two looks for a newer document. Default: what the
 	// watcher of the document says; bounded by Bounds.PollMin and PollMax.
@@ -63,7 +64,7 @@ type Kill struct {
 	// Match says which calls; required in JSON, where {} stops every call.
 	Match Match `json:"match"`
 	// Until is when the kill ends by itself; required. It is capped by Bounds.MaxKill, counted from
-	// when the document is applied.
+	// when the document is first applied.
 	Until time.Time `json:"until"`
 	// Reason is told to whoever is refused. Default "".
 	Reason string `json:"reason,omitempty"`

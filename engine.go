@@ -2,6 +2,7 @@ package tether
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"hash/maphash"
@@ -27,8 +28,9 @@ type Engine struct {
 	hashSeed maphash.Seed
 	events   *eventqueue.Queue[Event]
 	config   atomic.Pointer[current]
-	applying sync.Mutex // held while a document replaces another; guards refused
-	refused  []byte     // the last document whose kills alone were taken
+	applying sync.Mutex // held while a document replaces another; guards refused and told
+	refused  refusal
+	told     [sha256.Size]byte // of the last refused document and why: told once
 	targets  targets
 	order    atomic.Uint64
 
@@ -44,7 +46,8 @@ func New(cfg Config, opts Options) (*Engine, error) {
 	e := &Engine{opts: opts.withDefaults(), local: cfg, rand: random.New(opts.Seed).Float64, hashSeed: maphash.MakeSeed()}
 	e.events = eventqueue.New(1000, opts.Observe)
 	e.targets.byKey = make(map[targetKey]*target)
-	e.config.Store(e.newCurrent(Config{}, nil, 1))
+	e.config.Store(&current{snapshot: compile(cfg, Config{}, opts.Bounds), serial: 1, since: time.Now(),
+		replaced: make(chan struct{})})
 	var err error
 	if e.telemetry, err = e.newTelemetry(opts.MeterProvider); err != nil {
 		return nil, fmt.Errorf("tether: %w", err)

@@ -22,6 +22,7 @@ func (s *stats) refused(stage Stage) { s.stages[stage].refused.Add(1) }
 // Health is the state of an engine at one moment.
 type Health struct {
 	Version       uint64         // of the document in force; 0: the application's own Config
+	Stale         bool           // the document in force has expired; it stays in force
 	DroppedEvents uint64         // that Observe was too slow for
 	Targets       []TargetHealth // by name
 }
@@ -47,7 +48,9 @@ type StageHealth struct{ Passed, Waited, Refused uint64 }
 
 // Health returns the state of the engine and of every target that it remembers.
 func (e *Engine) Health() Health {
-	h := Health{Version: e.config.Load().version(), DroppedEvents: e.events.Dropped()}
+	config := e.config.Load()
+	h := Health{Version: config.version(), DroppedEvents: e.events.Dropped()}
+	h.Stale = !config.pushed.Expires.IsZero() && time.Now().After(config.pushed.Expires)
 	e.targets.mu.Lock()
 	all := make([]*target, 0, len(e.targets.byKey)+1)
 	for _, t := range e.targets.byKey {

@@ -3,6 +3,7 @@ package tether
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 
 	"go.opentelemetry.io/otel/metric"
@@ -13,6 +14,10 @@ type Options struct {
 	// Bounds are the compiled-in ceilings of what a document may loosen. The zero value lets no document
 	// be looser than the Config that the engine was made with.
 	Bounds Bounds
+	// Audience is who this application is, such as {"environment": "production"}. A document is taken
+	// only if every member of its audience has the same value here; one without an audience is for
+	// everybody. Default nobody in particular.
+	Audience map[string]string
 	// Seed makes every random choice repeatable, for tests. Default 0: seeded by the operating system.
 	// Never ship clients that share a seed: they would act in step.
 	Seed uint64
@@ -48,6 +53,7 @@ func (o Options) validate() error {
 }
 
 func (o Options) withDefaults() Options {
+	o.Audience = maps.Clone(o.Audience)
 	if o.InitialRetries == nil {
 		o.InitialRetries = Set(1)
 	}

@@ -11,63 +11,28 @@ import (
 	"time"
 )
 
-// cacheSchema is the version of the file format; a file of another is ignored.
-const cacheSchema = 1
-
-// maxHeader and maxPlan bound the parts of the cache that are parsed, before they are.
+// These bound the parts of the cache that are parsed, before they are.
 const (
 	maxHeader = 8192 // a tag of maxTag bytes, each of them escaped
 	maxPlan   = 4096
+	maxKept   = 1 << 20
 )
 
-var errDamaged = errors.New("remoteconfig: the cached file is damaged")
-
-// cache keeps two files for one source: the last good document and the plan of the polls. It is
-// used by whoever runs the watcher, so it needs no lock of its own.
+// cache keeps three files for one source: the last good document, the plan of the polls, and what
+// the target wants kept. It is used by whoever runs the watcher, so it needs no lock of its own.
 type cache struct {
-	dir, document, plan string
-	bad                 [sha256.Size]byte // of the document that the target refused at the start
+	dir, document, plan, kept string
+
+	bad    [sha256.Size]byte // of the document that the target refused at the start
+	last   []byte            // what kept has
+	synced bool              // last is known
 }
 
 // newCache names the files after the source: another source's document or tag means nothing here.
 func newCache(dir, source string) *cache {
 	sum := sha256.Sum256([]byte(source))
 	name := hex.EncodeToString(sum[:8])
-	return &cache{dir: dir, document: "document-" + name, plan: "plan-" + name}
-}
-
-// header is the first line of the file; the document follows, byte for byte.
-type header struct {
-	Schema int    `json:"tether"`
-	Tag    string `json:"tag"`
-	Sum    string `json:"sha256"`
-}
-
-func encodeCached(p *published) ([]byte, error) {
-	sum := sha256.Sum256(p.document)
-	line, err := json.Marshal(header{cacheSchema, p.tag, hex.EncodeToString(sum[:])})
-	if err != nil {
-		return nil, err
-	}
-	return append(append(line, '\n'), p.document...), nil
-}
-
-// decodeCached reads the file. It is damaged if it has any byte more or less than was written.
-func decodeCached(data []byte) (*published, error) {
-	line, _, found := bytes.Cut(data[:min(len(data), maxHeader)], []byte{'\n'})
-	if !found || len(data)-len(line)-1 > maxDocument {
-		return nil, errDamaged
-	}
-	document := data[len(line)+1:]
-	var h header
-	if json.Unmarshal(line, &h) != nil || h.Schema != cacheSchema {
-		return nil, errDamaged
-	}
-	sum := sha256.Sum256(document)
-	if h.Sum != hex.EncodeToString(sum[:]) {
-		return nil, errDamaged
-	}
-	return &published{document: document, tag: usableTag(h.Tag), facts: peek(document)}, nil
+	return &cache{dir: dir, document: "document-" + name, plan: "plan-" + name, kept: "kept-" + name}
 }
 
 // start puts the cached or the default document in force, the higher version first, and takes up
@@ -91,6 +56,7 @@ func (w *Watcher) start(ctx context.Context) {
 			break
 		}
 	}
+	w.loadKept()
 	w.loadPlan()
 	w.events.Deliver()
 }
@@ -98,16 +64,32 @@ func (w *Watcher) start(ctx context.Context) {
 // adopt tries a document at the start. One that is refused is told, and is of no further account.
 func (w *Watcher) adopt(candidate *published, cached bool) bool {
 	err := w.apply(candidate)
+	taken := candidate.takenAt(time.Now())
 	w.mu.Lock()
 	w.refused, w.why = nil, nil
 	if err == nil {
-		w.current = candidate
+		w.current = taken
 	}
 	w.mu.Unlock()
-	if err != nil && cached {
+	switch {
+	case err == nil && taken != candidate: // or the next start would adopt it anew
+		w.saveDocument(taken)
+	case err != nil && cached:
 		w.cache.bad = sha256.Sum256(candidate.document)
 	}
 	return err == nil
+}
+
+// takenAt returns the document as one that is in force since it was first adopted, which is now if
+// that is not known. A time in the future counts as now: a kill must not last for ever because a
+// clock was wrong.
+func (p *published) takenAt(now time.Time) *published {
+	if !p.adopted.IsZero() && !p.adopted.After(now) {
+		return p
+	}
+	taken := *p
+	taken.adopted = now
+	return &taken
 }
 
 func (w *Watcher) loadDocument() *published {
@@ -151,6 +133,7 @@ func (w *Watcher) resume() {
 	now := time.Now()
 	if !w.plan.Next.After(now) {
 		w.plan.Next = now.Add(firstWait(w.intervalNow(), w.current != nil, w.draw(), w.draw()))
+		w.joined = w.current != nil
 	}
 }
 
@@ -167,6 +150,7 @@ func (w *Watcher) loadPlan() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.plan = saved.sane(time.Now(), longestWait(w.intervalNow()))
+	w.joined = !w.plan.Attempt.IsZero()
 }
 
 // sane drops what another clock, or a damaged file, made of a plan.
@@ -195,25 +179,77 @@ func (w *Watcher) saveDocument(p *published) {
 	if w.cache == nil {
 		return
 	}
-	data, err := encodeCached(p)
-	if err == nil && !w.cache.has(p, data) {
-		err = writeFile(w.cache.dir, w.cache.document, data)
+	var err error
+	if p = w.cache.missing(p); p != nil {
+		var data []byte
+		if data, err = encodeCached(p); err == nil {
+			err = writeFile(w.cache.dir, w.cache.document, data)
+		}
 	}
 	w.cacheFared(&w.docErr, err)
 }
 
-// has tells whether the document, encoded as data, or a better one is there already.
-func (c *cache) has(p *published, data []byte) bool {
+// missing returns what to write for p to be there, or nil if it is, or a better one.
+func (c *cache) missing(p *published) *published {
 	old, err := readFile(c.dir, c.document, maxHeader+maxDocument)
 	if err != nil {
-		return false
-	}
-	if bytes.Equal(old, data) {
-		return true
+		return p
 	}
 	there, err := decodeCached(old)
-	return err == nil && there.name == p.name && there.version > p.version &&
-		sha256.Sum256(there.document) != c.bad
+	switch {
+	case err != nil:
+		return p
+	case bytes.Equal(there.document, p.document):
+		first := *p
+		if there.adopted.Before(p.adopted) { // by another process
+			first.adopted = there.adopted
+		}
+		if there.tag == first.tag && there.adopted.Equal(first.adopted) {
+			return nil
+		}
+		return &first
+	case there.name == p.name && there.version > p.version &&
+		sha256.Sum256(there.document) != c.bad:
+		return nil
+	}
+	return p
+}
+
+// loadKept gives the target what it kept in an earlier process.
+func (w *Watcher) loadKept() {
+	keeper, keeps := w.target.(Keeper)
+	if !keeps || w.cache == nil {
+		return
+	}
+	data, err := readFile(w.cache.dir, w.cache.kept, maxKept)
+	w.cache.last, w.cache.synced = data, err == nil || errors.Is(err, fs.ErrNotExist)
+	if err == nil && len(data) > 0 {
+		err = guard(func() error { return keeper.Restore(data) })
+	}
+	w.cacheFared(&w.keptErr, err)
+}
+
+// saveKept writes what the target wants kept, if that has changed.
+func (w *Watcher) saveKept() {
+	keeper, keeps := w.target.(Keeper)
+	if !keeps || w.cache == nil {
+		return
+	}
+	var data []byte
+	err := guard(func() error { data = keeper.Snapshot(); return nil })
+	switch {
+	case err != nil:
+	case w.cache.synced && bytes.Equal(data, w.cache.last):
+		return
+	case len(data) > maxKept:
+		err = errors.New("remoteconfig: the target wants more than 1 MiB kept")
+	default:
+		err = writeFile(w.cache.dir, w.cache.kept, data)
+	}
+	if err == nil {
+		w.cache.last, w.cache.synced = bytes.Clone(data), true
+	}
+	w.cacheFared(&w.keptErr, err)
 }
 
 // cacheFared tells when a part of the cache begins to fail and when it works again. That there is

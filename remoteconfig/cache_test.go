@@ -235,7 +235,8 @@ func TestCacheOfAnotherSource(t *testing.T) {
 }
 
 func FuzzCachedDocument(f *testing.F) {
-	good, err := encodeCached(&published{document: []byte(`{"version": 2}`), tag: "<\"t\">"})
+	good, err := encodeCached(&published{document: []byte(`{"version": 2}`), tag: "<\"t\">",
+		adopted: time.Unix(1<<31, 5)})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -261,7 +262,7 @@ func FuzzCachedDocument(f *testing.F) {
 			t.Fatal(err)
 		}
 		if q, err := decodeCached(again); err != nil || q.tag != p.tag ||
-			!bytes.Equal(q.document, p.document) || q.facts != p.facts {
+			!bytes.Equal(q.document, p.document) || q.facts != p.facts || !q.adopted.Equal(p.adopted) {
 			t.Fatalf("%q doesn't survive being written: %v", data, err)
 		}
 	})

@@ -1,7 +1,11 @@
 package remoteconfig
 
 import (
+	"bytes"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +20,11 @@ import (
 const leftoverAge = time.Hour
 
 const tempSuffix = ".tmp"
+
+// cacheSchema is the version of the file format; a file of another is ignored.
+const cacheSchema = 1
+
+var errDamaged = errors.New("remoteconfig: the cached file is damaged")
 
 // openDir opens the cache directory, and creates it where create says so. Everything is then done
 // by names within it, so that no link leads out of it.
@@ -136,4 +145,47 @@ func cacheError(err error) error {
 		err = linkErr.Err
 	}
 	return fmt.Errorf("remoteconfig: cache: %w", err)
+}
+
+// header is the first line of the file; the document follows, byte for byte.
+type header struct {
+	Schema  int       `json:"tether"`
+	Tag     string    `json:"tag"`
+	Adopted time.Time `json:"adopted"`
+	Sum     string    `json:"sha256"`
+}
+
+// seal returns the header with the sum of all the rest.
+func (h header) seal(document []byte) (header, error) {
+	h.Sum = ""
+	line, err := json.Marshal(h)
+	sum := sha256.Sum256(append(line, document...))
+	h.Sum = hex.EncodeToString(sum[:])
+	return h, err
+}
+
+func encodeCached(p *published) ([]byte, error) {
+	h, err := header{Schema: cacheSchema, Tag: p.tag, Adopted: p.adopted.UTC()}.seal(p.document)
+	if err != nil {
+		return nil, err
+	}
+	line, err := json.Marshal(h)
+	return append(append(line, '\n'), p.document...), err
+}
+
+// decodeCached reads the file. It is damaged if it has any byte more or less than was written.
+func decodeCached(data []byte) (*published, error) {
+	line, _, found := bytes.Cut(data[:min(len(data), maxHeader)], []byte{'\n'})
+	if !found || len(data)-len(line)-1 > maxDocument {
+		return nil, errDamaged
+	}
+	document := data[len(line)+1:]
+	var h header
+	if json.Unmarshal(line, &h) != nil || h.Schema != cacheSchema {
+		return nil, errDamaged
+	}
+	if sealed, err := h.seal(document); err != nil || sealed.Sum != h.Sum {
+		return nil, errDamaged
+	}
+	return &published{document, usableTag(h.Tag), h.Adopted, peek(document)}, nil
 }

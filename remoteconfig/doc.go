@@ -19,7 +19,8 @@
 //
 // # On by default
 //
-//	first poll    at random within the interval; within 60 s without a document to start with
+//	first poll    at random within the interval; within 60 s without a document to start with, and
+//	              then the second at random within the interval
 //	interval      300 s, a tenth of it to either side; the document's pollInterval, else the
 //	              server's max-age, changes it within 30 s and 24 h
 //	one fetch     at most 30 s and 1 MiB
@@ -30,9 +31,14 @@
 //
 // The document in force stays, however old; [Status] says how old, and whether it is stale. One
 // that the target refuses changes nothing, and the next good one is taken. With [Options].CacheDir
-// the last good one is there at the next start, before the first poll and without a network, and a
-// crash loop polls no more often than a program that runs: the plan of the polls is kept too. A
-// cache that is damaged, full or read-only costs itself and no more.
+// the last good one is there at the next start, before the first poll and without a network, with
+// the time at which it was first adopted (see [Readopter]); and what the target itself wants kept
+// (see [Keeper]). A crash loop polls no more often than a program that runs: the plan of the polls
+// is kept too. A cache that is damaged, full or read-only costs itself and no more. Without a
+// CacheDir each start is a new client: what limits a kill's life counts from there.
+//
+// Run puts the cached document in force while the program goes on. Where no request may slip past
+// a kill or a hold before that, call [Watcher.Load] first.
 //
 // # What it never does
 //

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"testing/fstest"
 
 	"github.com/tether-go/tether/remoteconfig"
@@ -60,6 +61,35 @@ func ExampleNew() {
 	// Output:
 	// {"document": "shop", "version": 7, "pollInterval": "60s"}
 	// applied version 7
+}
+
+// A program that is started again knows what was in force before it asks anybody.
+func ExampleWatcher_Load() {
+	server := httptest.NewServer(remoteconfig.Handler(func() []byte {
+		return []byte(`{"document": "shop", "version": 7}`)
+	}))
+	dir, err := os.MkdirTemp("", "example")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer os.RemoveAll(dir)
+	start := func() *remoteconfig.Watcher {
+		watcher, err := remoteconfig.New(remoteconfig.HTTP{URL: server.URL}, printer{},
+			remoteconfig.Options{CacheDir: dir})
+		if err != nil {
+			panic(err)
+		}
+		return watcher
+	}
+	fmt.Println(start().FetchOnce(context.Background()))
+	server.Close()
+	fmt.Println(start().Load(context.Background()))
+	// Output:
+	// {"document": "shop", "version": 7}
+	// <nil>
+	// {"document": "shop", "version": 7}
+	// <nil>
 }
 
 func ExampleHandler() {

@@ -5,7 +5,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
+)
+
+const (
+	defaultInterval = 300 * time.Second // a push reaches everybody within minutes
+	minInterval     = 30 * time.Second  // a mistyped document must not become a flood
+	maxInterval     = 24 * time.Hour    // nor silence clients for longer than a day
+	maxBackoff      = time.Hour         // so that a server that comes back is heard within the hour
+	firstWithin     = 60 * time.Second  // for a client that has no document to start with
+	localGap        = 5 * time.Second   // between attempts that Refresh asks for and no server sees
+	refreshSpread   = 5 * time.Second   // a network that comes back wakes all its clients at once
 )
 
 // plan is what is known of polls past and to come. It is kept in the cache directory too.
@@ -30,6 +41,7 @@ func (w *Watcher) poll(ctx context.Context) error {
 	default:
 		w.failed(err)
 	}
+	w.saveKept()
 	w.events.Deliver()
 	return err
 }
@@ -140,6 +152,10 @@ func (w *Watcher) answered(fetched Fetched) error {
 	w.plan.Failures = 0
 	w.plan.Hold = time.Time{}
 	w.plan.Next = now.Add(usual(w.intervalNow(), w.draw()))
+	if !w.joined { // clients that were all in a hurry to have a document must not stay together
+		w.plan.Next = now.Add(phase(w.intervalNow(), w.draw(), w.draw()))
+		w.joined = true
+	}
 	noted := w.plan
 	w.mu.Unlock()
 	w.savePlan(noted)
@@ -161,7 +177,7 @@ func (w *Watcher) take(fetched Fetched) error {
 	case fetched.Unchanged:
 		next = current
 	case current != nil && bytes.Equal(current.document, fetched.Document):
-		next.facts = current.facts
+		next.facts, next.adopted = current.facts, current.adopted
 	default:
 		next.facts = peek(next.document)
 	}
@@ -169,6 +185,7 @@ func (w *Watcher) take(fetched Fetched) error {
 		if err := w.apply(next); err != nil {
 			return err
 		}
+		next = next.takenAt(time.Now())
 	}
 	w.mu.Lock()
 	w.current, w.refused, w.why = next, nil, nil
@@ -179,7 +196,15 @@ func (w *Watcher) take(fetched Fetched) error {
 
 // apply hands a document to the target and tells what came of it.
 func (w *Watcher) apply(next *published) error {
-	notes, err := w.tryTarget(next.document)
+	var notes []string
+	err := guard(func() (err error) {
+		if again, can := w.target.(Readopter); can && !next.adopted.IsZero() {
+			notes, err = again.Readopt(next.document, next.adopted)
+		} else {
+			notes, err = w.target.Apply(next.document)
+		}
+		return err
+	})
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err == nil {
@@ -195,11 +220,79 @@ func (w *Watcher) apply(next *published) error {
 	return err
 }
 
-func (w *Watcher) tryTarget(document []byte) (notes []string, err error) {
+// guard turns a panic of the target into an error: it costs what it was asked for and no poll.
+func guard(ask func() error) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = fmt.Errorf("remoteconfig: the target panicked: %v", v)
 		}
 	}()
-	return w.target.Apply(document)
+	return ask()
+}
+
+// bounded brings an interval that a server named between the floor and the ceiling.
+func bounded(d time.Duration) time.Duration { return min(max(d, minInterval), maxInterval) }
+
+// between returns the point r of the way from low to high.
+func between(low, high time.Duration, r float64) time.Duration {
+	return low + time.Duration(r*float64(high-low))
+}
+
+// usual is the wait after a good poll: the interval, a tenth of it to either side.
+func usual(interval time.Duration, r float64) time.Duration {
+	return between(interval*9/10, interval*11/10, r)
+}
+
+// backoff is the wait after failures in a row: double the interval for the first, and so on, the
+// upper half of it at random. It is never below the interval, so that no failure makes a client
+// ask more often than a healthy server does, and never without jitter.
+func backoff(interval time.Duration, failures int, r float64) time.Duration {
+	longest := max(maxBackoff, interval)
+	wait := interval
+	for range failures {
+		if wait >= longest/2 {
+			wait = longest
+			break
+		}
+		wait *= 2
+	}
+	return between(max(wait/2, interval), max(wait, interval*11/10), r)
+}
+
+// held is the wait after a failure for which the server asked for silence. Everybody's silence ends
+// at about the same time, so the return is spread over an interval, which is the usual rate.
+func held(interval time.Duration, failures int, after time.Duration, r, s float64) time.Duration {
+	after = min(after, max(maxBackoff, interval))
+	wait := backoff(interval, failures, r)
+	if after < wait {
+		return wait
+	}
+	return after + phase(interval, r, s)
+}
+
+// phase is the wait of a client that joins those that poll at an interval, so that a herd that
+// joins at once is polled flat from the first moment on: what is left, at a random moment, of a
+// usual wait. A random moment falls more often into a longer wait, hence the root; with a phase
+// that is uniform over the interval instead, some clients would be at their second poll while the
+// last are at their first, and the rate half as high again.
+func phase(interval time.Duration, r, s float64) time.Duration {
+	const shortest, longest = 0.9, 1.1 // of usual
+	whole := math.Sqrt(shortest*shortest + s*(longest*longest-shortest*shortest))
+	return between(0, time.Duration(whole*float64(interval)), r)
+}
+
+// longestWait is the most that any of the above returns. A plan on disk that waits for longer was
+// made by another clock.
+func longestWait(interval time.Duration) time.Duration {
+	return max(maxBackoff, interval*11/10) + interval*11/10 + 1
+}
+
+// firstWait is the wait of a client that starts and has no plan from before. Programs start
+// together, so it is spread over all of an interval. A crash loop polls at the usual rate too,
+// because most of its short lives end before the poll.
+func firstWait(interval time.Duration, document bool, r, s float64) time.Duration {
+	if !document {
+		return between(0, min(interval, firstWithin), r)
+	}
+	return phase(interval, r, s)
 }

@@ -4,12 +4,15 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"time"
+
+	"github.com/tether-go/tether/internal/jsondoc"
 )
 
 // maxDocument is the most bytes that a document may have. It is checked before anything is parsed,
@@ -146,4 +149,34 @@ func identity(source Source) string {
 		return named.identity()
 	}
 	return fmt.Sprintf("%T", source)
+}
+
+// facts are what the watcher itself reads of a document. The rest is the target's.
+type facts struct {
+	name     string
+	version  uint64
+	expires  time.Time
+	interval time.Duration // 0: the document doesn't say
+}
+
+// peek reads the members that concern polling, and no others. What is missing or malformed is zero:
+// whether a document is valid is for the target to say.
+func peek(document []byte) facts {
+	// A map, since encoding/json would match the names of struct fields in any case.
+	var members map[string]json.RawMessage
+	if len(document) > maxDocument || json.Unmarshal(document, &members) != nil {
+		return facts{}
+	}
+	var f facts
+	var expires, interval string
+	read := func(name string, into any) { _ = json.Unmarshal(members[name], into) }
+	read("document", &f.name)
+	read("version", &f.version)
+	read("expires", &expires)
+	read("pollInterval", &interval)
+	f.expires, _ = time.Parse(time.RFC3339, expires)
+	if d, hinted := jsondoc.ParseDuration(interval); hinted == nil && d > 0 {
+		f.interval = bounded(d)
+	}
+	return f
 }

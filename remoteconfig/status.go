@@ -68,7 +68,7 @@ func (w *Watcher) Status() Status {
 	now := time.Now()
 	s := Status{
 		RefusedErr: w.why, LastSuccess: w.plan.Success, Failures: w.plan.Failures,
-		LastErr: w.lastErr, CacheErr: errors.Join(w.docErr, w.planErr), NextPoll: w.plan.Next,
+		LastErr: w.lastErr, CacheErr: errors.Join(w.docErr, w.planErr, w.keptErr), NextPoll: w.plan.Next,
 	}
 	expired := false
 	if w.current != nil {

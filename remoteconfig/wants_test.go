@@ -267,7 +267,8 @@ func TestW28(t *testing.T) {
 				time.Sleep(intervals * test.want)
 				cancel()
 				impatient.Wait()
-				if n := polls.Load(); n < intervals*8/10 || n > intervals+2 {
+				// Refresh cuts what a wait has beyond the interval: 2.5 % of all, and a little by chance.
+				if n := polls.Load(); n < intervals*8/10 || n > intervals+4 {
 					t.Errorf("%d polls in %d intervals of %v", n, intervals, test.want)
 				}
 				if whole.Load() != 1 {

@@ -25,15 +25,36 @@ type Target interface {
 	Apply(document []byte) (notes []string, err error)
 }
 
+// Readopter is a [Target] that tells a document that it was given in an earlier process from a new
+// one; a *tether.Engine is one. Readopt is Apply for a document that the watcher kept in its cache,
+// in force since adopted. One that has expired since is still to be taken: only a newly published
+// one must not be. What a document allows for a time is to be counted from adopted, so that a
+// program which restarts again and again doesn't renew it.
+type Readopter interface {
+	Readopt(document []byte, adopted time.Time) (notes []string, err error)
+}
+
+// Keeper is a [Target] that has more to keep for the next process than its document; a
+// *tether.Engine is one, which keeps the holds that servers asked for. With [Options].CacheDir the
+// watcher stores the Snapshot, at most 1 MiB, at each poll and when it ends, and hands it to
+// Restore when it starts, after the document. A nil Snapshot keeps nothing. Processes that share a
+// directory keep what the last of them wrote.
+type Keeper interface {
+	Snapshot() []byte
+	Restore(snapshot []byte) error
+}
+
 // Options are settings of the program, not of a server. The zero value is the default.
 type Options struct {
-	// CacheDir is where the last good document and the plan of the polls are kept, so that a
-	// restart begins with what was in force, and neither forgets a backoff nor polls early. It is
+	// CacheDir is where the last good document, the plan of the polls and what a [Keeper] has are
+	// kept, so that a restart begins with what was in force, and neither forgets a backoff nor polls
+	// early. It is
 	// created with mode 0700 and must be for this purpose alone; processes may share it. A
 	// directory that can't be used costs the cache and nothing else. Default: no cache.
 	CacheDir string
 	// Default is the source of a document to start with where the cache has none that is newer,
-	// such as [FS] of an embed.FS. It is read once, when the watcher starts. Default: none.
+	// such as [FS] of an embed.FS. It is read once, when the watcher starts, and cached once it is in
+	// force, so that it stays so after it has expired. Default: none.
 	Default Source
 	// PollInterval is the mean time between polls, 30 s to 24 h, where neither the document in
 	// force nor the source names another. Default 300 s.
@@ -64,18 +85,21 @@ type Watcher struct {
 	wish    time.Duration // the interval that the source would like; 0: it didn't say
 	asked   bool          // Refresh was called since the last attempt
 	local   bool          // the last attempt reached no server
+	joined  bool          // the plan has a phase of its own among all the clients'
 	current *published    // in force; nil: none
 	refused *published    // the newest, if the target refuses it
 	why     error         // of refused
 	lastErr error         // of the last poll, nil if it was good
 	docErr  error         // of the cached document
 	planErr error         // of the cached plan
+	keptErr error         // of what the target keeps
 }
 
 // published is a document and what is known of it. It never changes.
 type published struct {
 	document []byte
 	tag      string
+	adopted  time.Time // when it was first put in force, maybe by an earlier process; zero: never
 	facts
 }
 
@@ -120,8 +144,9 @@ func New(source Source, target Target, opts Options) (*Watcher, error) {
 // under way.
 //
 // The first poll is at a random moment of the interval (or a tenth later), or within 60 s where
-// there is no document to start with; or when the process before this one meant it to be. Later
-// ones follow at the interval, a tenth of it to either side. After a failure the wait doubles, the
+// there is no document to start with, and then once more at a random moment of the interval; or when
+// the process before this one meant it to be. Later ones follow at the interval, a tenth of it to
+// either side. After a failure the wait doubles, the
 // upper half of it at random, up to an hour (or the interval, if that is longer); it never ends for
 // good.
 func (w *Watcher) Run(ctx context.Context) error {
@@ -135,6 +160,19 @@ func (w *Watcher) Run(ctx context.Context) error {
 		_ = w.poll(ctx) // it is in the status and the events; the loop always goes on
 	}
 	return ctx.Err()
+}
+
+// Load puts the cached document in force, or the default one, and gives a [Keeper] what it kept,
+// without asking the source. Run and FetchOnce begin with the same: call Load before the first
+// request where none may slip past a kill or a hold that was on. It does so once, and returns
+// [ErrRunning] or nil.
+func (w *Watcher) Load(ctx context.Context) error {
+	if err := w.begin(); err != nil {
+		return err
+	}
+	defer w.end()
+	w.start(ctx)
+	return nil
 }
 
 // FetchOnce is for programs too short-lived for Run. It puts the cached document in force, or the
@@ -196,6 +234,8 @@ func (w *Watcher) begin() error {
 }
 
 func (w *Watcher) end() {
+	w.saveKept()
+	w.events.Deliver()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.running = false
