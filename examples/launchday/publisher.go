@@ -160,7 +160,7 @@ func (p *publisher) keeping(applied, refused uint64) (clients int) {
 // spread is how long a push took, and what came of it.
 type spread struct {
 	Version uint64  `json:"version"`
-	Seconds float64 `json:"secondsToLastClient"` // -1: not within its act
+	Seconds float64 `json:"secondsToLastClient"` // -1: one has not heard
 	Told    int     `json:"told"`                // clients that took or refused it
 	Refused int     `json:"refused"`             // of them
 }
