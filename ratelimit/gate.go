@@ -57,10 +57,11 @@ const (
 	// A client returns at its usual rate and a little more, so that calls that waited are caught up;
 	// good answers let it grow to returnMost, which a server that runs at three quarters of its
 	// capacity can still serve. After returnTime no call waits any more that waited then: what still
-	// does is new demand, and the rate grows as fast as answers let it.
+	// does is new demand, and the rate may grow on, by an e-fold in growTime.
 	returnFactor = 1.1
 	returnMost   = 1.2
 	returnTime   = 60 * time.Second
+	growTime     = 20 * time.Second
 	// calledOn is how many waiting calls leave one by one on fast answers once the server is back. A
 	// fleet of quiet clients finds that out over seconds; those who have, serve what the others can't yet.
 	calledOn = 6
@@ -87,6 +88,7 @@ type Gate struct {
 	credit  float64       // sends that may leave now
 	at      time.Time     // when credit was last brought up to date
 	from    time.Time     // when the last return began, or something failed last
+	goodAt  time.Time     // when the last good answer came
 	proved  bool          // a good answer came since then, or since the last failure
 	called  int           // how many calls fast answers may still call on
 	denied  bool          // a call was turned away since the last one that passed

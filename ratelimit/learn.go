@@ -62,6 +62,7 @@ func (g *Gate) Good(took, slow time.Duration) {
 	}
 	now := time.Now()
 	d := g.earn(now)
+	before := g.pacer.rate
 	switch back := g.pacer.good(took, slow, d, now); {
 	case back:
 		g.credit, g.called = max(g.credit, 1), calledOn
@@ -71,9 +72,14 @@ func (g *Gate) Good(took, slow time.Duration) {
 		// little to give this ends as soon as a queue builds up.
 		g.credit = max(g.credit, 1)
 	}
-	if g.pacer.paced && now.Sub(g.from) < returnTime {
-		g.pacer.rate = min(g.pacer.rate, returnMost*d)
+	if most := returnMost * d; g.pacer.paced && g.pacer.rate > most {
+		if since := now.Sub(g.from); since > returnTime {
+			longer := min(since-returnTime, now.Sub(g.goodAt))
+			most = max(most, before*math.Exp(longer.Seconds()/growTime.Seconds()))
+		}
+		g.pacer.rate = min(g.pacer.rate, most)
 	}
+	g.goodAt = now
 	if !g.pacer.paced && !g.pacer.failing {
 		g.usual = 0
 	}
@@ -122,8 +128,8 @@ func (g *Gate) remember(now time.Time) {
 // usualRate is in calls a second.
 func (g *Gate) usualRate(now time.Time) float64 {
 	asked := g.demand.rate(now)
-	if g.usual == 0 || now.Sub(g.from) > returnTime {
-		return max(g.usual, asked)
+	if g.usual == 0 {
+		return asked
 	}
 	// A meter of few calls errs: the usual rate may be two of its standard deviations higher. More is
 	// the callers' distress.

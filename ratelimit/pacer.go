@@ -161,7 +161,9 @@ func (p *pacer) up(ratio, slow, d, among float64) (back bool) {
 		weight *= gently
 	}
 	before := p.rate
-	p.rate *= math.Exp(upStep * (1 - ratio) * weight)
+	// What is not used says nothing about more of it (RFC 7661 has the same rule for windows).
+	used := max(p.rate, returnFactor*d, 1.25*among)
+	p.rate = min(p.rate*math.Exp(upStep*(1-ratio)*weight), used)
 	if !p.failing || ratio >= fast {
 		return false
 	}

@@ -190,6 +190,12 @@ func TestNewRefuses(t *testing.T) {
 		{"the same as default", good, options{Default: fed}, "fed by tether"},
 		{"polls too often", good, options{PollInterval: time.Second}, "not within"},
 		{"polls too seldom", good, options{PollInterval: 25 * time.Hour}, "not within"},
+		{"polls as often as compiled in", good,
+			options{PollInterval: time.Second, PollMin: time.Second}, ""},
+		{"a floor above the default", good, options{PollMin: time.Hour}, ""},
+		{"a floor too low", good, options{PollMin: time.Second - 1}, "PollMin 999.999999ms is not within"},
+		{"a floor too high", good, options{PollMin: 25 * time.Hour}, "PollMin"},
+		{"below its own floor", good, options{PollInterval: time.Minute, PollMin: time.Hour}, "not within"},
 	}
 	for _, test := range tests {
 		_, err := remoteconfig.New(test.source, engine, test.opts)

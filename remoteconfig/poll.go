@@ -12,6 +12,7 @@ import (
 const (
 	defaultInterval = 300 * time.Second // a push reaches everybody within minutes
 	minInterval     = 30 * time.Second  // a mistyped document must not become a flood
+	leastInterval   = time.Second       // that a program may compile in: what is faster isn't polling
 	maxInterval     = 24 * time.Hour    // nor silence clients for longer than a day
 	maxBackoff      = time.Hour         // so that a server that comes back is heard within the hour
 	firstWithin     = 60 * time.Second  // for a client that has no document to start with
@@ -230,8 +231,9 @@ func guard(ask func() error) (err error) {
 	return ask()
 }
 
-// bounded brings an interval that a server named between the floor and the ceiling.
-func bounded(d time.Duration) time.Duration { return min(max(d, minInterval), maxInterval) }
+// bounded brings an interval that a server named between what any watcher may poll at; the watcher's
+// own floor is above.
+func bounded(d time.Duration) time.Duration { return min(max(d, leastInterval), maxInterval) }
 
 // between returns the point r of the way from low to high.
 func between(low, high time.Duration, r float64) time.Duration {

@@ -69,7 +69,8 @@ func TestPeek(t *testing.T) {
 	}{
 		{`{"document": "a", "version": 42, "expires": "2026-11-22T10:00:00Z", "pollInterval": "60s"}`,
 			facts{"a", 42, when, time.Minute}},
-		{`{"pollInterval": "1s"}`, facts{interval: minInterval}},
+		{`{"pollInterval": "1s"}`, facts{interval: time.Second}},
+		{`{"pollInterval": "0.1s"}`, facts{interval: leastInterval}},
 		{`{"pollInterval": "99999h"}`, facts{interval: maxInterval}},
 		{`{"pollInterval": "0s"}`, facts{}},
 		{`{"pollInterval": "-5s"}`, facts{}},

@@ -1,6 +1,7 @@
 package remoteconfig
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -56,9 +57,13 @@ type Options struct {
 	// such as [FS] of an embed.FS. It is read once, when the watcher starts, and cached once it is in
 	// force, so that it stays so after it has expired. Default: none.
 	Default Source
-	// PollInterval is the mean time between polls, 30 s to 24 h, where neither the document in
-	// force nor the source names another. Default 300 s.
+	// PollInterval is the mean time between polls, PollMin to 24 h, where neither the document in
+	// force nor the source names another. Default 300 s, or PollMin if that is longer.
 	PollInterval time.Duration
+	// PollMin is the shortest interval that anybody may name: the document, the source, or
+	// PollInterval. From 1 s to 24 h. Below its default it is for tests and demonstrations, whose
+	// fleets are small. Default 30 s.
+	PollMin time.Duration
 	// Rand yields uniform numbers in [0, 1) for the phases and jitters; it must be safe for
 	// concurrent use. Default: a source of its own, seeded by the operating system.
 	Rand func() float64
@@ -73,6 +78,7 @@ type Watcher struct {
 	target   Target
 	preset   Source
 	interval time.Duration
+	floor    time.Duration // of every interval
 	rand     func() float64
 	events   *eventqueue.Queue[Event]
 	cache    *cache        // nil: none
@@ -104,7 +110,7 @@ type published struct {
 }
 
 // New returns a watcher that isn't running. It does no I/O. It returns an error for a missing
-// source or target, an HTTP source that can't work, or a PollInterval out of range.
+// source or target, an HTTP source that can't work, or a PollInterval or PollMin out of range.
 func New(source Source, target Target, opts Options) (*Watcher, error) {
 	if source == nil || target == nil {
 		return nil, errors.New("remoteconfig: a watcher needs a source and a target")
@@ -116,20 +122,23 @@ func New(source Source, target Target, opts Options) (*Watcher, error) {
 			}
 		}
 	}
-	interval := opts.PollInterval
-	if interval == 0 {
-		interval = defaultInterval
+	floor := cmp.Or(opts.PollMin, minInterval)
+	if floor != bounded(floor) {
+		return nil, fmt.Errorf("remoteconfig: PollMin %v is not within %v and %v",
+			floor, leastInterval, maxInterval)
 	}
-	if interval != bounded(interval) {
+	interval := cmp.Or(opts.PollInterval, max(defaultInterval, floor))
+	if interval < floor || interval > maxInterval {
 		return nil, fmt.Errorf("remoteconfig: PollInterval %v is not within %v and %v",
-			interval, minInterval, maxInterval)
+			interval, floor, maxInterval)
 	}
 	rand := opts.Rand
 	if rand == nil {
 		rand = random.New(0).Float64
 	}
 	w := &Watcher{
-		source: source, target: target, preset: opts.Default, interval: interval, rand: rand,
+		source: source, target: target, preset: opts.Default, interval: interval,
+		floor: floor, rand: rand,
 		events: eventqueue.New(maxEvents, opts.Observe), wake: make(chan struct{}, 1),
 	}
 	if opts.CacheDir != "" {
@@ -268,9 +277,9 @@ func (w *Watcher) sleep(ctx context.Context) bool {
 func (w *Watcher) intervalNow() time.Duration {
 	switch {
 	case w.current != nil && w.current.interval > 0:
-		return w.current.interval
+		return max(w.current.interval, w.floor)
 	case w.wish > 0:
-		return w.wish
+		return max(w.wish, w.floor)
 	}
 	return w.interval
 }

@@ -40,6 +40,7 @@ type tally struct{ attempts, good, wasted, refused int }
 // time, and a queue with a bound. It is safe for concurrent use.
 type backend struct {
 	service time.Duration
+	visits  visits
 	places  chan struct{}  // one for each request that is queued or in service
 	idle    chan time.Time // the workers, each with the time at which it was due to be idle
 	closing chan struct{}
@@ -73,6 +74,7 @@ func newBackend(capacity, clients, seconds int) *backend {
 		closing:   make(chan struct{}),
 		served:    make(chan error, 1),
 		conns:     map[net.Conn]struct{}{},
+		visits:    visits{seen: map[int]bool{}},
 		start:     time.Now(),
 		seconds:   make([]tally, seconds),
 		notBefore: make([]time.Time, clients),
@@ -119,6 +121,10 @@ func (b *backend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case holding:
 		w.Header().Set("Retry-After", strconv.Itoa(wait))
 		w.WriteHeader(http.StatusServiceUnavailable)
+		return
+	}
+	if b.visits.arrive(r.URL.Path, r.Header.Get(callField)) {
+		w.WriteHeader(http.StatusBadGateway)
 		return
 	}
 	select {
@@ -256,59 +262,4 @@ func (b *backend) counts() counts {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return counts{slices.Clone(b.seconds), b.early, b.killed, b.inFlight, b.unaccepted}
-}
-
-func (b *backend) track(conn net.Conn, state http.ConnState) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	switch state {
-	case http.StateNew:
-		b.conns[conn] = struct{}{}
-	case http.StateClosed, http.StateHijacked:
-		delete(b.conns, conn)
-	}
-}
-
-// door goes on accepting in an outage, so that the backend itself can count who knocks: a closed
-// port would refuse unseen. Accept and reset cost it next to nothing.
-type door struct {
-	net.Listener
-	backend *backend
-}
-
-func (d door) Accept() (net.Conn, error) {
-	for {
-		conn, err := d.Listener.Accept()
-		switch {
-		case errors.Is(err, net.ErrClosed):
-			return nil, err
-		case err != nil: // no file descriptors: the report tells, once
-			d.backend.mu.Lock()
-			d.backend.unaccepted++
-			d.backend.mu.Unlock()
-			time.Sleep(5 * time.Millisecond)
-		case d.backend.turnsAway():
-			reset(conn)
-		default:
-			return conn, nil
-		}
-	}
-}
-
-func (b *backend) turnsAway() bool {
-	now := time.Now()
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.mode != resetting {
-		return false
-	}
-	b.second(now).attempts++
-	return true
-}
-
-func reset(conn net.Conn) {
-	if tcp, ok := conn.(*net.TCPConn); ok {
-		tcp.SetLinger(0) // Close then sends RST instead of FIN
-	}
-	conn.Close()
 }

@@ -34,12 +34,18 @@ type fleet struct {
 	engines    []*tether.Engine // none in the plain fleet: nobody can reach it
 	transports []*http.Transport
 
-	answered []atomic.Int64 // by second: calls that started in it and were answered in time
-	refused  atomic.Int64   // calls that ended in a tether.RejectedError
+	answered []atomic.Int64            // by second: calls that started in it and were answered in time
+	byPath   map[string][]atomic.Int64 // the same for each path that calls go to
+	refused  atomic.Int64              // calls that ended in a tether.RejectedError
+	numbers  atomic.Int64              // the number of the newest call, periodic work included
 }
 
 func newFleet(b *backend, clients, seconds int) *fleet {
 	f := &fleet{backend: b, answered: make([]atomic.Int64, seconds)}
+	f.byPath = map[string][]atomic.Int64{}
+	for _, path := range steeredPaths {
+		f.byPath[path] = make([]atomic.Int64, seconds)
+	}
 	for range clients {
 		f.transports = append(f.transports, &http.Transport{})
 	}
@@ -96,26 +102,38 @@ func retryPlainly(client *http.Client, r *http.Request) (*http.Response, error) 
 }
 
 // call makes one call and counts for second whether it was answered within the caller's patience.
-func (f *fleet) call(ctx context.Context, client, second int) {
+func (f *fleet) call(ctx context.Context, client, second int, path string) {
+	err := f.ask(ctx, client, path)
+	if err == nil {
+		f.answered[second].Add(1)
+		f.byPath[path][second].Add(1)
+	}
+	var rejected *tether.RejectedError
+	if errors.As(err, &rejected) {
+		f.refused.Add(1)
+	}
+}
+
+// ask sends one request. It returns nil if that was answered well within the caller's patience.
+func (f *fleet) ask(ctx context.Context, client int, path string) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+f.backend.address, nil)
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+f.backend.address+path, nil)
 	if err != nil {
-		return
+		return err
 	}
 	r.Header.Set(clientField, strconv.Itoa(client))
+	r.Header.Set(callField, strconv.FormatInt(f.numbers.Add(1), 10))
 	resp, err := f.clients[client](r)
 	if err != nil {
-		var rejected *tether.RejectedError
-		if errors.As(err, &rejected) {
-			f.refused.Add(1)
-		}
-		return
+		return err
 	}
 	defer resp.Body.Close()
-	if _, err := io.Copy(io.Discard, resp.Body); err == nil && resp.StatusCode == http.StatusOK {
-		f.answered[second].Add(1)
+	if resp.StatusCode != http.StatusOK {
+		return errors.New(resp.Status)
 	}
+	_, err = io.Copy(io.Discard, resp.Body)
+	return err
 }
 
 // kill tells every client that listens to send nothing to the backend until then.
@@ -131,10 +149,11 @@ func (f *fleet) kill(version int, until time.Time) error {
 // release takes the kill back.
 func (f *fleet) release(version int) error { return f.apply(version, []any{}) }
 
-// apply gives the same document to every client, as a config server would.
+// apply gives the same document to every client at one moment: how a document travels is the matter
+// of the steered acts.
 func (f *fleet) apply(version int, kills []any) error {
 	document, err := json.Marshal(map[string]any{
-		"schema": 1, "document": "launchday", "version": version, "kill": kills,
+		"schema": 1, "document": documentName, "version": version, "kill": kills,
 	})
 	if err != nil {
 		return err

@@ -93,7 +93,7 @@ func TestKillAndRelease(t *testing.T) {
 	defer plain.close()
 	callAll := func(f *fleet, second int) {
 		for client := range f.clients {
-			f.call(t.Context(), client, second)
+			f.call(t.Context(), client, second, rootPath)
 		}
 	}
 	expect := func(when string, f *fleet, second, answered, refused int) {

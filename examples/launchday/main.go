@@ -4,9 +4,10 @@
 //	go run ./examples/launchday
 //
 // Each fleet has a real HTTP server of its own, with a real limit of capacity, on loopback. The
-// script is: steady, outage, recovery, surge, 503 with Retry-After, kill switch, release. At the
-// end a table compares both, by what the servers themselves counted, and tether's promises are
-// judged.
+// script is: steady, outage, recovery, surge, 503 with Retry-After, kill switch, release. Then the
+// clients are steered by what a config server publishes, which each of tether's polls by itself: a
+// push that calms them, a kill of one path, a malformed document, the release. At the end a table
+// compares both, by what the servers themselves counted, and tether's promises are judged.
 //
 // The exit status is 0 if they held, 1 if one did not, 2 if the script could not be played, and 3
 // if this machine was too slow to tell. Each client has connections of its own, as in real life,
@@ -122,11 +123,20 @@ func run(ctx context.Context, s settings, phases []phase, live io.Writer) (r *re
 		return nil, err
 	}
 	defer tether.close()
+	config, err := newPublisher(played)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, config.close()) }()
+	if err := config.watch(tether.engines); err != nil {
+		return nil, err
+	}
 
 	plan := arrivals(s, phases)
-	calls := perSecond(plan, played)
-	stage := &show{phases: phases, plan: plan, plain: plain, tether: tether}
+	calls := perSecond(plan, played, "")
+	stage := &show{phases: phases, plan: plan, plain: plain, tether: tether, config: config}
 	shown := &progress{live, isTerminal(live), s.capacity, calls, stage}
+	stage.story = shown.tell
 	shown.header()
 	late, err := stage.play(ctx, shown.second)
 	if err != nil {
@@ -148,7 +158,8 @@ func summary(s settings, stage *show, calls []int, late lateness) *report {
 	r.Machine.Worst = late.worst
 	r.Machine.Late = float64(late.late) / float64(max(1, len(stage.plan)))
 	r.Machine.Steady = r.Plain.Steady
-	r.Laws = judge(r.Tether)
+	r.Steering = stage.steering()
+	r.Laws = append(judge(r.Tether), r.Steering.judge()...)
 	r.Exit, r.Verdict = conclude(r.Laws, r.Machine)
 	return r
 }

@@ -38,6 +38,15 @@ func (p *progress) second(second int, in phase) {
 	}
 }
 
+// tell shows what is done at the config server, between the seconds.
+func (p *progress) tell(what string) {
+	erase := ""
+	if p.terminal {
+		erase = "\r\x1b[K"
+	}
+	fmt.Fprintf(p.out, "%s  > %s\n", erase, what)
+}
+
 const barWidth = 6
 
 // fleet draws attempts as a bar, a cell for each half of capacity, and gives what was served in

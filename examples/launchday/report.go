@@ -157,12 +157,13 @@ func bySecond(calls, answered []int, c counts) []second {
 
 // report is all that a run found. Its JSON is the output of -json.
 type report struct {
-	Clients  int     `json:"clients"`
-	Capacity int     `json:"capacity"`
-	Seed     uint64  `json:"seed"`
-	Script   []phase `json:"script"`
-	Plain    figures `json:"plain"`
-	Tether   figures `json:"tether"`
+	Clients  int      `json:"clients"`
+	Capacity int      `json:"capacity"`
+	Seed     uint64   `json:"seed"`
+	Script   []phase  `json:"script"`
+	Plain    figures  `json:"plain"`
+	Tether   figures  `json:"tether"`
+	Steering steering `json:"steering"`
 	// What the figures were made of.
 	PlainSeconds  []second `json:"plainSeconds"`
 	TetherSeconds []second `json:"tetherSeconds"`
@@ -199,12 +200,14 @@ func (r *report) table(w io.Writer) {
 	row("kill: attempts while killed", strconv.Itoa(p.KilledAttempts), strconv.Itoa(t.KilledAttempts))
 	row("  in flight when it came", strconv.Itoa(p.KilledInFlight), strconv.Itoa(t.KilledInFlight))
 	row("release: calls answered", percent(p.ReleasedAnswered), percent(t.ReleasedAnswered))
+	r.Steering.table(row)
 	row("whole run: calls", strconv.Itoa(p.Calls), strconv.Itoa(t.Calls))
 	row("  answered in time", strconv.Itoa(p.Answered), strconv.Itoa(t.Answered))
 	row("  refused by the client itself", strconv.Itoa(p.Refused), strconv.Itoa(t.Refused))
 	row("  wasted work", percent(p.Wasted), percent(t.Wasted))
 
 	fmt.Fprintf(w, footnote, patience, grace)
+	fmt.Fprint(w, steeredNotes())
 	fmt.Fprintln(w)
 	for _, l := range r.Laws {
 		held := "held  "

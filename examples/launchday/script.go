@@ -24,19 +24,25 @@ type act struct {
 	backend        mode
 	surge          bool
 	kill           bool
+
+	steered bool // the config server plays too: less load, of several paths
+	edition edition
+	told    string // of the edition
 }
 
 const (
-	fullLength = 45 // the sum of all seconds
-	shortest   = 22 // the sum of all least
-	longest    = 55 // with set-up and the last calls, a run ends within a minute
+	fullLength = 59 // the sum of all seconds
+	shortest   = 36 // the sum of all least
+	longest    = 69
 
-	surgeLoad = 2.25 // times capacity
+	surgeLoad   = 2.25 // times capacity
+	steeredLoad = 0.4  // calls a second and client: periodic work needs room beside them
 )
 
 // acts is the script. The outage has at least 6 s: the two retries that a client may have saved
 // before it are 0.5 attempts per call in 4 s, and what is judged is what comes after them. The
-// recovery has room for the 3 s that tether may take and the 3 s that prove it.
+// recovery has room for the 3 s that tether may take and the 3 s that prove it. A push has reached
+// everybody after at most 1.1 s, and what is left of its act is measured.
 var acts = [...]act{
 	{name: "steady", seconds: 4, least: 2},
 	{name: "outage", seconds: 8, least: 6, backend: resetting},
@@ -47,6 +53,16 @@ var acts = [...]act{
 	{name: "after T", seconds: 3, least: 1},
 	{name: "kill", seconds: 3, least: 1, kill: true},
 	{name: "release", seconds: 3, least: 1},
+	{name: "follow", seconds: 4, least: 4, steered: true, edition: first,
+		told: "changes nothing yet"},
+	{name: "push", seconds: 3, least: 3, steered: true, edition: calmer,
+		told: "sync every 30s, no retries of " + searchPath},
+	{name: "path kill", seconds: 2, least: 2, steered: true, edition: pathKilled,
+		told: "kill " + exportPath},
+	{name: "bad push", seconds: 2, least: 2, steered: true, edition: malformed,
+		told: "without the kill, and maxAttempts 0, which is a mistake"},
+	{name: "path back", seconds: 3, least: 3, steered: true, edition: released,
+		told: "without the kill and the mistake"},
 }
 
 // script lays the acts out over at most so many seconds, of shortest to longest.
@@ -76,17 +92,21 @@ func length(phases []phase) int { return phases[len(phases)-1].To }
 type arrival struct {
 	at     time.Duration
 	client int
+	path   string
 }
 
 // arrivals plans the calls: open loop, so nobody waits for an answer before he asks again, and
-// Poisson, one call a second and client except in the surge.
+// Poisson, one call a second and client except in the surge and the steered acts.
 func arrivals(s settings, phases []phase) []arrival {
 	random := rand.New(rand.NewPCG(s.seed, 1))
 	var plan []arrival
 	for _, p := range phases {
 		rate := float64(s.clients)
-		if p.act.surge {
+		switch {
+		case p.act.surge:
 			rate = surgeLoad * float64(s.capacity)
+		case p.act.steered:
+			rate *= steeredLoad
 		}
 		// Starting anew at each phase is exact: an exponential gap has no memory.
 		at := float64(p.From)
@@ -96,17 +116,24 @@ func arrivals(s settings, phases []phase) []arrival {
 				break
 			}
 			when := time.Duration(at * float64(time.Second))
-			plan = append(plan, arrival{when, random.IntN(s.clients)})
+			a := arrival{when, random.IntN(s.clients), rootPath}
+			if p.act.steered {
+				a.path = steeredPaths[random.IntN(len(steeredPaths))]
+			}
+			plan = append(plan, a)
 		}
 	}
 	return plan
 }
 
-// perSecond counts the calls of a plan by the second in which they start.
-func perSecond(plan []arrival, seconds int) []int {
+// perSecond counts the calls of a plan by the second in which they start; those of one path only,
+// unless it is "".
+func perSecond(plan []arrival, seconds int, path string) []int {
 	calls := make([]int, seconds)
 	for _, a := range plan {
-		calls[a.at/time.Second]++
+		if path == "" || path == a.path {
+			calls[a.at/time.Second]++
+		}
 	}
 	return calls
 }
@@ -122,13 +149,18 @@ type show struct {
 	phases        []phase
 	plan          []arrival
 	plain, tether *fleet
+	config        *publisher
+	story         func(string) // is told what the config server does; nil: nobody
 	start         time.Time
-	version       int // of the last document applied
+	version       int // of the last document applied or published
+	looks         looks
+	running       sync.WaitGroup // watchers and periodic work
 }
 
 // play returns when the script has ended and every call has returned. Each second that has passed
 // is told to onSecond.
 func (s *show) play(ctx context.Context, onSecond func(second int, p phase)) (lateness, error) {
+	defer s.running.Wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s.start = time.Now()
@@ -148,7 +180,7 @@ func (s *show) play(ctx context.Context, onSecond func(second int, p phase)) (la
 // direct changes the scene at the beginning of each phase.
 func (s *show) direct(ctx context.Context, onSecond func(second int, p phase)) error {
 	for _, p := range s.phases {
-		if err := s.enter(p); err != nil {
+		if err := s.enter(ctx, p); err != nil {
 			return err
 		}
 		for second := p.From; second < p.To; second++ {
@@ -164,10 +196,13 @@ func (s *show) direct(ctx context.Context, onSecond func(second int, p phase)) e
 	return nil
 }
 
-func (s *show) enter(p phase) error {
+func (s *show) enter(ctx context.Context, p phase) error {
 	end := s.start.Add(time.Duration(p.To) * time.Second)
 	for _, f := range []*fleet{s.plain, s.tether} {
 		f.backend.become(p.act.backend, end)
+	}
+	if p.act.steered {
+		return s.steer(ctx, p)
 	}
 	if !p.act.kill {
 		return nil
@@ -183,6 +218,9 @@ func (s *show) enter(p phase) error {
 }
 
 func (s *show) leave(p phase) error {
+	if p.act.steered {
+		s.steered(p.act.edition)
+	}
 	if !p.act.kill {
 		return nil
 	}
@@ -209,7 +247,7 @@ func (s *show) generate(ctx context.Context) lateness {
 		}
 		second := int(a.at / time.Second)
 		for _, f := range []*fleet{s.plain, s.tether} {
-			calls.Go(func() { f.call(ctx, a.client, second) })
+			calls.Go(func() { f.call(ctx, a.client, second, a.path) })
 		}
 	}
 	return late

@@ -49,36 +49,65 @@ func TestArrivals(t *testing.T) {
 			t.Fatalf("arrival %d: %+v", i, a)
 		}
 	}
-	calls := perSecond(plan, length(phases))
+	calls := perSecond(plan, length(phases), "")
 	for _, p := range phases {
 		want := float64(s.clients * (p.To - p.From))
 		if p.Name == "surge" {
 			want = surgeLoad * float64(s.capacity*(p.To-p.From))
 		}
+		if p.act.steered {
+			want *= steeredLoad
+		}
 		// Five standard deviations of a Poisson number.
 		if got := float64(sum(calls, p)); math.Abs(got-want) > 5*math.Sqrt(want) {
 			t.Errorf("%s: %v calls, want about %v", p.Name, got, want)
 		}
+		for i, path := range steeredPaths {
+			want := want
+			switch {
+			case p.act.steered:
+				want /= float64(len(steeredPaths))
+			case i > 0:
+				want = 0
+			}
+			got := float64(sum(perSecond(plan, length(phases), path), p))
+			if math.Abs(got-want) > 5*math.Sqrt(want) {
+				t.Errorf("%s: %v calls of %s, want about %v", p.Name, got, path, want)
+			}
+		}
 	}
 }
 
-// A whole run with acts of a second. Nothing is said about how fast this machine is.
+// A whole run with acts of a second or two. Nothing is said about how fast this machine is.
 func TestRun(t *testing.T) {
 	if testing.Short() {
-		t.Skip("takes 10 s of real time")
+		t.Skip("takes 20 s of real time")
 	}
 	var phases []phase
-	for i, a := range acts {
-		phases = append(phases, phase{a.name, i, i + 1, a})
+	seconds := 0
+	for _, a := range acts {
+		to := seconds + 1
+		if a.steered {
+			to++ // a poll may take longer than a second
+		}
+		if a.steered && a.edition == first {
+			to++ // and then a second passes before anything is measured
+		}
+		phases = append(phases, phase{a.name, seconds, to, a})
+		seconds = to
 	}
-	s := settings{clients: 20, capacity: 40, seconds: len(phases), seed: 1}
+	s := settings{clients: 20, capacity: 40, seconds: seconds, seed: 1}
 	var live, data bytes.Buffer
 	r, err := run(t.Context(), s, phases, &live)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := strings.Count(live.String(), "\n"); got != 1+len(phases) {
-		t.Errorf("%d lines of progress, want a header and %d:\n%s", got, len(phases), &live)
+	told := strings.Count(live.String(), "  > ")
+	if got := strings.Count(live.String(), "\n") - told; got != 1+seconds {
+		t.Errorf("%d lines of progress, want a header and %d:\n%s", got, seconds, &live)
+	}
+	if told < 12 { // two for each of 5 pushes, and what was seen after two of them
+		t.Errorf("%d lines of story:\n%s", told, &live)
 	}
 	held := true
 	for _, l := range r.Laws {
@@ -96,6 +125,13 @@ func TestRun(t *testing.T) {
 	p := r.Plain
 	if p.AttemptsPerCall <= 1 || p.EarlyAttempts == 0 || p.KilledAttempts == 0 {
 		t.Errorf("the plain fleet didn't notice the script: %+v", p)
+	}
+	if c := r.Steering.Plain; c.KilledAttempts == 0 || c.SyncBefore == 0 || c.Disobedient == 0 {
+		t.Errorf("the plain fleet obeyed a document that it never saw: %+v", c)
+	}
+	if c := r.Steering.Tether; c.KilledAttempts > 0 || c.Disobedient > 0 || c.SyncBefore == 0 ||
+		c.SyncAfter > c.SyncBefore/2 || r.Steering.Kept != s.clients {
+		t.Errorf("the tether fleet didn't follow: %+v", r.Steering)
 	}
 	if err := r.json(&data); err != nil || !json.Valid(data.Bytes()) {
 		t.Errorf("JSON: %v", err)
@@ -124,8 +160,8 @@ func TestFlags(t *testing.T) {
 		{"-clients 99", exitError},
 		{"-clients 361 -capacity 400", exitError},
 		{"-capacity 1201", exitError},
-		{"-seconds 21", exitError},
-		{"-seconds 56", exitError},
+		{"-seconds 35", exitError},
+		{"-seconds 70", exitError},
 		{"-seed x", exitError},
 		{"-h", exitHeld},
 	}
@@ -137,7 +173,7 @@ func TestFlags(t *testing.T) {
 		}
 	}
 	s, err := parse(nil, io.Discard)
-	if want := (settings{300, 400, 45, 1, false}); err != nil || s != want {
+	if want := (settings{300, 400, 59, 1, false}); err != nil || s != want {
 		t.Errorf("defaults %+v, %v", s, err)
 	}
 	if s, err := parse([]string{"-short"}, io.Discard); err != nil || s.seconds != shortest {
