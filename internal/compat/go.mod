@@ -8,6 +8,7 @@ require (
 	connectrpc.com/connect v1.18.1
 	github.com/aws/aws-sdk-go-v2 v1.47.8
 	github.com/aws/aws-sdk-go-v2/service/s3 v1.114.9
+	github.com/coder/websocket v1.8.14
 	github.com/elastic/elastic-transport-go/v8 v8.8.0
 	github.com/go-resty/resty/v2 v2.16.5
 	github.com/google/go-github/v75 v75.0.0
