@@ -34,7 +34,7 @@ type call func(ctx context.Context, text string) error
 
 func subjects() []subject {
 	return []subject{
-		plain, github, resty2, restyLoop, elastic, elasticLoop, retryable,
+		plain, plainPut, plainKey, github, resty2, restyLoop, elastic, elasticLoop, retryable,
 		connectUnary, s3Single, s3Loop, otelOutside, otelInside, oauth2Outside, oauth2Inside,
 	}
 }

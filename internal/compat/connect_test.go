@@ -3,6 +3,7 @@ package compat_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -180,6 +181,31 @@ func TestConnectStreamIsSentOnce(t *testing.T) {
 		apply(t, e, kill)
 		if err := send(); !isKilled(err) {
 			t.Errorf("%v hides the refusal", err)
+		}
+	})
+}
+
+// TestConnectErrorsAreWhole: connect says "unavailable" by a 503, which is repeated; what it says
+// beside that reaches the caller from the last answer.
+func TestConnectErrorsAreWhole(t *testing.T) {
+	var arrived atomic.Int32
+	refuse := func(context.Context, *connect.Request[text]) (*connect.Response[text], error) {
+		err := connect.NewError(connect.CodeUnavailable, fmt.Errorf("answer %d", arrived.Add(1)))
+		detail, _ := connect.NewErrorDetail(&text{Value: "why"})
+		err.AddDetail(detail)
+		return nil, err
+	}
+	handler := connect.NewUnaryHandler(lookUp, refuse, connect.WithIdempotency(connect.IdempotencyNoSideEffects))
+	overConnect(t, handler, func(t *testing.T, _ *tether.Engine, wrapped *http.Client, url string) {
+		client := connect.NewClient[text, text](wrapped, url+lookUp, connect.WithHTTPGet(),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects))
+		arrived.Store(0)
+		for _, want := range []int32{2, 3} { // the first call has a repeat saved
+			_, err := client.CallUnary(t.Context(), connect.NewRequest(&text{}))
+			var said *connect.Error
+			if !errors.As(err, &said) || said.Message() != fmt.Sprintf("answer %d", want) || len(said.Details()) != 1 {
+				t.Errorf("%v, want answer %d and its detail", err, want)
+			}
 		}
 	})
 }

@@ -120,6 +120,28 @@ func TestProxyStreams(t *testing.T) {
 	})
 }
 
+// TestProxyCutShort: an answer that broke off is nobody's to repeat once its beginning was handed on.
+func TestProxyCutShort(t *testing.T) {
+	b := &backend{healthy: answersJSON}
+	proxied(t, b, func(t *testing.T, client *http.Client, url string, _ *tether.Engine) {
+		b.fails(func(w http.ResponseWriter) {
+			w.Header().Set("Content-Length", "100")
+			io.WriteString(w, "first")
+			http.NewResponseController(w).Flush()
+			panic(http.ErrAbortHandler)
+		})
+		resp, err := client.Get(url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		if body, err := io.ReadAll(resp.Body); string(body) != "first" || err == nil {
+			t.Errorf("%q, %v", body, err)
+		}
+		b.arrived(t, 1)
+	})
+}
+
 // TestProxyClientLeaves: the server's request ends with the client's, and the server isn't blamed.
 func TestProxyClientLeaves(t *testing.T) {
 	left := make(chan time.Time, 100)

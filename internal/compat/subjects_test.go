@@ -63,6 +63,29 @@ var plain = subject{
 	},
 }
 
+// Two ways of saying that a write may be sent twice.
+var plainPut = subject{
+	name:       "net/http with PUT",
+	healthy:    answersJSON,
+	repeatable: true,
+	open: func(_ *testing.T, wrapped *http.Client, url string) (read, write call) {
+		return sends(wrapped.Do, http.MethodGet, url), sends(wrapped.Do, http.MethodPut, url)
+	},
+}
+
+var plainKey = subject{
+	name:       "net/http with a key",
+	healthy:    answersJSON,
+	repeatable: true,
+	open: func(_ *testing.T, wrapped *http.Client, url string) (read, write call) {
+		keyed := func(req *http.Request) (*http.Response, error) {
+			req.Header.Set("Idempotency-Key", `"4711"`)
+			return wrapped.Do(req)
+		}
+		return sends(wrapped.Do, http.MethodGet, url), sends(keyed, http.MethodPost, url)
+	},
+}
+
 var github = subject{
 	name:    "go-github",
 	healthy: answersJSON,
