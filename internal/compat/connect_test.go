@@ -27,15 +27,17 @@ const (
 	echoAll = "/compat.Service/EchoAll"
 )
 
+var harmless = connect.WithIdempotency(connect.IdempotencyNoSideEffects)
+
 // answersConnect is a service with an echo of every kind.
 var answersConnect = func() http.Handler {
 	echo := func(_ context.Context, req *connect.Request[text]) (*connect.Response[text], error) {
 		return connect.NewResponse(req.Msg), nil
 	}
 	mux := http.NewServeMux()
-	mux.Handle(lookUp, connect.NewUnaryHandler(lookUp, echo, connect.WithIdempotency(connect.IdempotencyNoSideEffects)))
+	mux.Handle(lookUp, connect.NewUnaryHandler(lookUp, echo, harmless))
 	mux.Handle(store, connect.NewUnaryHandler(store, echo))
-	mux.Handle(echoAll, connect.NewBidiStreamHandler(echoAll, func(_ context.Context, s *connect.BidiStream[text, text]) error {
+	stream := func(_ context.Context, s *connect.BidiStream[text, text]) error {
 		for {
 			msg, err := s.Receive()
 			if err != nil {
@@ -45,7 +47,8 @@ var answersConnect = func() http.Handler {
 				return err
 			}
 		}
-	}))
+	}
+	mux.Handle(echoAll, connect.NewBidiStreamHandler(echoAll, stream))
 	return mux
 }()
 
@@ -53,8 +56,7 @@ var connectUnary = subject{
 	name:    "connect",
 	healthy: answersConnect,
 	open: func(_ *testing.T, wrapped *http.Client, url string) (read, write call) {
-		get := connect.NewClient[text, text](wrapped, url+lookUp, connect.WithHTTPGet(),
-			connect.WithIdempotency(connect.IdempotencyNoSideEffects))
+		get := connect.NewClient[text, text](wrapped, url+lookUp, connect.WithHTTPGet(), harmless)
 		post := connect.NewClient[text, text](wrapped, url+store)
 		send := func(client *connect.Client[text, text]) call {
 			return func(ctx context.Context, s string) error {
@@ -67,7 +69,8 @@ var connectUnary = subject{
 }
 
 // overConnect runs a test against the service over HTTP/1.1 and over HTTP/2 in clear text.
-func overConnect(t *testing.T, handler http.Handler, test func(t *testing.T, e *tether.Engine, wrapped *http.Client, url string)) {
+func overConnect(t *testing.T, handler http.Handler,
+	test func(t *testing.T, e *tether.Engine, wrapped *http.Client, url string)) {
 	for name, serve := range map[string]func(testing.TB, http.Handler) (*http.Transport, string){
 		"http1": memnet.Serve, "h2c": memnet.ServeH2C,
 	} {
@@ -195,10 +198,9 @@ func TestConnectErrorsAreWhole(t *testing.T) {
 		err.AddDetail(detail)
 		return nil, err
 	}
-	handler := connect.NewUnaryHandler(lookUp, refuse, connect.WithIdempotency(connect.IdempotencyNoSideEffects))
+	handler := connect.NewUnaryHandler(lookUp, refuse, harmless)
 	overConnect(t, handler, func(t *testing.T, _ *tether.Engine, wrapped *http.Client, url string) {
-		client := connect.NewClient[text, text](wrapped, url+lookUp, connect.WithHTTPGet(),
-			connect.WithIdempotency(connect.IdempotencyNoSideEffects))
+		client := connect.NewClient[text, text](wrapped, url+lookUp, connect.WithHTTPGet(), harmless)
 		arrived.Store(0)
 		for _, want := range []int32{2, 3} { // the first call has a repeat saved
 			_, err := client.CallUnary(t.Context(), connect.NewRequest(&text{}))

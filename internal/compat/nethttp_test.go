@@ -53,7 +53,8 @@ func TestCookies(t *testing.T) {
 }
 
 // redirecting serves two hosts, of which the first sends everybody on to the second.
-func redirecting(t *testing.T, test func(t *testing.T, client *http.Client, from string, first, second *backend)) {
+func redirecting(t *testing.T,
+	test func(t *testing.T, client *http.Client, from string, first, second *backend)) {
 	synctest.Test(t, func(t *testing.T) {
 		network := memnet.New()
 		second := &backend{healthy: answersJSON}
@@ -128,7 +129,8 @@ func TestTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &backend{healthy: answersJSON}
 		transport, address, _ := refusable(t, b)
-		client := engine(t, tether.Options{}).Client(&http.Client{Transport: transport, Timeout: 3 * time.Second})
+		client := engine(t, tether.Options{}).Client(&http.Client{Transport: transport})
+		client.Timeout = 3 * time.Second
 		began := time.Now()
 		b.fails(notBefore)
 		resp, err := client.Get(address)
@@ -184,7 +186,9 @@ func TestExpectContinue(t *testing.T) {
 		}
 		sent := b.arrived(t, 1)[0]
 		b.fails()
-		works(t, func(ctx context.Context, _ string) error { return sends(client.Do, http.MethodPut, url)(ctx, body) })
+		works(t, func(ctx context.Context, _ string) error {
+			return sends(client.Do, http.MethodPut, url)(ctx, body)
+		})
 		if b.arrived(t, 1)[0].body != sent.body {
 			t.Error("the repeat had another body")
 		}

@@ -52,7 +52,8 @@ func withTokens(t *testing.T, style oauth2.AuthStyle, test func(t *testing.T, s 
 	synctest.Test(t, func(t *testing.T) {
 		s := &tokens{backend: &backend{healthy: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "application/json")
-			io.WriteString(w, `{"access_token":"fresh","token_type":"Bearer","refresh_token":"next","expires_in":3600}`)
+			io.WriteString(w, `{"access_token":"fresh","token_type":"Bearer",
+				"refresh_token":"next","expires_in":3600}`)
 		})}}
 		transport, url, refuse := refusable(t, s.backend)
 		s.base, s.refuse, s.engine = transport, refuse, engine(t, tether.Options{})

@@ -22,7 +22,8 @@ import (
 
 // proxied runs a test through a reverse proxy whose transport is wrapped. It gets a client of the
 // proxy's, its URL, and the proxy's engine.
-func proxied(t *testing.T, back http.Handler, test func(t *testing.T, client *http.Client, url string, e *tether.Engine)) {
+func proxied(t *testing.T, back http.Handler,
+	test func(t *testing.T, client *http.Client, url string, e *tether.Engine)) {
 	synctest.Test(t, func(t *testing.T) {
 		network := memnet.New()
 		e := engine(t, tether.Options{})

@@ -47,7 +47,8 @@ func s3Calls(wrapped *http.Client, url string, retryer aws.Retryer) (read, write
 			_, err = io.Copy(io.Discard, out.Body)
 			return err
 		}, func(ctx context.Context, text string) error {
-			_, err := client.PutObject(ctx, &s3.PutObjectInput{Bucket: bucket, Key: key, Body: strings.NewReader(text)})
+			object := strings.NewReader(text)
+			_, err := client.PutObject(ctx, &s3.PutObjectInput{Bucket: bucket, Key: key, Body: object})
 			return err
 		}
 }
@@ -89,7 +90,8 @@ func TestLargeObject(t *testing.T) {
 			}
 			b.ServeHTTP(w, r)
 		}))
-		_, write := s3Calls(engine(t, tether.Options{}).Client(&http.Client{Transport: transport}).Client, url, nil)
+		wrapped := engine(t, tether.Options{}).Client(&http.Client{Transport: transport})
+		_, write := s3Calls(wrapped.Client, url, nil)
 		object := strings.Repeat("an object ", 300_000)
 		for range 5 {
 			early.Store(1)

@@ -150,7 +150,8 @@ func (silent) Warnf(string, ...any)  {}
 func (silent) Debugf(string, ...any) {}
 
 // elasticCalls sends with the transport that Elastic's clients share. It takes a RoundTripper.
-func elasticCalls(t *testing.T, wrapped *http.Client, address string, cfg elastictransport.Config) (read, write call) {
+func elasticCalls(t *testing.T, wrapped *http.Client, address string,
+	cfg elastictransport.Config) (read, write call) {
 	base, err := url.Parse(address)
 	if err != nil {
 		t.Fatal(err)

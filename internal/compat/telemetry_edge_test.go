@@ -16,6 +16,21 @@ import (
 	"github.com/tether-go/tether"
 )
 
+var otelOutside = subject{
+	name:    "otelhttp outside",
+	healthy: answersJSON,
+	open: func(t *testing.T, wrapped *http.Client, url string) (read, write call) {
+		return plain.open(t, &http.Client{Transport: otelhttp.NewTransport(wrapped.Transport)}, url)
+	},
+}
+
+var otelInside = subject{
+	name:    "otelhttp inside",
+	healthy: answersJSON,
+	open:    plain.open,
+	inner:   func(base http.RoundTripper) http.RoundTripper { return otelhttp.NewTransport(base) },
+}
+
 // TestSpansAndMetrics: inside of the wrapper every attempt has a span of its own and is measured, and
 // the server is told its name; outside, the call is.
 func TestSpansAndMetrics(t *testing.T) {
