@@ -45,6 +45,7 @@ type arrival struct {
 // backend is a server that fails as often as it is told, and writes down what arrives.
 type backend struct {
 	healthy http.Handler
+	early   atomic.Int32 // how many of the next answers are a 503 that comes before the body is read
 
 	mu      sync.Mutex // guards what follows
 	script  []failure  // of the next answers
@@ -53,6 +54,10 @@ type backend struct {
 }
 
 func (b *backend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if b.early.Add(-1) >= 0 {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return
+	}
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		return // the client is gone

@@ -3,6 +3,7 @@ package compat_test
 import (
 	"context"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -149,6 +150,28 @@ func TestWritesThatNeverLeftAreRepeated(t *testing.T) {
 		b.arrived(t, 1)
 		works(t, b.write) // the same text, sent at once
 		b.arrived(t, 2)
+	})
+}
+
+// TestEarlyAnswers: a server that refuses before it has read the body, so that the transport may still
+// be sending when the body is wanted again, gets the whole of it in the end.
+func TestEarlyAnswers(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		large := strings.Repeat("a large body ", 100_000)
+		for i := range 5 {
+			b.early.Store(1)
+			err := b.write(t.Context(), large)
+			if again := b.repeatable && !b.streams && i == 0 || b.loop > 1; again != (err == nil) {
+				t.Errorf("write %d: %v", i, err)
+			}
+			b.early.Store(0)
+			time.Sleep(time.Minute)
+		}
+		before := len(b.arrivals())
+		if err := b.write(t.Context(), large); err != nil { // sent at once, for comparison
+			t.Fatal(err)
+		}
+		b.arrived(t, before+1)
 	})
 }
 

@@ -165,14 +165,8 @@ func TestTimeout(t *testing.T) {
 func TestExpectContinue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &backend{healthy: answersJSON}
-		refused := 0
-		transport, url := memnet.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if refused++; refused == 1 {
-				w.WriteHeader(http.StatusServiceUnavailable) // and reads nothing
-				return
-			}
-			b.ServeHTTP(w, r)
-		}))
+		transport, url, _ := refusable(t, b)
+		b.early.Store(1)
 		transport.ExpectContinueTimeout = time.Second
 		client := engine(t, tether.Options{}).Client(&http.Client{Transport: transport})
 		body := strings.Repeat("x", 2<<20)

@@ -2,19 +2,13 @@ package compat_test
 
 import (
 	"context"
-	"crypto/sha256"
 	"io"
 	"net/http"
 	"strings"
-	"sync/atomic"
 	"testing"
-	"testing/synctest"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
-
-	"github.com/tether-go/tether"
-	"github.com/tether-go/tether/internal/memnet"
 )
 
 // answersObjects speaks as much of S3 as storing and reading an object takes.
@@ -75,32 +69,4 @@ var s3Loop = subject{
 	open: func(_ *testing.T, wrapped *http.Client, url string) (read, write call) {
 		return s3Calls(wrapped, url, nil) // the SDK's default: three attempts
 	},
-}
-
-// TestLargeObject: the server refuses before it has read the body, so that the transport may still be
-// sending when the SDK rewinds it.
-func TestLargeObject(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := &backend{healthy: answersObjects}
-		var early atomic.Int32
-		transport, url := memnet.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if early.Add(-1) >= 0 {
-				w.WriteHeader(http.StatusServiceUnavailable)
-				return
-			}
-			b.ServeHTTP(w, r)
-		}))
-		wrapped := engine(t, tether.Options{}).Client(&http.Client{Transport: transport})
-		_, write := s3Calls(wrapped.Client, url, nil)
-		object := strings.Repeat("an object ", 300_000)
-		for range 5 {
-			early.Store(1)
-			if err := write(t.Context(), object); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if got, want := b.arrived(t, 5)[0].body, sha256.Sum256([]byte(object)); got != want {
-			t.Error("another object arrived")
-		}
-	})
 }
