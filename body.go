@@ -116,6 +116,15 @@ type endingConn struct {
 	io.Writer
 }
 
+// CloseWrite ends the half that is written to, as net/http's own connections can: a reverse proxy
+// does so and reads on.
+func (c *endingConn) CloseWrite() error {
+	if half, ok := c.ReadCloser.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return http.ErrNotSupported
+}
+
 // whenEnded arranges for end to be called, once or more, when resp's body has ended.
 func whenEnded(resp *http.Response, end func()) {
 	if resp.Body == nil || resp.Body == http.NoBody {

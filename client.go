@@ -38,7 +38,8 @@ func (e *Engine) Client(base *http.Client) *Client {
 
 // Transport wraps base for whatever takes an [http.RoundTripper]; nil stands for
 // [http.DefaultTransport]. Place it outside of transports that sign or trace, so that each attempt is
-// signed and traced by itself.
+// signed and traced by itself. Place it inside of those that repeat, or that fetch a token when they
+// need one: within an attempt, a token's failure would pass for the server's, and be repeated.
 func (e *Engine) Transport(base http.RoundTripper) http.RoundTripper {
 	if base == nil {
 		base = http.DefaultTransport

@@ -63,6 +63,10 @@ func collect(t *testing.T, reader *metric.ManualReader) (points []string) {
 				for _, p := range data.DataPoints {
 					add(m.Name, p.Attributes, p.Count)
 				}
+			case metricdata.Histogram[int64]:
+				for _, p := range data.DataPoints {
+					add(m.Name, p.Attributes, p.Count)
+				}
 			default:
 				t.Errorf("%s is a %T", m.Name, data)
 			}
