@@ -132,15 +132,16 @@ func TestW13TimedOut(t *testing.T) {
 	}
 }
 
-// slow is a connection whose writes take their time once it is congested.
+// slow is a connection that holds up one write when it is congested, until just after the timeout:
+// HTTP/2 writes under a mutex, and a bubble's clock stands still while a repeat waits for that.
 type slow struct {
 	net.Conn
 	congested *atomic.Bool
 }
 
 func (s slow) Write(p []byte) (int, error) {
-	if s.congested.Load() {
-		time.Sleep(3 * time.Second)
+	if s.congested.CompareAndSwap(true, false) {
+		time.Sleep(1001 * time.Millisecond)
 	}
 	return s.Conn.Write(p)
 }
