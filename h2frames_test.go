@@ -36,11 +36,13 @@ func h2Last(last uint32) []byte {
 	return h2Frame(h2GoAway, 0, 0, append(binary.BigEndian.AppendUint32(nil, last), 0, 0, 0, 0)...)
 }
 
-// serveFrames is an HTTP/2 server that answers each request, of which n have come so far, with frames,
-// and then ends the connection if it is told to.
+// serveFrames is an HTTP/2 server that answers each request with frames, and then ends the connection
+// if that was the last.
 func serveFrames(t testing.TB, network *memnet.Network, host string,
 	answer func(stream uint32) (frames []byte, last bool)) {
 	l := network.Listen(host)
+	var mu sync.Mutex // guards conns
+	var conns []net.Conn
 	var serving sync.WaitGroup
 	serving.Go(func() {
 		for {
@@ -48,13 +50,24 @@ func serveFrames(t testing.TB, network *memnet.Network, host string,
 			if err != nil {
 				return
 			}
+			mu.Lock()
+			conns = append(conns, conn)
+			mu.Unlock()
 			serving.Go(func() {
 				defer conn.Close()
 				serveConn(conn, answer)
 			})
 		}
 	})
-	t.Cleanup(func() { l.Close(); serving.Wait() })
+	t.Cleanup(func() {
+		l.Close()
+		mu.Lock()
+		for _, conn := range conns {
+			conn.Close()
+		}
+		mu.Unlock()
+		serving.Wait()
+	})
 }
 
 func serveConn(conn net.Conn, answer func(stream uint32) ([]byte, bool)) {

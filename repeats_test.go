@@ -150,12 +150,16 @@ func status(code int) func(*scene) {
 
 // abort writes the beginning of an answer and closes the connection.
 func abort(answer string) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) {
+	return func(w http.ResponseWriter, r *http.Request) {
 		conn, _, err := http.NewResponseController(w).Hijack()
 		if err != nil {
 			panic(err)
 		}
-		io.WriteString(conn, answer)
+		if _, body, _ := strings.Cut(answer, "\r\n\r\n"); r.Method == http.MethodHead {
+			io.WriteString(conn, strings.TrimSuffix(answer, body))
+		} else {
+			io.WriteString(conn, answer)
+		}
 		conn.Close()
 	}
 }

@@ -265,7 +265,7 @@ func TestW13NoOrderTwice(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				for i := range 3000 {
+				for i := range 1000 {
 					post(t, c, url, func(r *http.Request) {
 						r.Header.Set("Order", time.Duration(i).String())
 						mu.Lock()
@@ -281,7 +281,7 @@ func TestW13NoOrderTwice(t *testing.T) {
 					}
 				}
 				t.Logf("%d orders arrived, %d attempts were repeated", len(arrived), repeats)
-				if repeats == 0 && protocol == "http1" || len(arrived) < 500 {
+				if repeats == 0 && protocol == "http1" || len(arrived) < 200 {
 					t.Errorf("it proves nothing: %d repeats, %d arrived", repeats, len(arrived))
 				}
 			})
