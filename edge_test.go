@@ -82,8 +82,8 @@ func TestW12LastAnswerComesBack(t *testing.T) {
 	}
 }
 
-// TestAnswerOutlivesARefusedRepeat: the repeat was decided on and then refused; the answer is intact.
-func TestAnswerOutlivesARefusedRepeat(t *testing.T) {
+// TestW12AnswerOutlivesARefusedRepeat: the repeat was decided on and then refused; the answer is intact.
+func TestW12AnswerOutlivesARefusedRepeat(t *testing.T) {
 	for _, size := range []int{10, 1 << 20} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			overHTTP(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -119,8 +119,8 @@ func TestAnswerOutlivesARefusedRepeat(t *testing.T) {
 	}
 }
 
-// TestAnswerThenNoAnswer: the repeat failed without a response; the call still had one.
-func TestAnswerThenNoAnswer(t *testing.T) {
+// TestW12AnswerThenNoAnswer: the repeat failed without a response; the call still had one.
+func TestW12AnswerThenNoAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &backend{serve: func(req *http.Request, n int) (*http.Response, error) {
 			if n == 1 {
