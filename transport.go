@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strconv"
 )
 
 // transport is the HTTP edge.
@@ -150,7 +151,16 @@ func hasBadHeader(header http.Header) bool {
 // ones a fresh copy of it.
 func (h *httpCall) prepare() (*http.Request, error) {
 	req := h.request.WithContext(h)
-	if h.attempts == 1 || h.request.GetBody == nil {
+	if h.attempts == 1 {
+		return req, nil
+	}
+	if name := h.engine.opts.AttemptHeader; name != "" {
+		if req.Header = h.request.Header.Clone(); req.Header == nil {
+			req.Header = make(http.Header)
+		}
+		req.Header.Set(name, strconv.Itoa(h.attempts-1))
+	}
+	if h.request.GetBody == nil {
 		return req, nil
 	}
 	body, err := h.request.GetBody()

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -195,6 +196,46 @@ func TestW10DescriptorsStayFlat(t *testing.T) {
 	}
 	if after := open(); after > before+4 {
 		t.Errorf("%d descriptors before, %d after", before, after)
+	}
+}
+
+// TestW14AttemptHeader: the server is told which attempt it is, where that is asked for; a key is the
+// same on every attempt; the caller's request stays as it was.
+func TestW14AttemptHeader(t *testing.T) {
+	for _, name := range []string{"", "Attempt"} {
+		synctest.Test(t, func(t *testing.T) {
+			var got []string
+			b := roundTrip(func(req *http.Request) (*http.Response, error) {
+				got = append(got, req.Header.Get("Attempt")+" "+req.Header.Get("Idempotency-Key"))
+				return answer(req, 502), nil
+			})
+			c := client(t, b, tether.Options{AttemptHeader: name, InitialRetries: tether.Set(2)})
+			for _, method := range []string{http.MethodGet, http.MethodPost} {
+				got = nil
+				req, _ := http.NewRequest(method, api, strings.NewReader("an order"))
+				req.Header.Set("Idempotency-Key", "8e03978e")
+				want := []string{" 8e03978e", "1 8e03978e", "2 8e03978e"}
+				if name == "" {
+					want = []string{want[0], want[0], want[0]}
+				}
+				if method == http.MethodPost {
+					want = want[:1] // the budget is spent
+				}
+				resp, err := c.Do(req)
+				if err != nil {
+					t.Fatal(err)
+				}
+				resp.Body.Close()
+				if !slices.Equal(got, want) || len(req.Header) != 1 {
+					t.Errorf("%s with %q: attempts brought %q, want %q; the request has %v", method, name, got, want, req.Header)
+				}
+			}
+		})
+	}
+	for _, bad := range []string{"Attempt:", "At tempt", "Ätt", "\n"} {
+		if _, err := tether.New(tether.Config{}, tether.Options{AttemptHeader: bad}); err == nil {
+			t.Errorf("%q was accepted", bad)
+		}
 	}
 }
 
