@@ -36,6 +36,10 @@ type Bounds struct {
 	// MinBackoffMultiplier is the lowest backoffMultiplier, from 1 to 10. Lower loosens. Default
 	// the own setting.
 	MinBackoffMultiplier float64
+	// OtherJitter lets a document choose another kind of jitter than the own setting. A change of it
+	// loosens, whichever way: no kind is calmer than another for every backoff and every fault.
+	// Default false: the own setting only.
+	OtherJitter bool
 	// RetryableStatusCodes are all the codes that may be retried. More loosens. Default (nil) the
 	// own setting; an empty slice means none.
 	RetryableStatusCodes []StatusCode
@@ -168,6 +172,12 @@ func (s *setting) limits(b *Bounds, own ...float64) (least, most float64) {
 	shortest, longest := math.Inf(1), 0.0
 	for _, v := range own {
 		shortest, longest = min(shortest, s.size(v)), max(longest, s.size(v))
+	}
+	switch {
+	case s.other != "" && b.number(s.other) > 0:
+		return least, most
+	case s.other != "":
+		return shortest, longest
 	}
 	if s.free > 0 {
 		shortest, longest = min(shortest, s.free), max(longest, s.free)

@@ -98,6 +98,7 @@ func looser(p, own *policy, b Bounds) (ways []string) {
 	num("probes", float64(p.breaker.Probes), float64(b.MaxProbes), float64(own.breaker.Probes))
 	span("probeLease", p.breaker.ProbeLease, b.MinProbeLease, own.breaker.ProbeLease, -1)
 	off("breaker off", p.breaker.Disabled, b.BreakerOff, own.breaker.Disabled)
+	off("another jitter", p.retry.Jitter != own.retry.Jitter, b.OtherJitter, false)
 	off("pacing off", p.pacingOff, b.PacingOff, own.pacingOff)
 	for code := StatusCode(1); code < 600; code++ {
 		allowed := own.retryable.has(code)
@@ -117,7 +118,7 @@ func impossible(p *policy) bool {
 	return p.retry.MaxAttempts < 1 || p.retry.MaxAttempts > 10 || p.retry.InitialBackoff <= 0 ||
 		p.retry.MaxBackoff < p.retry.InitialBackoff || p.retry.Multiplier < 1 ||
 		p.budgetRatio < 0 ||
-		p.budgetRatio > 1 || p.holdMax < time.Second || p.holdMax > 24*time.Hour || p.timeout < 0 ||
+		p.budgetRatio > 1 || p.retry.Validate() != nil || p.holdMax < time.Second || p.holdMax > 24*time.Hour || p.timeout < 0 ||
 		p.breaker.ConsecutiveFailures < 1 || p.breaker.FailureRatio <= 0 ||
 		p.breaker.MinCalls < 1 ||
 		p.breaker.Probes < 1 || p.breaker.ProbeLease <= 0 ||
@@ -153,6 +154,7 @@ func randomBounds(rng *rand.Rand) Bounds {
 	}
 	b.MinEvery = span(1)
 	b.MaxProbes, b.MinProbeLease = count(5), span(1)
+	b.OtherJitter = rng.IntN(2) == 0
 	b.BreakerOff, b.PacingOff = rng.IntN(2) == 0, rng.IntN(2) == 0
 	return b
 }

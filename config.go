@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/tether-go/tether/internal/jsondoc"
+	"github.com/tether-go/tether/retry"
 )
 
 // Config is the document that steers clients: what a server may publish, and equally an
@@ -140,6 +141,9 @@ type RetrySettings struct {
 	MaxBackoff *time.Duration `json:"maxBackoff,omitempty"`
 	// BackoffMultiplier is the growth of the ceiling per attempt. From 1 to 10. Default 2.
 	BackoffMultiplier *float64 `json:"backoffMultiplier,omitempty"`
+	// Jitter is how a delay is drawn below the ceiling: "full", "equal" or "decorrelated", as in
+	// retry.Jitter. Default "full".
+	Jitter *retry.Jitter `json:"jitter,omitempty"`
 	// RetryableStatusCodes are the answers that may be worth a repeat; an empty list: none. Default
 	// 408, 425, 429, 500, 502, 503, 504, UNAVAILABLE, and RESOURCE_EXHAUSTED when the server names
 	// a delay.

@@ -6,6 +6,7 @@ import (
 	"go/parser"
 	"go/token"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -21,9 +22,12 @@ func TestDocCommentsSayWhatTheTableSays(t *testing.T) {
 			t.Errorf("%s has no doc comment under %s", s.path, docKey(s.path))
 			continue
 		}
-		if s.unit == inMode {
-			if !strings.Contains(doc, `Default "auto".`) {
-				t.Errorf("%s does not name its default", s.path)
+		if s.unit == inWords {
+			for i, word := range s.words {
+				if !strings.Contains(doc, strconv.Quote(word)) ||
+					i == 0 && !strings.Contains(doc, "Default "+strconv.Quote(word)+".") {
+					t.Errorf("%s does not name %q, or which is its default: %s", s.path, s.words, doc)
+				}
 			}
 			continue
 		}

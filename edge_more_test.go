@@ -27,8 +27,8 @@ type counted struct {
 
 func (c *counted) Close() error { c.once.Do(func() { c.closed.Add(1) }); return nil }
 
-// TestEveryBodyIsClosed: opened = closed on every path (W10).
-func TestEveryBodyIsClosed(t *testing.T) {
+// TestW10EveryBodyIsClosed: opened = closed on every path (W10).
+func TestW10EveryBodyIsClosed(t *testing.T) {
 	for _, size := range []int{0, 100, 100 << 10} {
 		for _, statuses := range [][]int{{200}, {500, 200}, {500, 500}, {503, 502, 200}, {500, 0}, {500, -1}, {-1}} {
 			t.Run(fmt.Sprint(size, statuses), func(t *testing.T) {
@@ -117,8 +117,8 @@ func TestClientTimeout(t *testing.T) {
 		})
 }
 
-// TestAttemptTimeout: only the attempt is given up, the call goes on; a caller's earlier deadline wins.
-func TestAttemptTimeout(t *testing.T) {
+// TestW07AttemptTimeout: only the attempt is given up, the call goes on; a caller's earlier deadline wins.
+func TestW07AttemptTimeout(t *testing.T) {
 	var n atomic.Int32
 	overHTTP(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		if n.Add(1)%2 == 1 {
@@ -169,8 +169,8 @@ func TestTimeoutErrors(t *testing.T) {
 	}
 }
 
-// TestUpgrade: a connection that was upgraded can be written to.
-func TestUpgrade(t *testing.T) {
+// TestW15Upgrade: a connection that was upgraded can be written to.
+func TestW15Upgrade(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		transport, url := memnet.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			conn, rw, err := http.NewResponseController(w).Hijack()
@@ -233,8 +233,8 @@ func TestTrailers(t *testing.T) {
 	})
 }
 
-// TestNestedWrappers: the inner one makes one attempt, so that two loops don't multiply (W14).
-func TestNestedWrappers(t *testing.T) {
+// TestW14NestedWrappers: the inner one makes one attempt, so that two loops don't multiply (W14).
+func TestW14NestedWrappers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &backend{serve: always(500)}
 		inner := client(t, b, tether.Options{InitialRetries: tether.Set(2)})
@@ -248,8 +248,8 @@ func TestNestedWrappers(t *testing.T) {
 	})
 }
 
-// TestPoolIsLeftAlone: failures of one host open no new connections to another (W11).
-func TestPoolIsLeftAlone(t *testing.T) {
+// TestW11PoolIsLeftAlone: failures of one host open no new connections to another (W11).
+func TestW11PoolIsLeftAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		network := memnet.New()
 		good := network.Serve(t, "good.example", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

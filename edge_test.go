@@ -52,8 +52,8 @@ func TestFirst(t *testing.T) {
 	})
 }
 
-// TestLastAnswerComesBack: a call that had a response gets it, body unread (law 12).
-func TestLastAnswerComesBack(t *testing.T) {
+// TestW12LastAnswerComesBack: a call that had a response gets it, body unread (law 12).
+func TestW12LastAnswerComesBack(t *testing.T) {
 	for _, size := range []int{0, 10, 64<<10 - 1, 64 << 10, 64<<10 + 1, 1 << 20} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			var n atomic.Int32
@@ -82,8 +82,8 @@ func TestLastAnswerComesBack(t *testing.T) {
 	}
 }
 
-// TestAnswerOutlivesARefusedRepeat: the repeat was decided on and then refused; the answer is intact.
-func TestAnswerOutlivesARefusedRepeat(t *testing.T) {
+// TestW12AnswerOutlivesARefusedRepeat: the repeat was decided on and then refused; the answer is intact.
+func TestW12AnswerOutlivesARefusedRepeat(t *testing.T) {
 	for _, size := range []int{10, 1 << 20} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			overHTTP(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -119,8 +119,8 @@ func TestAnswerOutlivesARefusedRepeat(t *testing.T) {
 	}
 }
 
-// TestAnswerThenNoAnswer: the repeat failed without a response; the call still had one.
-func TestAnswerThenNoAnswer(t *testing.T) {
+// TestW12AnswerThenNoAnswer: the repeat failed without a response; the call still had one.
+func TestW12AnswerThenNoAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &backend{serve: func(req *http.Request, n int) (*http.Response, error) {
 			if n == 1 {
@@ -153,8 +153,8 @@ func (d *dribble) Read(p []byte) (int, error) {
 
 func (d *dribble) Close() error { d.once.Do(func() { close(d.closed) }); return nil }
 
-// TestDribblingAnswerDoesNotHoldUpTheRepeat: W10.
-func TestDribblingAnswerDoesNotHoldUpTheRepeat(t *testing.T) {
+// TestW10DribblingAnswer: W10.
+func TestW10DribblingAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		slow := &dribble{closed: make(chan struct{})}
 		b := &backend{serve: func(req *http.Request, n int) (*http.Response, error) {
@@ -177,9 +177,9 @@ func TestDribblingAnswerDoesNotHoldUpTheRepeat(t *testing.T) {
 	})
 }
 
-// TestBodiesAreReplayed: attempt 1 sends the body untouched, later ones what GetBody gives; without
+// TestW08BodiesAreReplayed: attempt 1 sends the body untouched, later ones what GetBody gives; without
 // GetBody there is one attempt (W08).
-func TestBodiesAreReplayed(t *testing.T) {
+func TestW08BodiesAreReplayed(t *testing.T) {
 	for _, test := range []struct {
 		name     string
 		body     func() io.Reader
@@ -223,7 +223,7 @@ func TestBodiesAreReplayed(t *testing.T) {
 	}
 }
 
-func TestGetBodyFails(t *testing.T) {
+func TestW08GetBodyFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &backend{serve: func(*http.Request, int) (*http.Response, error) { return nil, io.EOF }}
 		req, _ := http.NewRequest(http.MethodPut, "http://api.example", strings.NewReader("x"))
@@ -235,8 +235,8 @@ func TestGetBodyFails(t *testing.T) {
 	})
 }
 
-// TestRequestIsNotChanged: the caller's request is the same before and after, attempts or not (W09).
-func TestRequestIsNotChanged(t *testing.T) {
+// TestW09RequestIsNotChanged: the caller's request is the same before and after, attempts or not (W09).
+func TestW09RequestIsNotChanged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &backend{serve: func(req *http.Request, n int) (*http.Response, error) {
 			return answer(req, 500+2*(n%2)), nil
@@ -295,8 +295,8 @@ func TestLaw6Methods(t *testing.T) {
 	}
 }
 
-// TestContextLivesAsLongAsTheBody: an attempt timeout must not cut a body short (W15).
-func TestContextLivesAsLongAsTheBody(t *testing.T) {
+// TestW15ContextLivesAsLongAsTheBody: an attempt timeout must not cut a body short (W15).
+func TestW15ContextLivesAsLongAsTheBody(t *testing.T) {
 	const size = 1 << 20
 	overHTTP(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		for range 8 {

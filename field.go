@@ -2,7 +2,10 @@ package tether
 
 import (
 	"math"
+	"slices"
 	"time"
+
+	"github.com/tether-go/tether/retry"
 )
 
 // settingField reads and writes one number of Settings. get tells whether it is there at all. set
@@ -64,7 +67,7 @@ func holdField() settingField {
 }
 
 func breakerModeField() settingField {
-	return modeField(func(s *Settings) **string {
+	return wordField(modes, func(s *Settings) **string {
 		if s.Target.CircuitBreaker == nil {
 			return nil
 		}
@@ -73,7 +76,7 @@ func breakerModeField() settingField {
 }
 
 func pacingModeField() settingField {
-	return modeField(func(s *Settings) **string {
+	return wordField(modes, func(s *Settings) **string {
 		if s.Target.Pacing == nil {
 			return nil
 		}
@@ -81,30 +84,30 @@ func pacingModeField() settingField {
 	})
 }
 
-// modeField is a field of "auto" and "off" as 0 and 1; any other word is NaN, which no check lets
-// by.
-func modeField(at func(*Settings) **string) settingField {
+func jitterField() settingField {
+	return wordField(jitters, func(s *Settings) **retry.Jitter {
+		if s.Call.RetryPolicy == nil {
+			return nil
+		}
+		return &s.Call.RetryPolicy.Jitter
+	})
+}
+
+// wordField is a field of one of words as its place among them; any other word is NaN, which no check
+// lets by.
+func wordField[T ~string](words []string, at func(*Settings) **T) settingField {
 	return settingField{
 		get: func(s *Settings) (float64, bool) {
 			p := at(s)
 			if p == nil || *p == nil {
 				return 0, false
 			}
-			switch **p {
-			case modeAuto:
-				return 0, true
-			case modeOff:
-				return 1, true
+			if i := slices.Index(words, string(**p)); i >= 0 {
+				return float64(i), true
 			}
 			return math.NaN(), true
 		},
-		set: func(s *Settings, v float64) {
-			word := modeAuto
-			if v == 1 {
-				word = modeOff
-			}
-			*at(s) = &word
-		},
+		set: func(s *Settings, v float64) { *at(s) = Set(T(words[int(v)])) },
 	}
 }
 

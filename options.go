@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"strings"
 
 	"go.opentelemetry.io/otel/metric"
 )
@@ -30,6 +31,11 @@ type Options struct {
 	// MaxTargets caps the servers whose state is kept; beyond it the longest idle is forgotten, and
 	// what can't be forgotten yet is shared. Default 1,000.
 	MaxTargets int
+	// AttemptHeader names a request header field in which the server is told how many attempts of the call
+	// came before: "1" on the second attempt, and so on. It is absent on the first, as in most calls, and
+	// replaces what the caller's request has there. Servers that shed load can refuse re-attempts first
+	// (SRE book, chapter 21). Default "": nothing is sent.
+	AttemptHeader string
 	// MeterProvider is where metrics go. Default: OpenTelemetry's global one, which does nothing until an
 	// application sets it. Retries and refusals are events on the span that a call's context has.
 	MeterProvider metric.MeterProvider
@@ -48,8 +54,22 @@ func (o Options) validate() error {
 	if o.MaxTargets < 0 {
 		problems = append(problems, fmt.Errorf("tether: MaxTargets is negative: %d", o.MaxTargets))
 	}
+	if o.AttemptHeader != "" && !isToken(o.AttemptHeader) {
+		problems = append(problems, fmt.Errorf("tether: AttemptHeader is %q, no name of a field", o.AttemptHeader))
+	}
 	problems = append(problems, o.Bounds.Validate())
 	return errors.Join(problems...)
+}
+
+// isToken is what RFC 9110 section 5.6.2 allows in the name of a field.
+func isToken(name string) bool {
+	for _, c := range []byte(name) {
+		letter := 'a' <= c|0x20 && c|0x20 <= 'z'
+		if !letter && !('0' <= c && c <= '9') && !strings.ContainsRune("!#$%&'*+-.^_`|~", rune(c)) {
+			return false
+		}
+	}
+	return name != ""
 }
 
 func (o Options) withDefaults() Options {

@@ -87,6 +87,7 @@ func (v *settingValues) policy() *policy {
 			InitialBackoff: span(retryInitialBackoff),
 			MaxBackoff:     span(retryMaxBackoff),
 			Multiplier:     v.number[retryMultiplier],
+			Jitter:         retry.Jitter(jitters[int(v.number[retryJitter])]),
 		},
 		retryable:   v.codes,
 		budgetRatio: v.number[budgetRatio],

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"time"
+
+	"github.com/tether-go/tether/retry"
 )
 
 // randomConfig returns any Config that Parse takes, with whatever is possible; or, if not bold,
@@ -138,6 +140,9 @@ func (g generator) settings(target bool) (s Settings) {
 	if g.some() {
 		r := &RetrySettings{MaxAttempts: g.count(10), BackoffMultiplier: g.fraction(1, 10)}
 		r.InitialBackoff, r.MaxBackoff = ordered(g.span(0.1), g.span(1))
+		if g.some() {
+			r.Jitter = Set(retry.Jitter(jitters[g.rng.IntN(len(jitters))]))
+		}
 		all := []StatusCode{404, 408, 425, 429, 500, 502, 503, 504, 599, 1, 8, 14, 16}
 		g.rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 		if g.some() {

@@ -145,7 +145,7 @@ func TestEveryMemberIsInSchemaAndBounded(t *testing.T) {
 	table := map[string]bool{codesPath: true}
 	for i := range settings {
 		table[settings[i].path] = true
-		if settings[i].floor == "" && settings[i].ceiling == "" {
+		if settings[i].floor == "" && settings[i].ceiling == "" && settings[i].other == "" {
 			t.Errorf("%s has no bound", settings[i].path)
 		}
 	}
@@ -189,9 +189,13 @@ func TestSchemaHasTheRangesOfTheTable(t *testing.T) {
 				t.Errorf("%s is not a duration in the schema", s.path)
 			}
 			continue
-		case inMode:
-			if !reflect.DeepEqual(n.Enum, []any{modeAuto, modeOff}) {
-				t.Errorf("%s is not a mode in the schema", s.path)
+		case inWords:
+			var words []string
+			for _, word := range n.Enum {
+				words = append(words, word.(string))
+			}
+			if !slices.Equal(words, s.words) || len(words) != int(s.most)+1 {
+				t.Errorf("%s has the words %q in the schema, %q here", s.path, words, s.words)
 			}
 			continue
 		}
@@ -214,7 +218,7 @@ func TestEveryBoundIsUsed(t *testing.T) {
 	uses := map[string]string{"RetryableStatusCodes": codesPath, "MaxKill": "kill",
 		"PollMin": "poll", "PollMax": "poll", "MinEvery": "schedules"}
 	for i := range settings {
-		for _, name := range []string{settings[i].floor, settings[i].ceiling} {
+		for _, name := range []string{settings[i].floor, settings[i].ceiling, settings[i].other} {
 			if name == "" {
 				continue
 			}
@@ -271,7 +275,7 @@ func TestEverySettingIsValidatedAndClamped(t *testing.T) {
 		if zero := s.zero == zeroIsNone; refused(0) != zero {
 			t.Errorf("%s: 0 refused: %v", s.path, !zero)
 		}
-		if s.unit != inMode && (!refused(-1) || !refused(s.most*1.5)) || s.least > 0 &&
+		if s.unit != inWords && (!refused(-1) || !refused(s.most*1.5)) || s.least > 0 &&
 			s.least != 1 && !refused(s.least/2) {
 			t.Errorf("%s: a value outside its range is taken", s.path)
 		}
@@ -281,7 +285,7 @@ func TestEverySettingIsValidatedAndClamped(t *testing.T) {
 		for _, loose := range []struct {
 			bound string
 			value float64
-		}{{s.floor, s.least}, {s.ceiling, s.most}} {
+		}{{s.floor, s.least}, {s.ceiling, s.most}, {s.other, s.most}} {
 			if loose.bound == "" {
 				continue
 			}
@@ -305,7 +309,7 @@ func setBound(b *Bounds, name string, v float64) {
 	case reflect.Float64:
 		f.SetFloat(v)
 	case reflect.Bool:
-		f.SetBool(v == 1)
+		f.SetBool(v > 0)
 	default:
 		f.SetInt(int64(v))
 	}

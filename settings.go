@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tether-go/tether/internal/jsondoc"
+	"github.com/tether-go/tether/retry"
 )
 
 // The settings that are a number or a switch, each known by its place in the settings table. Status
@@ -18,6 +19,7 @@ const (
 	retryInitialBackoff
 	retryMaxBackoff
 	retryMultiplier
+	retryJitter
 	budgetRatio
 	holdMax
 	breakerConsecutiveFailures
@@ -40,14 +42,21 @@ const (
 	modeOff  = "off"
 )
 
+// The words of settings that are one, in the order of their numbers.
+var (
+	modes   = []string{modeAuto, modeOff}
+	jitters = []string{string(retry.JitterFull), string(retry.JitterEqual), string(retry.JitterDecorrelated)}
+)
+
 // unsetNumber stands in a column of numbers for a setting that nobody made.
 const unsetNumber = -1
 
 // setting is what there is to know about one number of the document. Durations are nanoseconds,
-// switches are 0 for "auto" and 1 for "off".
+// words are their place among words.
 type setting struct {
 	path  string // below defaults or a rule
 	unit  settingUnit
+	words []string // of a setting inWords, the built-in default first
 	field settingField
 	// builtin holds where nobody says otherwise.
 	builtin float64
@@ -57,6 +66,9 @@ type setting struct {
 	// floor and ceiling name the fields of Bounds against loosening downward and upward; empty
 	// where that direction calms.
 	floor, ceiling string
+	// other names the switch in Bounds without which a document can't change the setting at all: for
+	// values of which none is calmer than another everywhere.
+	other string
 	// free is how far a document may loosen where Bounds say nothing and the application's own
 	// Config is stricter.
 	free float64
@@ -68,7 +80,7 @@ const (
 	inCount settingUnit = iota
 	inRatio
 	inDuration
-	inMode
+	inWords
 )
 
 type zeroMeaning int
@@ -115,6 +127,9 @@ var settings = [numSettings]setting{
 		field:   retryField(func(r *RetrySettings) **float64 { return &r.BackoffMultiplier }),
 		builtin: 2, least: 1, most: 10,
 		floor: "MinBackoffMultiplier"},
+	retryJitter: {path: "call.retryPolicy.jitter", unit: inWords, zero: zeroIsZero, most: 2,
+		words: jitters, field: jitterField(),
+		other: "OtherJitter"},
 
 	budgetRatio: {path: "target.retryBudget.ratio", unit: inRatio, zero: zeroIsZero,
 		field: budgetField(), builtin: 0.1, most: 1,
@@ -157,12 +172,12 @@ var settings = [numSettings]setting{
 		field:   breakerField(func(b *BreakerSettings) **time.Duration { return &b.ProbeLease }),
 		builtin: 10 * oneSecond, least: 0.1 * oneSecond, most: 86400 * oneSecond,
 		floor: "MinProbeLease"},
-	breakerMode: {path: "target.circuitBreaker.mode", unit: inMode, zero: zeroIsZero, most: 1,
-		field:   breakerModeField(),
+	breakerMode: {path: "target.circuitBreaker.mode", unit: inWords, zero: zeroIsZero, most: 1,
+		words: modes, field: breakerModeField(),
 		ceiling: "BreakerOff"},
 
-	pacingMode: {path: "target.pacing.mode", unit: inMode, zero: zeroIsZero, most: 1,
-		field:   pacingModeField(),
+	pacingMode: {path: "target.pacing.mode", unit: inWords, zero: zeroIsZero, most: 1,
+		words: modes, field: pacingModeField(),
 		ceiling: "PacingOff"},
 }
 
@@ -184,10 +199,8 @@ func (s *setting) format(v float64) string {
 		return "the default"
 	case s.unit == inDuration:
 		return jsondoc.FormatDuration(time.Duration(v))
-	case s.unit == inMode && v == 0:
-		return modeAuto
-	case s.unit == inMode:
-		return modeOff
+	case s.unit == inWords:
+		return s.words[int(v)]
 	}
 	return strconv.FormatFloat(v, 'g', -1, 64)
 }

@@ -19,7 +19,7 @@ func TestResolveDefaults(t *testing.T) {
 	p := compile(Config{}, Config{}, Bounds{}).resolve("https", "a.example", "GET", "/", "")
 	want := policy{
 		retry: retry.Policy{MaxAttempts: 3, InitialBackoff: 250 * time.Millisecond,
-			MaxBackoff: 5 * time.Second, Multiplier: 2},
+			MaxBackoff: 5 * time.Second, Multiplier: 2, Jitter: retry.JitterFull},
 		retryable: defaultCodes, budgetRatio: 0.1, holdMax: time.Hour,
 		breaker: breaker.Policy{ConsecutiveFailures: 5, FailureRatio: 0.5, MinCalls: 20,
 			Window:   30 * time.Second,

@@ -25,8 +25,8 @@ const (
 
 // telemetry is the engine's OpenTelemetry metrics. Attribute sets are closed and built once a target.
 type telemetry struct {
-	calls, attempts, retries, refusals metric.Int64Counter
-	waits                              metric.Float64Histogram
+	calls, attempts, retries, refusals, resends metric.Int64Counter
+	waits                                       metric.Float64Histogram
 
 	mu    sync.Mutex // guards named
 	named map[string]*series
@@ -47,7 +47,7 @@ func (e *Engine) newTelemetry(provider metric.MeterProvider) (*telemetry, error)
 	}
 	meter := provider.Meter(scope)
 	t := &telemetry{named: make(map[string]*series)}
-	var errs [6]error
+	var errs [7]error
 	t.calls, errs[0] = meter.Int64Counter("tether.client.calls", metric.WithUnit("{call}"),
 		metric.WithDescription("Calls that were asked for."))
 	t.attempts, errs[1] = meter.Int64Counter("tether.client.attempts", metric.WithUnit("{attempt}"),
@@ -60,6 +60,8 @@ func (e *Engine) newTelemetry(provider metric.MeterProvider) (*telemetry, error)
 		metric.WithDescription("Time that calls waited in line, by the stage that let them go last."),
 		metric.WithExplicitBucketBoundaries(0.01, 0.05, 0.1, 0.5, 1, 2, 5, 10, 30, 60))
 	errs[5] = e.gauges(meter)
+	t.resends, errs[6] = meter.Int64Counter("tether.client.resends", metric.WithUnit("{request}"),
+		metric.WithDescription("Requests that net/http sent again by itself, within an attempt."))
 	return t, errors.Join(errs[:]...)
 }
 

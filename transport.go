@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strconv"
 )
 
 // transport is the HTTP edge.
@@ -81,20 +82,19 @@ func (h *httpCall) attempt(*Permit) Outcome {
 	}
 	ctx, clock := h.startClock(h)
 	defer clock.endUnlessHanded() // a panic too
-	if clock != nil {
+	ctx, w := h.watch(ctx)
+	if clock != nil || w != nil {
 		req = req.WithContext(ctx)
 	}
 	resp, err := h.base.RoundTrip(req)
 	timeout := clock.stop()
-	switch {
-	case resp == nil && err == nil:
-		return ClassifyHTTP(nil, errNothing)
-	case timeout != nil && h.Context.Err() == nil:
-		return h.timedOut(resp, err, timeout)
-	case err != nil && hasBadHeader(req.Header):
-		return Outcome{Class: Ignored, Err: err, Final: true, Sent: NotSent}
-	case err != nil:
-		return ClassifyHTTP(nil, err)
+	h.countResends(w)
+	if resp == nil || timeout != nil && h.Context.Err() == nil {
+		out := h.failed(req, resp, err, timeout)
+		if out.Sent == MaybeSent && err != nil && w.neverLeft(ctx, err) {
+			out.Sent = NotSent
+		}
+		return out
 	}
 	if resp.Body == nil { // which http.Client mends too, but later
 		resp.Body = http.NoBody
@@ -104,6 +104,19 @@ func (h *httpCall) attempt(*Permit) Outcome {
 	h.drop()
 	h.response = resp
 	return ClassifyHTTP(resp, nil)
+}
+
+// failed is the outcome of an attempt without a response, or with one that came too late.
+func (h *httpCall) failed(req *http.Request, resp *http.Response, err, timeout error) Outcome {
+	switch {
+	case resp == nil && err == nil:
+		return ClassifyHTTP(nil, errNothing)
+	case timeout != nil && h.Context.Err() == nil:
+		return h.timedOut(resp, err, timeout)
+	case hasBadHeader(req.Header):
+		return Outcome{Class: Ignored, Err: err, Final: true, Sent: NotSent}
+	}
+	return ClassifyHTTP(nil, err)
 }
 
 // timedOut is the outcome of an attempt that the policy's clock ended. An answer that came as late as
@@ -138,7 +151,16 @@ func hasBadHeader(header http.Header) bool {
 // ones a fresh copy of it.
 func (h *httpCall) prepare() (*http.Request, error) {
 	req := h.request.WithContext(h)
-	if h.attempts == 1 || h.request.GetBody == nil {
+	if h.attempts == 1 {
+		return req, nil
+	}
+	if name := h.engine.opts.AttemptHeader; name != "" {
+		if req.Header = h.request.Header.Clone(); req.Header == nil {
+			req.Header = make(http.Header)
+		}
+		req.Header.Set(name, strconv.Itoa(h.attempts-1))
+	}
+	if h.request.GetBody == nil {
 		return req, nil
 	}
 	body, err := h.request.GetBody()

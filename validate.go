@@ -278,8 +278,8 @@ func (c *configChecker) number(base string, s *setting, v float64) {
 	zero := v == 0 && s.zero != zeroIsNone
 	least := s.format(s.least)
 	switch {
-	case s.unit == inMode && math.IsNaN(v):
-		c.add(path, "is neither auto nor off", `write "auto" or "off"`)
+	case s.unit == inWords && math.IsNaN(v):
+		c.add(path, "is not a word that is known here", "write one of "+strings.Join(s.words, ", "))
 	case math.IsNaN(v) || math.IsInf(v, 0):
 		c.add(path, "is not a number", "write a plain number")
 	case v < 0:

@@ -77,8 +77,8 @@ func (b *Budget) Refund() {
 	b.saved = min(b.saved+1, b.room())
 }
 
-// SetRatio changes the share. What is saved keeps its place between empty and full: a push neither
-// refills a spent budget nor empties a full one.
+// SetRatio changes the share. A lower one scales what is saved with what may be; a higher one leaves
+// it as it is, so that no push, and no sequence of pushes, saves anything: only successes do.
 func (b *Budget) SetRatio(ratio float64) error {
 	if !(ratio >= 0 && ratio <= 1) {
 		return fmt.Errorf("retry: budget ratio is %v, not from 0 to 1", ratio)
@@ -88,9 +88,9 @@ func (b *Budget) SetRatio(ratio float64) error {
 	if ratio == b.ratio {
 		return nil
 	}
-	fill := min(1, b.saved/b.room())
+	saved, before := min(b.saved, b.room()), b.room()
 	b.ratio = ratio
-	b.saved = fill * b.room()
+	b.saved = saved * min(1, b.room()/before)
 	return nil
 }
 

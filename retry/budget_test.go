@@ -73,7 +73,9 @@ func TestBudgetRoom(t *testing.T) {
 	})
 }
 
-func TestBudgetRatioChangeKeepsTheFill(t *testing.T) {
+// A change of the configuration scales, and never refills: not by way of a lower ratio and back, and
+// not while calls that fail make room (law 8, W18).
+func TestW18BudgetRatioChangeNeverRefills(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		taken int
@@ -82,7 +84,7 @@ func TestBudgetRatioChangeKeepsTheFill(t *testing.T) {
 	}{
 		{"the same", 30, 0.1, 70},
 		{"halved", 50, 0.05, 25},
-		{"doubled", 50, 0.2, 100},
+		{"doubled", 50, 0.2, 50},
 		{"doubled when spent", 100, 0.2, 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -145,22 +147,55 @@ func TestNewBudgetRefusesTheImpossible(t *testing.T) {
 	}
 }
 
-// TestBudgetProperty: in any history, re-attempts are at most the ratio of the successes plus what was
-// there at the start, changes of the ratio included.
+func TestW18BudgetLowRatioAndBackDuringAnOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := budget(t, 0.1, 1)
+		for _, ratio := range []float64{0.01, 0.1, 0, 1, 0.01, 0.1} {
+			for range 1000 {
+				b.Call()
+			}
+			if err := b.SetRatio(ratio); err != nil {
+				t.Fatal(err)
+			}
+			if saved, _ := b.Saved(); saved > 1 {
+				t.Errorf("saved %v without a success", saved)
+			}
+		}
+	})
+}
+
+// TestW18BudgetFillsAgain: whatever was spent, successes fill it up again (W18).
+func TestW18BudgetFillsAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := budget(t, 0.1, 1)
+		for range 100 {
+			drain(b)
+			for range 21 { // one more than two whole ones take, for the rounding
+				b.Success()
+			}
+			if saved, room := b.Saved(); saved != room {
+				t.Fatalf("saved %v of %v", saved, room)
+			}
+		}
+	})
+}
+
+// TestBudgetProperty: in any history, re-attempts are at most what each success saved at the ratio of
+// its time plus what was there at the start, changes of the ratio included.
 func TestBudgetProperty(t *testing.T) {
 	for seed := range uint64(200) {
 		synctest.Test(t, func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 0))
 			b := budget(t, 0.1, 1)
-			allowed, taken := 1.0, 0.0
+			allowed, taken, ratio := 1.0, 0.0, 0.1
 			for range 2000 {
-				switch rng.IntN(5) {
+				switch rng.IntN(6) {
 				case 0:
 					b.Call()
 				case 1:
 					b.Call()
 					b.Success()
-					allowed += 0.1
+					allowed += ratio
 				case 2:
 					if b.Take() {
 						taken++
@@ -171,6 +206,14 @@ func TestBudgetProperty(t *testing.T) {
 					}
 				case 4:
 					time.Sleep(time.Duration(rng.IntN(3000)) * time.Millisecond)
+				case 5:
+					for range rng.IntN(100) {
+						b.Call() // that fails, and makes room
+					}
+					ratio = rng.Float64() * rng.Float64()
+					if err := b.SetRatio(ratio); err != nil {
+						t.Fatal(err)
+					}
 				}
 				if taken > allowed+1e-9 {
 					t.Fatalf("seed %d: %v re-attempts, %v earned", seed, taken, allowed)

@@ -52,10 +52,10 @@ func (p Policy) Next(a Attempt, b *Backoff, budget *Budget) (time.Duration, erro
 	// A hint is a floor, and the jitter goes on top: whoever was told the same does not return together.
 	delay := add(a.Wait, b.Next())
 	switch {
+	case a.TimeLeft >= 0 && add(delay, a.Useful) >= a.TimeLeft: // which bounds WaitLeft too
+		return 0, ErrDeadline
 	case delay > a.WaitLeft:
 		return 0, ErrWait
-	case a.TimeLeft >= 0 && add(delay, a.Useful) >= a.TimeLeft:
-		return 0, ErrDeadline
 	case budget != nil && !budget.Take():
 		return 0, ErrBudget
 	}

@@ -3,6 +3,7 @@ package retry_test
 import (
 	"errors"
 	"math"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -54,14 +55,49 @@ func TestNext(t *testing.T) {
 	}
 }
 
+// TestW05OneDelay: whatever the hint, the backoff and the limits, the delay that is returned is within
+// both limits, at least the hint, and leaves time for an attempt.
+func TestW05OneDelay(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	span := func() time.Duration {
+		if rng.IntN(50) == 0 {
+			return math.MaxInt64
+		}
+		return time.Duration(math.Exp(rng.Float64()*12)) * time.Millisecond
+	}
+	given, refused := 0, 0
+	for range 100_000 {
+		policy := retry.Policy{InitialBackoff: span(), Jitter: []retry.Jitter{retry.JitterFull,
+			retry.JitterEqual, retry.JitterDecorrelated}[rng.IntN(3)]}
+		attempt := retry.Attempt{Number: 1, Retryable: true, Safe: true, Replayable: true,
+			Wait: span(), TimeLeft: span(), WaitLeft: span(), Useful: span()}
+		if rng.IntN(3) == 0 {
+			attempt.Wait = -span() // no hint, or one that was no number
+		}
+		backoff := policy.Backoff(rng.Float64)
+		delay, err := policy.Next(attempt, &backoff, nil)
+		if err != nil {
+			refused++
+			continue
+		}
+		given++
+		if delay < 0 || delay < attempt.Wait || delay > attempt.WaitLeft || delay >= attempt.TimeLeft-attempt.Useful {
+			t.Fatalf("%+v with %+v: delay %v", policy, attempt, delay)
+		}
+	}
+	if given < 10_000 || refused < 10_000 {
+		t.Errorf("%d delays, %d refusals: it proves little", given, refused)
+	}
+}
+
 func TestNextTakesFromTheBudgetLast(t *testing.T) {
 	b := budget(t, 0.1, 1)
-	attempt := retry.Attempt{Number: 1, Retryable: true, Safe: true, Replayable: true, TimeLeft: 0}
+	attempt := retry.Attempt{Number: 1, Retryable: true, Safe: true, Replayable: true, TimeLeft: -1}
 	backoff := retry.Policy{}.Backoff(highest)
 	if _, err := (retry.Policy{}).Next(attempt, &backoff, b); !errors.Is(err, retry.ErrWait) {
 		t.Fatalf("reason is %v", err)
 	}
-	attempt.TimeLeft, attempt.WaitLeft = -1, time.Hour
+	attempt.WaitLeft = time.Hour
 	if _, err := (retry.Policy{}).Next(attempt, &backoff, b); err != nil {
 		t.Fatalf("a denied repeat cost the budget: %v", err)
 	}

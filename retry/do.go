@@ -62,7 +62,7 @@ func After(err error, wait time.Duration) error {
 	return after{err, wait}
 }
 
-// Do calls fn until it returns nil, at most MaxAttempts times, with full jitter between the calls.
+// Do calls fn until it returns nil, at most MaxAttempts times, with jittered delays between the calls.
 // fn must be safe to repeat. An error made by [Final] ends it; one made by [After] sets a floor. Do
 // never sleeps past ctx's deadline nor towards one that it can't meet, and waits at most 60 s
 // altogether (10 s without a deadline). When it gives up it returns an *[Error]; when ctx ends it

@@ -31,7 +31,7 @@ func TestDo(t *testing.T) {
 		{"hint", 1, retry.After(errServer, 3*time.Second), 0, 2, nil, 3250 * time.Millisecond},
 		{"hint too long", 9, retry.After(errServer, time.Hour), 0, 1, []error{errServer, retry.ErrWait}, 0},
 		{"hint past the deadline", 9, retry.After(errServer, 5*time.Second), 2 * time.Second, 1,
-			[]error{errServer, retry.ErrWait}, 0},
+			[]error{errServer, retry.ErrDeadline}, 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

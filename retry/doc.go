@@ -9,10 +9,10 @@
 //		return fetch(ctx)
 //	})
 //
-// Three limits hold at once: [Policy] bounds the attempts of one call and spreads them (full jitter
-// over an exponential ceiling, drawn below a true cap); [Budget] bounds the repeats of all calls to
-// one server to a share of those that succeeded; the caller's deadline bounds them in time, and a
-// wait towards a deadline that the next attempt can't meet is not begun.
+// Three limits hold at once: [Policy] bounds the attempts of one call and spreads them (jitter over
+// an exponential ceiling, drawn below a true cap); [Budget] bounds the repeats of all calls to one
+// server to a share of those that succeeded; the caller's deadline bounds them in time, and a wait
+// towards a deadline that the next attempt can't meet is not begun.
 //
 // [Policy.Next] is the decision alone, for whoever has a loop of their own.
 package retry

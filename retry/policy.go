@@ -20,6 +20,8 @@ type Policy struct {
 	MaxBackoff time.Duration
 	// Multiplier is the growth of the ceiling from one attempt to the next, at least 1. Default 2.
 	Multiplier float64
+	// Jitter says how a delay is drawn below the ceiling. Default JitterFull.
+	Jitter Jitter
 }
 
 // WithDefaults returns the policy with every zero field replaced by its default.
@@ -35,6 +37,9 @@ func (p Policy) WithDefaults() Policy {
 	}
 	if p.Multiplier == 0 {
 		p.Multiplier = 2
+	}
+	if p.Jitter == "" {
+		p.Jitter = JitterFull
 	}
 	return p
 }
@@ -55,6 +60,12 @@ func (p Policy) Validate() error {
 	}
 	if !(p.Multiplier >= 1 && p.Multiplier <= 100) {
 		problems = append(problems, fmt.Errorf("retry: Multiplier is %v, not from 1 to 100", p.Multiplier))
+	}
+	switch p.Jitter {
+	case JitterFull, JitterEqual, JitterDecorrelated:
+	default:
+		problems = append(problems, fmt.Errorf("retry: Jitter is %q, not full, equal or decorrelated",
+			string(p.Jitter)))
 	}
 	return errors.Join(problems...)
 }

@@ -19,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/tether-go/tether"
+	"github.com/tether-go/tether/internal/memnet"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -165,6 +166,32 @@ func TestSpanEvents(t *testing.T) {
 		}
 		if want := []string{"tether.retry", "tether.refused"}; !slices.Equal(names, want) {
 			t.Errorf("events are %v, want %v", names, want)
+		}
+	})
+}
+
+// TestResendsOfNetHTTPAreCounted: the connection breaks when its second request has arrived; net/http
+// sends that again by itself, and no attempt, retry or budget knows.
+func TestResendsOfNetHTTPAreCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var requests int
+		transport, url := memnet.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if requests++; requests == 2 {
+				panic(http.ErrAbortHandler)
+			}
+		}))
+		reader := metric.NewManualReader()
+		c := client(t, transport, reader)
+		get(t.Context(), c, url)
+		get(t.Context(), c, url)
+		want := []string{
+			"tether.client.attempts{server.address=server.test,tether.outcome=healthy} 2",
+			"tether.client.resends{server.address=server.test} 1",
+		}
+		for _, point := range want {
+			if got := collect(t, reader); requests != 3 || !slices.Contains(got, point) {
+				t.Errorf("%d requests; metrics are\n%s\nwithout %s", requests, strings.Join(got, "\n"), point)
+			}
 		}
 	})
 }
