@@ -291,7 +291,9 @@ func (c *call) checkKill() *RejectedError {
 		c.target.stats.passed(StageKill)
 		return nil
 	}
-	c.target.killed()
+	if kill.Match.wholeHost() { // else the rest of the host goes on as it is, and has nothing to return from
+		c.target.killed()
+	}
 	err := c.reject(&obstacle{stage: StageKill, reason: ErrKilled, retryAt: kill.Until}, nil)
 	err.Note = kill.Reason
 	return err

@@ -26,9 +26,10 @@
 //	retries      3 attempts, full jitter from 250 ms to 5 s, idempotent methods only
 //	budget       a tenth of the calls that succeed; 1 saved at the start, 2 at most when idle
 //	hold         Retry-After is obeyed, up to 1 h; a 429 holds its own credential only
-//	breaker      opens after 5 calls in a row without an answer, or half of 20 failing in 30 s;
-//	             open for about 1 s, growing to 5 s at most, one probe at a time
-//	pacing       the return after a hold, an outage or a kill, and answers that say "overloaded"
+//	breaker      opens after 5 calls in a row without an answer, or half of them failing in 30 s
+//	             beyond chance; open for about 1 s, one probe at a time
+//	pacing       refused connections, timeouts and 503s in a row slow the client down to probes, fast
+//	             answers bring it back; after a hold or a kill it returns at its usual rate
 //
 // Off until a [Config] sets them: call and attempt timeouts, because streams and long polls exist.
 //

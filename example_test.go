@@ -16,13 +16,13 @@ func busyOnce() *httptest.Server {
 	return httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		if busy {
 			busy = false
-			w.WriteHeader(http.StatusServiceUnavailable)
+			w.WriteHeader(http.StatusBadGateway)
 		}
 	}))
 }
 
 func Example() {
-	server := busyOnce() // answers 503 once, then 200
+	server := busyOnce() // answers 502 once, then 200
 	defer server.Close()
 
 	client, err := tether.NewClient(server.Client(), tether.Config{}, tether.Options{})
@@ -62,7 +62,6 @@ func ExampleNewClient() {
 	fmt.Println(resp.Status)
 	// Output:
 	// retry
-	// waited
 	// 200 OK
 }
 

@@ -125,3 +125,29 @@ func TestFaultNestedRefusal(t *testing.T) {
 		}
 	})
 }
+
+// TestKillOfAPathLeavesTheOthers: calls to the killed path are refused, and the rest of the host isn't
+// slowed by that (law 10).
+func TestKillOfAPathLeavesTheOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &backend{serve: always(200)}
+		c := client(t, b, tether.Options{})
+		var wg sync.WaitGroup
+		openLoop(c, time.Second, time.Minute, &wg)
+		if _, err := c.Engine().Apply([]byte(`{"schema":1,"document":"d","version":1,
+			"kill":[{"name":"export","match":{"host":"api.example","path":"/export"},"until":"2000-01-01T12:00:00Z"}]}`)); err != nil {
+			t.Fatal(err)
+		}
+		for range 100 {
+			if _, _, err := get(c, "http://api.example/export"); !errors.Is(err, tether.ErrKilled) {
+				t.Fatalf("the killed path got %v", err)
+			}
+			began := time.Now()
+			if status, _, err := get(c, "http://api.example/"); status != 200 || time.Since(began) > 10*time.Millisecond {
+				t.Fatalf("another path got %d, %v after %v", status, err, time.Since(began))
+			}
+			time.Sleep(time.Second)
+		}
+		wg.Wait()
+	})
+}

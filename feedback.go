@@ -63,11 +63,19 @@ func (c *call) settleTransient(p *Permit, out Outcome) {
 		p.ticket.Done(breaker.Fault)
 		return
 	case isTimeout(out.Err):
-		t.gate.Failed(ratelimit.TimedOut)
+		c.failedAt(t.gate, p, ratelimit.TimedOut)
 	default:
-		t.gate.Failed(ratelimit.Refused)
+		c.failedAt(t.gate, p, ratelimit.Refused)
 	}
 	p.ticket.Done(breaker.Failure)
+}
+
+// failedAt tells a gate of a failure, and whoever watches if that begins to pace calls.
+func (c *call) failedAt(gate *ratelimit.Gate, p *Permit, kind ratelimit.Failure) {
+	if gate.Failed(kind) {
+		c.engine.emit(Event{Kind: EventPaced, Target: c.target.name, Stage: StagePacing, Attempt: p.attempt,
+			Note: kind.String()})
+	}
 }
 
 // answered tells the breaker of an answer. If that is about to close it, the return begins before: no
@@ -100,7 +108,7 @@ func (c *call) settleOverloaded(p *Permit, out Outcome) {
 		p.lane.ignored()
 	}
 	if out.Hint.Wait <= 0 {
-		gate.Failed(ratelimit.Overloaded)
+		c.failedAt(gate, p, ratelimit.Overloaded)
 		return
 	}
 	until := gate.Hold(out.Hint.Wait)

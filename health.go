@@ -37,6 +37,7 @@ type TargetHealth struct {
 	Breaker           breaker.State
 	HeldUntil         time.Time     // the server's word; zero: not held
 	PacedPerSecond    float64       // sends a second that may leave; 0: not paced
+	UsualPerSecond    float64       // calls a second that are usually asked for
 	Waiting           int           // calls in line
 	RetriesSaved      float64       // re-attempts that the budget holds
 	RetriesSavedLimit float64       // and may hold
@@ -75,6 +76,7 @@ func (t *target) health() TargetHealth {
 		Waiting: int(t.line.length.Load()), UsualTime: t.useful(),
 	}
 	h.HeldUntil, h.PacedPerSecond = t.gate.Status()
+	h.UsualPerSecond = t.gate.Usual()
 	h.RetriesSaved, h.RetriesSavedLimit = t.budget.Saved()
 	for s := StageKill; s < stageCount; s++ {
 		counts := &t.stats.stages[s]

@@ -247,3 +247,6 @@ func decodeSegment(segment string) string {
 	}
 	return string(out)
 }
+
+// wholeHost tells whether m covers all calls to the hosts that it names.
+func (m Match) wholeHost() bool { return len(m.Method) == 0 && m.Path == "" && m.GRPCMethod == "" }

@@ -85,8 +85,8 @@ func (g *Gate) Good(took, slow time.Duration) {
 	}
 }
 
-// Failed says that an attempt failed.
-func (g *Gate) Failed(kind Failure) {
+// Failed says that an attempt failed. It tells whether calls are paced since this failure.
+func (g *Gate) Failed(kind Failure) (began bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.ended()
@@ -97,7 +97,7 @@ func (g *Gate) Failed(kind Failure) {
 	weight := g.pacer.failed(kind, d, g.waiting, now)
 	g.proved, g.from = false, now
 	if !g.pacer.paced {
-		return
+		return false
 	}
 	if !paced {
 		g.at, g.credit = now, 1
@@ -107,6 +107,7 @@ func (g *Gate) Failed(kind Failure) {
 	if weight == 1 && (paced || kind != TimedOut) {
 		g.credit = min(g.credit, g.rand()/2-0.25)
 	}
+	return !paced
 }
 
 // restart begins paced sending at from, one gap or less away, at the rate that was usual when the

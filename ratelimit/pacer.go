@@ -15,6 +15,11 @@ const (
 	Overloaded                // an answer that said "not now" and named no time
 )
 
+// String returns "refused", "timed out" or "overloaded".
+func (f Failure) String() string {
+	return [...]string{"refused", "timed out", "overloaded", "unknown"}[min(f, Overloaded+1)]
+}
+
 // The steps are in units of the rate's logarithm, for all that is learnt within about a second: many
 // outcomes move a busy client no faster than few do a quiet one. All figures were found in rehearsals
 // of whole fleets; package tethertest repeats them.
@@ -23,7 +28,7 @@ const (
 	failStep = 2.0
 	headroom = 1.15 // over the usual rate; a failure's step takes the free rate down to just there
 	// An answer that says "overloaded" is no accident of the network: the first one counts more.
-	overloadWeight = 1.5
+	overloadWeight = 1.3
 	upStep         = 1.5
 	slowStep       = 0.8
 	gently         = 0.2 // of upStep, after a hold: the whole fleet returns at once

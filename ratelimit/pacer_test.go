@@ -28,7 +28,7 @@ func TestPacerSteps(t *testing.T) {
 		"after which two more pace again":        "timeout 0, timeout 0.05-0.09, good 0, timeout 0, timeout 0.05-0.09",
 		"three timeouts are none":                "timeout 0, timeout 0.05-0.09, timeout 0.06-0.08, good 0.2-0.6",
 		"refused connections are probed oftener": "refused 0, refused 0.12-0.15, refused 0.12-0.15, good 0.5-0.75",
-		"a refusal by the server paces at once":  "overloaded 0.15-0.3, overloaded 0.05-0.09",
+		"a refusal by the server paces at once":  "overloaded 0.25-0.4, overloaded 0.05-0.09",
 		"slow answers never pace":                "slow 0, slow 0, slow 0, slow 0",
 		"nor fast failures, which nobody tells":  "ignored 0, ignored 0, ignored 0",
 		"slow answers slow a paced client":       "refused 0, refused 0.1-0.15, good 0.5-0.75, slow 0.08-0.35",

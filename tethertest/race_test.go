@@ -1,0 +1,5 @@
+//go:build race
+
+package tethertest_test
+
+const raceDetector = true
