@@ -179,12 +179,16 @@ func (p *publisher) spreads() []spread {
 	return all
 }
 
-// peakPolls is the busiest second at the config server, in polls for each that was due in it.
+// gathering is how many intervals it takes until clients that start together, without a document, poll
+// at their usual rate: their second poll comes at a random moment of the interval.
+const gathering = 2
+
+// peakPolls is the busiest second at the config server after that, in polls for each that was due in it.
 func (p *publisher) peakPolls() float64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	most := 0
-	for _, n := range p.polls {
+	for _, n := range p.polls[min(gathering, len(p.polls)):] {
 		most = max(most, n)
 	}
 	return float64(most) / (float64(len(p.watchers)) / pollInterval.Seconds())
