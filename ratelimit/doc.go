@@ -9,12 +9,19 @@
 //	if retryAt, err := gate.Take(0); err != nil {
 //		return fmt.Errorf("not before %v: %w", retryAt, err)
 //	}
+//	began := time.Now()
 //	resp, err := client.Do(req)
-//	if err == nil && resp.StatusCode == http.StatusServiceUnavailable {
+//	switch {
+//	case err != nil:
+//		gate.Failed(ratelimit.Refused)
+//	case resp.StatusCode == http.StatusServiceUnavailable:
 //		gate.Hold(ratelimit.ParseHeader(resp.Header, time.Now()).Wait)
+//	default:
+//		gate.Good(time.Since(began), 0)
 //	}
 //
 // [ParseHeader] reads the server's word from a response. [Gate] keeps it: nothing leaves before the
 // time that the server named, and then calls leave one by one in random phase, so that clients that
-// were told the same do not return together.
+// were told the same do not return together. It also learns from answers and failures how fast the
+// client may send: see [Gate.Failed] and [Gate.Good].
 package ratelimit

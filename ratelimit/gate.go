@@ -172,8 +172,11 @@ func (g *Gate) Take(waiting int) (retryAt time.Time, err error) {
 			gap := time.Duration((1-g.credit)/g.pacer.pace(d)*1e9) + 1
 			return now.Add(gap), ErrPaced
 		}
-		if lapse := g.sent.Add(max(leakTime, 5*g.mean)); g.windowFull() && now.Before(lapse) {
-			return lapse, ErrPaced
+		if g.windowFull() {
+			if lapse := g.sent.Add(max(leakTime, 5*g.mean)); now.Before(lapse) {
+				return lapse, ErrPaced
+			}
+			g.running = 0
 		}
 		g.credit--
 		if waiting == 0 && !g.denied && g.proved && g.pacer.rate >= d {

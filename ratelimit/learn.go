@@ -90,12 +90,15 @@ func (g *Gate) Failed(kind Failure) (began bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.ended()
+	if g.policy.PacingOff {
+		return false
+	}
 	now := time.Now()
 	g.remember(now)
 	d := g.earn(now)
 	paced := g.pacer.paced
 	weight := g.pacer.failed(kind, d, g.waiting, now)
-	g.proved, g.from = false, now
+	g.proved, g.from = false, later(g.from, now)
 	if !g.pacer.paced {
 		return false
 	}
@@ -115,7 +118,7 @@ func (g *Gate) Failed(kind Failure) (began bool) {
 func (g *Gate) restart(now, from time.Time) {
 	g.remember(now)
 	g.pacer.paced, g.pacer.rate, g.pacer.damp = true, 0, 1
-	g.pacer.gentle, g.pacer.failing = true, false
+	g.pacer.gentle, g.pacer.failing, g.pacer.strikes = true, false, byChance+1
 	g.pacer.at = from
 	g.credit, g.at, g.from, g.proved = g.rand(), from, from, false
 }

@@ -30,6 +30,7 @@ const (
 	// An answer that says "overloaded" is no accident of the network: the first one counts more.
 	overloadWeight = 1.3
 	upStep         = 1.5
+	byChance       = 2 // so many timeouts may meet by accident
 	slowStep       = 0.8
 	gently         = 0.2 // of upStep, after a hold: the whole fleet returns at once
 	// forgetTime is an e-fold by time alone: what was learnt must not outlive its use.
@@ -135,7 +136,7 @@ func (p *pacer) failed(kind Failure, d float64, waiting int, now time.Time) (wei
 func (p *pacer) good(took, slow time.Duration, d float64, now time.Time) (back bool) {
 	among := p.outcome(now)
 	ratio, seconds := slowness(took, slow, d)
-	accident := p.strikes <= 2 && p.last == TimedOut // two timeouts that happened to meet
+	accident := p.strikes <= byChance && p.last == TimedOut
 	switch {
 	case !p.failing && !p.paced:
 		return false

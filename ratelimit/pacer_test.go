@@ -38,7 +38,7 @@ func TestPacerSteps(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				g := gate(t, ratelimit.Policy{}, 1)
 				asks(g, 2*time.Second, 5*time.Minute)
-				for i, step := range strings.Split(script, ", ") {
+				for i, step := range split(script) {
 					what, want, _ := strings.Cut(step, " ")
 					play(g, what)
 					low, high := 0.0, 0.0
@@ -54,6 +54,8 @@ func TestPacerSteps(t *testing.T) {
 		})
 	}
 }
+
+func split(script string) []string { return strings.Split(script, ", ") }
 
 func play(g *ratelimit.Gate, what string) {
 	switch what {
