@@ -183,12 +183,13 @@ func (p *pacer) up(ratio, slow, d, among float64) (back bool) {
 }
 
 // slowness is an answer's time over what is slow for its kind, and that in seconds. A client with much
-// under way sees a queue build up earlier, and halves what it takes for slow.
+// under way sees a queue build up earlier, and takes less for slow: but more than the usual time of a
+// server whose answers all take as long.
 func slowness(took, slow time.Duration, d float64) (ratio, seconds float64) {
 	if slow <= 0 {
 		return 0.3, 0.3
 	}
 	seconds = slow.Seconds()
-	seconds *= 1 - 0.5*min(1, d*seconds/10)
+	seconds *= 1 - 0.3*min(1, d*seconds/10)
 	return took.Seconds() / seconds, seconds
 }
