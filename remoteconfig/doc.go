@@ -24,7 +24,7 @@
 //	interval      300 s, a tenth of it to either side; the document's pollInterval, else the
 //	              server's max-age, changes it within 30 s ([Options].PollMin) and 24 h
 //	one fetch     at most 30 s and 1 MiB
-//	failure       the wait doubles, the upper half at random, up to 1 h; never an end for good
+//	failure       the next poll is at the usual time; never an end for good
 //	Retry-After   obeyed, up to 1 h; the return is spread over an interval
 //
 // # When something fails

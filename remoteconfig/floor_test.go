@@ -22,8 +22,8 @@ func TestPollMin(t *testing.T) {
 		{"max-age", says, remoteconfig.Options{}, 11, 9},
 		{"document, compiled in", hasty, remoteconfig.Options{PollMin: time.Second}, 333, 272},
 		{"max-age, compiled in", says, remoteconfig.Options{PollMin: time.Second}, 333, 272},
-		{"document, a higher floor", hasty, remoteconfig.Options{PollMin: time.Minute}, 5, 4},
-		{"max-age, a higher floor", says, remoteconfig.Options{PollMin: time.Minute}, 5, 4},
+		{"document, a higher floor", hasty, remoteconfig.Options{PollMin: time.Minute}, 6, 4},
+		{"max-age, a higher floor", says, remoteconfig.Options{PollMin: time.Minute}, 6, 4},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -14,7 +14,7 @@ const (
 	minInterval     = 30 * time.Second  // a mistyped document must not become a flood
 	leastInterval   = time.Second       // that a program may compile in: what is faster isn't polling
 	maxInterval     = 24 * time.Hour    // nor silence clients for longer than a day
-	maxBackoff      = time.Hour         // so that a server that comes back is heard within the hour
+	maxSilence      = time.Hour         // that a Retry-After asks for: a server that wants more says so again
 	firstWithin     = 60 * time.Second  // for a client that has no document to start with
 	localGap        = 5 * time.Second   // between attempts that Refresh asks for and no server sees
 	refreshSpread   = 5 * time.Second   // a network that comes back wakes all its clients at once
@@ -48,7 +48,7 @@ func (w *Watcher) poll(ctx context.Context) error {
 }
 
 // attempt notes that a poll begins, on disk as if it had failed already: a process that dies of
-// what it fetches, again and again, then backs off like any other.
+// what it fetches, again and again, then waits like any other.
 func (w *Watcher) attempt() (before plan, tag string) {
 	w.mu.Lock()
 	before = w.plan
@@ -56,7 +56,7 @@ func (w *Watcher) attempt() (before plan, tag string) {
 	w.asked = false
 	w.plan.Attempt = now
 	w.plan.Failures++
-	w.plan.Next = now.Add(backoff(w.intervalNow(), w.plan.Failures, w.draw()))
+	w.plan.Next = now.Add(usual(w.intervalNow(), w.draw()))
 	noted := w.plan
 	if w.current != nil {
 		tag = w.current.tag
@@ -90,11 +90,7 @@ func (w *Watcher) fetch(ctx context.Context, tag string) (fetched Fetched, err e
 func (w *Watcher) abandoned(before plan) {
 	w.mu.Lock()
 	w.plan.Failures = before.Failures
-	if before.Failures > 0 {
-		w.plan.Next = w.plan.Attempt.Add(backoff(w.intervalNow(), before.Failures, w.draw()))
-	} else {
-		w.plan.Next = w.plan.Attempt.Add(usual(w.intervalNow(), w.draw()))
-	}
+	w.plan.Next = w.plan.Attempt.Add(usual(w.intervalNow(), w.draw()))
 	noted := w.plan
 	w.mu.Unlock()
 	w.savePlan(noted)
@@ -117,11 +113,11 @@ func (w *Watcher) failed(err error) {
 		}
 		w.plan.Next = now.Add(usual(interval, w.draw()))
 	case fault.RetryAfter > 0:
-		w.plan.Next = now.Add(held(interval, w.plan.Failures, fault.RetryAfter,
+		w.plan.Next = now.Add(held(interval, fault.RetryAfter,
 			w.draw(), w.draw()))
-		w.plan.Hold = now.Add(min(fault.RetryAfter, max(maxBackoff, interval)))
+		w.plan.Hold = now.Add(min(fault.RetryAfter, max(maxSilence, interval)))
 	default:
-		w.plan.Next = now.Add(backoff(interval, w.plan.Failures, w.draw()))
+		w.plan.Next = now.Add(usual(interval, w.draw()))
 	}
 	noted := w.plan
 	w.push(Event{Kind: EventFailed, Failures: noted.Failures, Next: noted.Next, Err: err})
@@ -240,33 +236,18 @@ func between(low, high time.Duration, r float64) time.Duration {
 	return low + time.Duration(r*float64(high-low))
 }
 
-// usual is the wait after a good poll: the interval, a tenth of it to either side.
+// usual is the wait after a poll, whatever came of it: the interval, a tenth of it to either side. A
+// server that fails is asked as often as a healthy one, which it must bear anyway; waiting longer
+// would keep a kill from clients for as long once it is back.
 func usual(interval time.Duration, r float64) time.Duration {
 	return between(interval*9/10, interval*11/10, r)
 }
 
-// backoff is the wait after failures in a row: double the interval for the first, and so on, the
-// upper half of it at random. It is never below the interval, so that no failure makes a client
-// ask more often than a healthy server does, and never without jitter.
-func backoff(interval time.Duration, failures int, r float64) time.Duration {
-	longest := max(maxBackoff, interval)
-	wait := interval
-	for range failures {
-		if wait >= longest/2 {
-			wait = longest
-			break
-		}
-		wait *= 2
-	}
-	return between(max(wait/2, interval), max(wait, interval*11/10), r)
-}
-
 // held is the wait after a failure for which the server asked for silence. Everybody's silence ends
 // at about the same time, so the return is spread over an interval, which is the usual rate.
-func held(interval time.Duration, failures int, after time.Duration, r, s float64) time.Duration {
-	after = min(after, max(maxBackoff, interval))
-	wait := backoff(interval, failures, r)
-	if after < wait {
+func held(interval, after time.Duration, r, s float64) time.Duration {
+	after = min(after, max(maxSilence, interval))
+	if wait := usual(interval, r); after < wait {
 		return wait
 	}
 	return after + phase(interval, r, s)
@@ -286,7 +267,7 @@ func phase(interval time.Duration, r, s float64) time.Duration {
 // longestWait is the most that any of the above returns. A plan on disk that waits for longer was
 // made by another clock.
 func longestWait(interval time.Duration) time.Duration {
-	return max(maxBackoff, interval*11/10) + interval*11/10 + 1
+	return max(maxSilence, interval*11/10) + interval*11/10 + 1
 }
 
 // firstWait is the wait of a client that starts and has no plan from before. Programs start

@@ -54,7 +54,7 @@ type FetchError struct {
 	// RetryAfter is how long the source wants not to be asked; 0: it didn't say.
 	RetryAfter time.Duration
 	// Local means that the request provably never reached a server: there is no network, no name
-	// service, no such file. Asking again costs nobody anything, so it doesn't back off.
+	// service, no such file. Asking again costs nobody anything.
 	Local bool
 	// Err is the cause. Its text has no URL.
 	Err error

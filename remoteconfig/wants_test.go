@@ -191,7 +191,11 @@ func TestW27(t *testing.T) {
 				source.publish(text)
 				time.Sleep(interval * 11 / 10)
 				s := w.Status()
-				if s.Applied != 2 || s.LastErr == nil || told.Load() != 1 {
+				most := int32(1)
+				if name == "large" { // a fetch that fails is told each time
+					most = 2
+				}
+				if n := told.Load(); s.Applied != 2 || s.LastErr == nil || n < 1 || n > most {
 					t.Errorf("told %d times; status %+v", told.Load(), s)
 				}
 				if name == "replayed" && (s.Wanted != 1 || s.Refused != 1 ||
@@ -345,14 +349,17 @@ func TestW29(t *testing.T) {
 			}
 		})
 	})
-	t.Run("Refresh ends a backoff, not a silence", func(t *testing.T) {
+	t.Run("Refresh ends a wait, not a silence", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			source := &publisher{}
 			source.fail(errors.New("reset"))
 			w := run(t, source, newEngine(t, nil), remoteconfig.Options{})
 			time.Sleep(12 * time.Hour)
-			time.Sleep(time.Until(source.last().Add(interval + time.Second)))
-			before := source.count()
+			before := 0
+			for before != source.count() { // until a wait is among the longer ones
+				before = source.count()
+				time.Sleep(time.Until(source.last().Add(interval + time.Second)))
+			}
 			source.fail(&remoteconfig.FetchError{RetryAfter: 50 * time.Minute, Err: errors.New("503")})
 			w.Refresh()
 			time.Sleep(6 * time.Second)

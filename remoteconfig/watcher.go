@@ -48,7 +48,7 @@ type Keeper interface {
 // Options are settings of the program, not of a server. The zero value is the default.
 type Options struct {
 	// CacheDir is where the last good document, the plan of the polls and what a [Keeper] has are
-	// kept, so that a restart begins with what was in force, and neither forgets a backoff nor polls
+	// kept, so that a restart begins with what was in force, and neither forgets a silence nor polls
 	// early. It is
 	// created with mode 0700 and must be for this purpose alone; processes may share it. A
 	// directory that can't be used costs the cache and nothing else. Default: no cache.
@@ -155,9 +155,8 @@ func New(source Source, target Target, opts Options) (*Watcher, error) {
 // The first poll is at a random moment of the interval (or a tenth later), or within 60 s where
 // there is no document to start with, and then once more at a random moment of the interval; or when
 // the process before this one meant it to be. Later ones follow at the interval, a tenth of it to
-// either side. After a failure the wait doubles, the
-// upper half of it at random, up to an hour (or the interval, if that is longer); it never ends for
-// good.
+// either side, whatever fails: the server is asked neither more often for that, nor found later once it
+// is back.
 func (w *Watcher) Run(ctx context.Context) error {
 	if err := w.begin(); err != nil {
 		return err
@@ -208,7 +207,7 @@ func (w *Watcher) FetchOnce(ctx context.Context) error {
 // Refresh asks Run to poll soon: within 5 s, but an interval after the last attempt that may have
 // reached a server, and not during the silence that a server asked for. So it never makes a client
 // poll more often than usual, however often it is called. Call it when the device wakes or the
-// network is back, after which a backoff would only waste time. Before the first poll, which is
+// network is back. Before the first poll, which is
 // soon and at random, it does nothing.
 func (w *Watcher) Refresh() {
 	w.mu.Lock()
