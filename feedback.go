@@ -135,7 +135,7 @@ func (c *call) outcomeOfContext(out Outcome) Outcome {
 	if useful := c.target.useful(); useful > 0 {
 		enough = min(manyTimes*useful, time.Second)
 	}
-	if errors.Is(err, context.DeadlineExceeded) && time.Since(c.permit.sent) >= enough {
+	if errors.Is(err, context.DeadlineExceeded) && (time.Since(c.permit.sent) >= enough || c.target.silent(c.permit.sent)) {
 		out.Class = Transient
 	} else {
 		out.Class = Ignored
@@ -147,4 +147,16 @@ func (c *call) outcomeOfContext(out Outcome) Outcome {
 func isTimeout(err error) bool {
 	var timeout interface{ Timeout() bool }
 	return errors.As(err, &timeout) && timeout.Timeout()
+}
+
+// silent notes that a deadline left an attempt little time and no answer came. It tells whether enough
+// of them say so by now, with no answer between, that it is the server and not the callers' haste.
+func (t *target) silent(sent time.Time) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.hasty == 0 {
+		t.hastySince = sent
+	}
+	t.hasty++
+	return t.hasty > 10 && time.Since(t.hastySince) > time.Second
 }

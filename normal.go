@@ -69,6 +69,7 @@ func (t *target) learn(route uint64, took time.Duration, calm bool) (slow time.D
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.tooShort = min(t.tooShort, took)
+	t.hasty = 0
 	switch {
 	case t.usual == 0:
 		t.usual = took

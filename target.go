@@ -59,6 +59,8 @@ type target struct {
 	tooShort    time.Duration // the longest time that brought no answer since the last one
 	wasKilled   bool
 	nextRefusal time.Time // before which a refusal is slowed
+	hasty       int       // deadlines in a row that left little time and ended without an answer
+	hastySince  time.Time
 }
 
 // lane holds the calls of one credential at one target.
@@ -165,7 +167,13 @@ func (t *target) openLane(credential uint64, rand func() float64) *lane {
 			return l
 		}
 	}
-	opts := ratelimit.Options{Rand: rand, Usual: t.gate.Usual() / float64(1+len(t.lanes))}
+	sharers := 1.0 // of the target's usual rate: those that were told to wait lately
+	for _, l := range t.lanes {
+		if busy(l.gate, true) {
+			sharers++
+		}
+	}
+	opts := ratelimit.Options{Rand: rand, Usual: t.gate.Usual() / sharers}
 	gate, err := ratelimit.NewGate(t.settings.gate, opts)
 	if err != nil {
 		gate, _ = ratelimit.NewGate(ratelimit.Policy{}, opts)

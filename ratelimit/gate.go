@@ -62,6 +62,7 @@ const (
 	returnMost   = 1.2
 	returnTime   = 60 * time.Second
 	growTime     = 20 * time.Second
+	idleTime     = 30 * time.Second // longer than the longest gap between probes
 	// calledOn is how many waiting calls leave one by one on fast answers once the server is back. A
 	// fleet of quiet clients finds that out over seconds; those who have, serve what the others can't yet.
 	calledOn = 6
@@ -153,7 +154,8 @@ func (g *Gate) Ask() {
 // Take lets one call through, or says why not and when to try again. Each call let through is answered
 // by one of Good, Failed, Ignored, Hold or Untake. Waiting is how many calls wait for this gate beside
 // the one that asks. Pacing ends with a call that nobody waits beside, after a good answer, if none was
-// turned away since the one before: callers then ask for less than may leave.
+// turned away since the one before: callers then ask for less than may leave. It lapses
+// when nothing was sent for half a minute: what was learnt is worth less then than what a call teaches.
 func (g *Gate) Take(waiting int) (retryAt time.Time, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -162,8 +164,8 @@ func (g *Gate) Take(waiting int) (retryAt time.Time, err error) {
 	if now.Before(g.until) {
 		return g.until, ErrHeld
 	}
-	if g.policy.PacingOff {
-		g.pacer.paced = false
+	if g.policy.PacingOff || now.Sub(later(g.from, g.sent)) > idleTime {
+		g.pacer.paced, g.pacer.failing, g.pacer.rate, g.usual = false, false, 0, 0
 	}
 	if g.pacer.paced {
 		d := g.earn(now)
@@ -179,7 +181,11 @@ func (g *Gate) Take(waiting int) (retryAt time.Time, err error) {
 			g.running = 0
 		}
 		g.credit--
-		if waiting == 0 && !g.denied && g.proved && g.pacer.rate >= d {
+		enough := waiting == 0 && !g.denied
+		if now.Sub(g.from) > returnTime { // by then only bursts are still turned away, if calls are at all
+			enough = enough || g.pacer.rate >= g.demand.rate(now)
+		}
+		if enough && g.proved && g.pacer.rate >= d {
 			g.pacer.paced, g.pacer.rate, g.usual = false, 0, 0
 		}
 		g.denied = false

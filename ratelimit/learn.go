@@ -53,17 +53,18 @@ func (g *Gate) Good(took, slow time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.ended()
-	g.proved = true
+	now := time.Now()
+	g.proved = g.proved || !now.Add(-took).Before(g.from) // what left before the trouble proves nothing
 	if !g.pacer.paced && !g.pacer.failing {
 		if g.mean == 0 {
 			g.mean = took
 		}
 		g.mean += (took - g.mean) / 32
 	}
-	now := time.Now()
 	d := g.earn(now)
 	before := g.pacer.rate
-	switch back := g.pacer.good(took, slow, d, now); {
+	switch back := g.pacer.good(took, slow, d, now, now.Sub(g.from) < returnTime); {
+	case now.Before(g.until): // whoever was told the same must not leave together at the hold's end
 	case back:
 		g.credit, g.called = max(g.credit, 1), calledOn
 	case g.running == 0 && g.called > 0 && !g.pacer.gentle && took.Seconds() < fast*slow.Seconds():

@@ -132,8 +132,9 @@ func (p *pacer) failed(kind Failure, d float64, waiting int, now time.Time) (wei
 }
 
 // good raises the rate, or lowers it by a slow answer, and tells whether the server was just found
-// to be back. Slow is when answers of this kind are slow; 0: unknown.
-func (p *pacer) good(took, slow time.Duration, d float64, now time.Time) (back bool) {
+// to be back. Slow is when answers of this kind are slow; 0: unknown. Lately tells of trouble within about
+// a minute: after that slowness keeps nobody under the usual rate, it may be the server's new normal.
+func (p *pacer) good(took, slow time.Duration, d float64, now time.Time, lately bool) (back bool) {
 	among := p.outcome(now)
 	ratio, seconds := slowness(took, slow, d)
 	accident := p.strikes <= byChance && p.last == TimedOut
@@ -146,10 +147,15 @@ func (p *pacer) good(took, slow time.Duration, d float64, now time.Time) (back b
 	case !p.paced:
 		return false
 	case ratio < 1:
-		back = p.up(ratio, seconds, d, among)
+		quick := slow <= 0 || took.Seconds() < fast*slow.Seconds()
+		back = p.up(ratio, seconds, d, among, quick)
 	default:
 		weight := min(1, 1/(among*max(seconds, 1)))
-		if floor := costlyFloor * d; p.rate > floor {
+		floor := costlyFloor * d
+		if !lately {
+			floor = returnFactor * d
+		}
+		if p.rate > floor {
 			p.rate = max(p.rate*math.Exp(-slowStep*min(1, ratio-1)*weight), floor)
 		}
 	}
@@ -158,10 +164,13 @@ func (p *pacer) good(took, slow time.Duration, d float64, now time.Time) (back b
 	if p.gentle {
 		p.damp = min(p.damp, 1)
 	}
+	if !lately {
+		p.damp = max(p.damp, 1)
+	}
 	return back
 }
 
-func (p *pacer) up(ratio, slow, d, among float64) (back bool) {
+func (p *pacer) up(ratio, slow, d, among float64, quick bool) (back bool) {
 	weight := min(1, max(1/(3*among), min(0.05, 1/(among*max(slow, 0.001)))))
 	if p.gentle {
 		weight *= gently
@@ -170,7 +179,7 @@ func (p *pacer) up(ratio, slow, d, among float64) (back bool) {
 	// What is not used says nothing about more of it (RFC 7661 has the same rule for windows).
 	used := max(p.rate, returnFactor*d, 1.25*among)
 	p.rate = min(p.rate*math.Exp(upStep*(1-ratio)*weight), used)
-	if !p.failing || ratio >= fast {
+	if !p.failing || !quick {
 		return false
 	}
 	p.failing = false
