@@ -169,7 +169,7 @@ func (t *target) openLane(credential uint64, rand func() float64) *lane {
 	}
 	sharers := 1.0 // of the target's usual rate: those that were told to wait lately
 	for _, l := range t.lanes {
-		if busy(l.gate, true) {
+		if until, _ := l.gate.Status(); !until.IsZero() || l.line.length.Load() > 0 {
 			sharers++
 		}
 	}

@@ -181,11 +181,9 @@ func (g *Gate) Take(waiting int) (retryAt time.Time, err error) {
 			g.running = 0
 		}
 		g.credit--
-		enough := waiting == 0 && !g.denied
-		if now.Sub(g.from) > returnTime { // by then only bursts are still turned away, if calls are at all
-			enough = enough || g.pacer.rate >= g.demand.rate(now)
-		}
-		if enough && g.proved && g.pacer.rate >= d {
+		// After a minute without trouble only bursts are still turned away from a rate that is enough.
+		enough := !g.denied || now.Sub(g.from) > returnTime && g.pacer.rate >= g.demand.rate(now)
+		if waiting == 0 && enough && g.proved && g.pacer.rate >= d {
 			g.pacer.paced, g.pacer.rate, g.usual = false, 0, 0
 		}
 		g.denied = false

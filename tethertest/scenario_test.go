@@ -71,7 +71,7 @@ var scenarios = []scenario{
 		limits{attempts: 0.40, peakIn: 1.2, peakAfter: 1.2, recovery: s, lost: 0.6, okAfter: 0.98}},
 	{"brown-out, deep queue", tethertest.Rehearsal{Fault: tethertest.Fault{For: 30 * s, Capacity: 0.2}},
 		limits{attempts: 0.40, peakAfter: 1.2, recovery: 2500 * time.Millisecond, lost: 0.5, waste: 0.17, goodput: 0.20},
-		limits{attempts: 0.40, peakAfter: 1.35, recovery: s, lost: 0.5, waste: 0.17, goodput: 0.65}},
+		limits{attempts: 0.40, peakAfter: 1.35, recovery: 2 * s, lost: 1, waste: 0.17, goodput: 0.62}},
 	{"brown-out, shallow queue", tethertest.Rehearsal{Fault: tethertest.Fault{For: 30 * s, Capacity: 0.2},
 		Backend: tethertest.Backend{Queue: s / 2}},
 		limits{attempts: 0.40, peakAfter: 1.2, recovery: 5 * s, goodput: 0.57},
