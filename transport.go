@@ -64,6 +64,10 @@ func (h *httpCall) roundTrip() (*http.Response, error) {
 		if h.kept != nil {
 			h.response.Body = h.kept
 		}
+		if h.Explained {
+			h.story.NotRepeated = reason
+			h.tell()
+		}
 		return h.response, nil
 	}
 	return nil, h.failure(last, reason)
