@@ -69,7 +69,7 @@ type call struct {
 	first      Permit // where permit points for the first attempt, which most calls end with
 	spent      bool   // a re-attempt was taken from the budget and is not sent yet
 
-	story     Story     // so far
+	tried     []Attempt // what Explain tells of them
 	idleSince time.Time // the last attempt's end, or the call's beginning
 }
 

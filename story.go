@@ -46,7 +46,7 @@ func Explain(resp *http.Response, err error) (Story, bool) {
 	switch {
 	case errors.As(err, &failed):
 		return failed.story.clone(), true
-	case errors.As(err, &refused) && !as[*retry.Error](err):
+	case isRefusal(err) && errors.As(err, &refused):
 		return Story{NotRepeated: refused}, true
 	case resp == nil || resp.Request == nil:
 		return Story{}, false
@@ -108,7 +108,7 @@ func (c *call) record(out Outcome, served bool) {
 		return
 	}
 	waited := c.permit.sent.Sub(c.idleSince)
-	c.story.Attempts = append(c.story.Attempts, Attempt{waited, out.Status, out.Err, out.Sent})
+	c.tried = append(c.tried, Attempt{waited, out.Status, out.Err, out.Sent})
 	c.idleSince = time.Now()
 }
 
@@ -132,7 +132,7 @@ type told struct {
 
 // tell lets the response carry its story, in the context of a copy of the caller's request: the
 // request itself is the caller's, and all other fields of a response show what they hold.
-func (h *httpCall) tell() {
-	ctx := context.WithValue(h.Context, toldKey{}, told{weak.Make(h.response), h.story})
+func (h *httpCall) tell(reason error) {
+	ctx := context.WithValue(h.Context, toldKey{}, told{weak.Make(h.response), Story{h.tried, reason}})
 	h.response.Request = h.request.WithContext(ctx)
 }

@@ -193,8 +193,9 @@ func TestStoryOfErrors(t *testing.T) {
 			t.Errorf("%v, %v", err, s)
 		}
 	})
-	for name, err := range map[string]error{"none": nil, "a leaf's": &retry.Error{Err: io.EOF, Reason: ratelimit.ErrHeld},
-		"a stranger's": io.EOF} {
+	refusal := &tether.RejectedError{Reason: ratelimit.ErrHeld}
+	for name, err := range map[string]error{"none": nil, "a stranger's": io.EOF,
+		"a loop of the caller's": &retry.Error{Attempts: 3, Err: refusal, Reason: retry.ErrAttempts}} {
 		if s, ok := tether.Explain(nil, err); ok {
 			t.Errorf("%s: explained as %v", name, s)
 		}

@@ -65,8 +65,7 @@ func (h *httpCall) roundTrip() (*http.Response, error) {
 			h.response.Body = h.kept
 		}
 		if h.Explained {
-			h.story.NotRepeated = reason
-			h.tell()
+			h.tell(reason)
 		}
 		return h.response, nil
 	}
