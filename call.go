@@ -28,6 +28,9 @@ type CallOptions struct {
 	Idempotent bool
 	// NoWait refuses where the call would have to wait for its turn.
 	NoWait bool
+	// Explained makes a response carry what [Explain] tells of it. Its Request is then a copy of the
+	// one that net/http would show, with the same fields. Errors carry their story without it.
+	Explained bool
 }
 
 type callOptionsKey struct{}
@@ -65,6 +68,9 @@ type call struct {
 	permit     *Permit
 	first      Permit // where permit points for the first attempt, which most calls end with
 	spent      bool   // a re-attempt was taken from the budget and is not sent yet
+
+	tried     []Attempt // what Explain tells of them
+	idleSince time.Time // the last attempt's end, or the call's beginning
 }
 
 type insideKey struct{}
@@ -82,6 +88,7 @@ func (c *call) start(ctx context.Context, e *Engine) {
 	c.Context, c.engine = ctx, e
 	c.inner = ctx.Value(insideKey{}) != nil
 	c.began = time.Now()
+	c.idleSince = c.began
 	config := e.config.Load()
 	c.policy = config.resolve(c.Scheme, c.Host, c.Method, c.Path, c.GRPCMethod)
 	c.target = e.target(targetKey{c.Scheme, c.Host, c.policy.key}, c.policy, config.serial)

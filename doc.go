@@ -57,7 +57,8 @@
 // A call that had a response gets one, its body unread: the last attempt's, or the one before if the
 // last brought none. A call that had none gets the last real error, in a *[retry.Error] that says why
 // there was no further attempt, or a *[RejectedError] if nothing was sent. errors.Is and errors.As
-// find both through the *url.Error of net/http.
+// find both through the *url.Error of net/http. [Explain] tells the attempts and waits behind an error, and
+// behind a response where [CallOptions].Explained asks for that.
 //
 // # Configuration
 //

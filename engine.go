@@ -74,7 +74,9 @@ func (c *call) run(a attempter) (last Outcome, reason error) {
 			return last, refusal
 		}
 		last = c.send(a)
-		if last.Class == Healthy && !last.retryable(c.policy) {
+		served := last.Class == Healthy && !last.retryable(c.policy)
+		c.record(last, served)
+		if served {
 			c.target.budget.Success()
 			return last, nil
 		}
@@ -162,7 +164,7 @@ func (c *call) failure(last Outcome, reason error) error {
 	case c.attempts == 1 && (errors.Is(reason, retry.ErrFinal) || c.Context.Err() != nil):
 		return last.Err
 	}
-	return &retry.Error{Attempts: c.attempts, Err: last.Err, Reason: reason}
+	return &failedError{&retry.Error{Attempts: c.attempts, Err: last.Err, Reason: reason}, Story{c.tried, reason}}
 }
 
 func (c *call) retrying(last Outcome, delay time.Duration) {

@@ -82,6 +82,38 @@ func ExampleNew() {
 	// Output: <nil>
 }
 
+func ExampleExplain() {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusBadGateway)
+	}))
+	defer server.Close()
+	client, err := tether.NewClient(server.Client(), tether.Config{}, tether.Options{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	ctx := tether.WithCall(context.Background(), tether.CallOptions{Explained: true})
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, server.URL, nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	resp, err := client.Do(req)
+	if err == nil {
+		defer resp.Body.Close()
+	}
+	if story, ok := tether.Explain(resp, err); ok {
+		for i, attempt := range story.Attempts {
+			fmt.Println(i+1, attempt.Status)
+		}
+		fmt.Println(story.NotRepeated) // a new client has one retry, and earns one in ten calls
+	}
+	// Output:
+	// 1 502
+	// 2 502
+	// retry: budget spent
+}
+
 func ExampleEngine_Apply() {
 	engine, err := tether.New(tether.Config{}, tether.Options{})
 	if err != nil {

@@ -64,6 +64,9 @@ func (h *httpCall) roundTrip() (*http.Response, error) {
 		if h.kept != nil {
 			h.response.Body = h.kept
 		}
+		if h.Explained {
+			h.tell(reason)
+		}
 		return h.response, nil
 	}
 	return nil, h.failure(last, reason)
