@@ -38,8 +38,8 @@ the shortest that a program can compile in, so that the story is short; usual ar
 after the push        from when it had reached the last client until the kill was lifted
 repeats not allowed   repeats of calls that began after the push had reached the last client
 time to last client   from publishing until the last client had taken or refused the document
-peak polls            polls in the busiest second / clients, each of which was due once; without the
-                      first two seconds, as clients without a document make one poll more then
+peak polls            polls in the busiest second / clients, each of which was due once; without
+                      the first two, in which clients without a document make one poll more
 `
 
 func (s *show) steering() steering {
