@@ -165,7 +165,7 @@ func (g *Gate) Take(waiting int) (retryAt time.Time, err error) {
 		return g.until, ErrHeld
 	}
 	if g.policy.PacingOff || now.Sub(later(g.from, g.sent)) > idleTime {
-		g.pacer.paced, g.pacer.failing, g.pacer.rate, g.usual = false, false, 0, 0
+		g.free()
 	}
 	if g.pacer.paced {
 		d := g.earn(now)
@@ -184,7 +184,7 @@ func (g *Gate) Take(waiting int) (retryAt time.Time, err error) {
 		// After a minute without trouble only bursts are still turned away from a rate that is enough.
 		enough := !g.denied || now.Sub(g.from) > returnTime && g.pacer.rate >= g.demand.rate(now)
 		if waiting == 0 && enough && g.proved && g.pacer.rate >= d {
-			g.pacer.paced, g.pacer.rate, g.usual = false, 0, 0
+			g.free()
 		}
 		g.denied = false
 	}
@@ -192,6 +192,9 @@ func (g *Gate) Take(waiting int) (retryAt time.Time, err error) {
 	g.sent = now
 	return time.Time{}, nil
 }
+
+// free ends pacing; what was learnt in it is forgotten.
+func (g *Gate) free() { g.pacer.free(); g.usual = 0 }
 
 // windowFull tells whether as many attempts are under way as the rate needs where answers are fast:
 // what more there is would only wait in the server's queue.

@@ -86,3 +86,43 @@ func TestPacingOff(t *testing.T) {
 		}
 	})
 }
+
+// TestAccidentAfterAHold: a hold that is over changes nothing of what two timeouts may mean.
+func TestAccidentAfterAHold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := gate(t, ratelimit.Policy{}, 1)
+		asks(g, 2*time.Second, 5*time.Minute)
+		g.Hold(time.Second)
+		for range 5 {
+			pass(g, 0)
+			g.Good(quick, lately)
+		}
+		if g.Paced() {
+			t.Fatal("the return doesn't end")
+		}
+		time.Sleep(10 * time.Second)
+		play(g, "timeout")
+		play(g, "timeout")
+		if !g.Paced() {
+			t.Error("two timeouts pace nobody")
+		}
+		if play(g, "good"); g.Paced() {
+			t.Error("two timeouts that met pace the client in spite of a good answer")
+		}
+	})
+}
+
+// TestRememberOutlivesLateAnswers: the usual rate that is kept when trouble begins is not lost to the
+// answers of what was under way.
+func TestRememberOutlivesLateAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := gate(t, ratelimit.Policy{}, 1)
+		asks(g, 100*time.Millisecond, time.Minute)
+		g.Remember()
+		g.Good(quick, lately)
+		time.Sleep(10 * time.Minute) // callers wait for the end of it
+		if usual := g.Usual(); usual < 9 || usual > 11 {
+			t.Errorf("the usual rate of 10/s is remembered as %.2f/s", usual)
+		}
+	})
+}

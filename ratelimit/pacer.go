@@ -83,6 +83,8 @@ type pacer struct {
 // reach the headroom.
 func best(d float64) float64 { return headroom * d * math.Exp(failStep/max(1, d-0.5)) }
 
+func (p *pacer) free() { p.paced, p.failing, p.strikes, p.rate = false, false, 0, 0 }
+
 // elapse brings the rate up to now.
 func (p *pacer) elapse(now time.Time, d float64) {
 	forgotten := max(0, now.Sub(p.at)).Seconds() / forgetTime.Seconds()
@@ -139,10 +141,8 @@ func (p *pacer) good(took, slow time.Duration, d float64, now time.Time, lately 
 	ratio, seconds := slowness(took, slow, d)
 	accident := p.strikes <= byChance && p.last == TimedOut
 	switch {
-	case !p.failing && !p.paced:
-		return false
 	case ratio < 1 && (!p.paced || p.failing && accident):
-		p.paced, p.failing, p.strikes = false, false, 0
+		p.free()
 		return false
 	case !p.paced:
 		return false

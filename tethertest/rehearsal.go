@@ -1,6 +1,7 @@
 package tethertest
 
 import (
+	"cmp"
 	"net/http"
 	"time"
 
@@ -67,21 +68,21 @@ type Fault struct {
 }
 
 func (r Rehearsal) withDefaults() Rehearsal {
-	set(&r.Seed, 1)
-	set(&r.Clients, 2000)
-	set(&r.Share, 1)
-	set(&r.Rate, 0.5)
-	set(&r.Deadline, 10*time.Second)
-	set(&r.HeaderTimeout, time.Second)
-	set(&r.Warm, 40*time.Second)
-	set(&r.After, 60*time.Second)
-	set(&r.Backend.Workers, 80)
-	set(&r.Backend.Queue, 1500*time.Millisecond)
-	set(&r.Backend.Trip, 2*time.Millisecond)
-	set(&r.Backend.PollTime, 20*time.Second)
-	set(&r.Fault.Capacity, 1)
-	set(&r.Fault.Slower, 1)
-	set(&r.Fault.Demand, 1)
+	r.Seed = cmp.Or(r.Seed, 1)
+	r.Clients = cmp.Or(r.Clients, 2000)
+	r.Share = cmp.Or(r.Share, 1)
+	r.Rate = cmp.Or(r.Rate, 0.5)
+	r.Deadline = cmp.Or(r.Deadline, 10*time.Second)
+	r.HeaderTimeout = cmp.Or(r.HeaderTimeout, time.Second)
+	r.Warm = cmp.Or(r.Warm, 40*time.Second)
+	r.After = cmp.Or(r.After, 60*time.Second)
+	r.Backend.Workers = cmp.Or(r.Backend.Workers, 80)
+	r.Backend.Queue = cmp.Or(r.Backend.Queue, 1500*time.Millisecond)
+	r.Backend.Trip = cmp.Or(r.Backend.Trip, 2*time.Millisecond)
+	r.Backend.PollTime = cmp.Or(r.Backend.PollTime, 20*time.Second)
+	r.Fault.Capacity = cmp.Or(r.Fault.Capacity, 1)
+	r.Fault.Slower = cmp.Or(r.Fault.Slower, 1)
+	r.Fault.Demand = cmp.Or(r.Fault.Demand, 1)
 	if r.Backend.Service == nil {
 		r.Backend.Service = Exponential(60 * time.Millisecond)
 	}
@@ -95,13 +96,6 @@ func (r Rehearsal) withDefaults() Rehearsal {
 		}
 	}
 	return r
-}
-
-func set[T comparable](field *T, usual T) {
-	var zero T
-	if *field == zero {
-		*field = usual
-	}
 }
 
 // capacity is in requests a second.
