@@ -111,18 +111,3 @@ func TestAccidentAfterAHold(t *testing.T) {
 		}
 	})
 }
-
-// TestRememberOutlivesLateAnswers: the usual rate that is kept when trouble begins is not lost to the
-// answers of what was under way.
-func TestRememberOutlivesLateAnswers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		g := gate(t, ratelimit.Policy{}, 1)
-		asks(g, 100*time.Millisecond, time.Minute)
-		g.Remember()
-		g.Good(quick, lately)
-		time.Sleep(10 * time.Minute) // callers wait for the end of it
-		if usual := g.Usual(); usual < 9 || usual > 11 {
-			t.Errorf("the usual rate of 10/s is remembered as %.2f/s", usual)
-		}
-	})
-}

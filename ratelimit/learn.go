@@ -54,15 +54,13 @@ func (g *Gate) Good(took, slow time.Duration) {
 	defer g.mu.Unlock()
 	g.ended()
 	now := time.Now()
-	if !g.pacer.paced && !g.pacer.failing { // what was kept for trouble that begins stays kept
+	g.proved = g.proved || !now.Add(-took).Before(g.from) // what left before the trouble proves nothing
+	if !g.pacer.paced && !g.pacer.failing {
 		if g.mean == 0 {
 			g.mean = took
 		}
 		g.mean += (took - g.mean) / 32
-		g.pacer.outcome(now)
-		return
 	}
-	g.proved = g.proved || !now.Add(-took).Before(g.from) // what left before the trouble proves nothing
 	d := g.earn(now)
 	before := g.pacer.rate
 	switch back := g.pacer.good(took, slow, d, now, now.Sub(g.from) < returnTime); {
