@@ -42,7 +42,10 @@ func (c *call) settleHealthy(p *Permit) {
 	t, took := c.target, time.Since(p.sent)
 	calm := !t.gate.Paced() && (p.lane == nil || !p.lane.gate.Paced())
 	slow := t.learn(c.route(), took, calm)
-	t.gate.Good(took, slow)
+	if t.gate.Good(took, slow) {
+		c.engine.emit(Event{Kind: EventPaced, Target: t.name, Stage: StagePacing, Attempt: p.attempt,
+			Note: "only slow answers to a surge of calls"})
+	}
 	t.answered(p.ticket)
 	if p.lane != nil {
 		p.lane.gate.Good(took, slow)

@@ -226,7 +226,7 @@ func TestLaw11Waiters(t *testing.T) {
 		open(t, e, query)
 		var full atomic.Int64
 		var all sync.WaitGroup
-		for range 3000 {
+		for range 4000 {
 			all.Go(func() {
 				err := e.Do(t.Context(), query, func(context.Context, *tether.Permit) tether.Outcome { return failing() })
 				if errors.Is(err, tether.ErrQueueFull) {
@@ -236,7 +236,7 @@ func TestLaw11Waiters(t *testing.T) {
 		}
 		all.Wait()
 		if full.Load() < 1900 {
-			t.Errorf("%d of 3,000 were refused for want of room, want about 2,000", full.Load())
+			t.Errorf("%d of 4,000 were refused for want of room, want about 2,000", full.Load())
 		}
 	})
 }

@@ -9,7 +9,7 @@ import (
 
 // maxWaiting bounds the calls that wait in one line: beyond it a call is refused, so that a fault
 // costs memory in proportion to this figure and not to its length.
-const maxWaiting = 1000
+const maxWaiting = 2000
 
 // line keeps calls that wait at one place, in the order in which they were asked for. Only one of them,
 // whose turn it is, tries to go on; the others sleep until it has left. It is safe for concurrent use.

@@ -2,15 +2,19 @@ package tether
 
 import (
 	"hash/maphash"
+	"math"
 	"time"
 )
 
 // normal learns how long answers of one kind usually take: their 90th percentile, which a heavy tail
 // moves less than it moves the mean. It goes up by 13.5 % of itself for an answer above it and down by
-// 1.5 % for one below, which is at rest where one in ten is above.
+// 1.5 % for one below, which is at rest where one in ten is above. All answers of a second together move
+// it no further than one does, once some are known: the onset of trouble must not pass for normal at
+// a client that gets hundreds of answers before the first of them fails.
 type normal struct {
 	most    time.Duration // about what nine in ten answers take at most
-	answers uint8         // up to enoughAnswers
+	answers uint16        // up to 65,535
+	at      time.Time     // of the last one
 }
 
 const (
@@ -27,15 +31,17 @@ func (n *normal) slow() time.Duration {
 	return time.Duration(slowFactor * float64(n.most))
 }
 
-func (n *normal) learn(took time.Duration) {
+func (n *normal) learn(took time.Duration, now time.Time) {
+	weight := min(1, max(enoughAnswers/float64(n.answers), now.Sub(n.at).Seconds()))
+	n.answers = min(n.answers, math.MaxUint16-1) + 1
+	n.at = now
 	switch {
-	case n.answers < enoughAnswers:
-		n.answers++
+	case n.answers <= enoughAnswers:
 		n.most += (time.Duration(tailToMean*float64(took)) - n.most) / time.Duration(n.answers)
 	case took > n.most:
-		n.most += n.most * 135 / 1000
+		n.most += time.Duration(0.135 * weight * float64(n.most))
 	default:
-		n.most -= n.most * 15 / 1000
+		n.most -= time.Duration(0.015 * weight * float64(n.most))
 	}
 }
 
@@ -52,8 +58,9 @@ func (n *normals) learn(route uint64, took time.Duration, calm bool) (slow time.
 		slow = n.all.slow()
 	}
 	if calm || own.answers < enoughAnswers { // what overload does to answers is not their usual time
-		own.learn(took)
-		n.all.learn(took)
+		now := time.Now()
+		own.learn(took, now)
+		n.all.learn(took, now)
 	}
 	return slow
 }

@@ -200,13 +200,13 @@ func (t *target) learnTimeout(took time.Duration) {
 	t.tooShort = max(t.tooShort, took)
 }
 
-// reserve is what a call that waits must keep of its time for the attempt: the usual time, or what was
-// not enough lately. The next answer corrects it; calls that need not wait are not asked, and so
+// reserve is what a call that waits must keep of its time for the attempt: twice the median, since half of
+// the calls that leave with no more would be served too late, or what was not enough lately. The next answer corrects it; calls that need not wait are not asked, and so
 // there always are such answers.
 func (t *target) reserve() time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return max(t.usual, t.tooShort)
+	return max(2*t.usual, t.tooShort)
 }
 
 // killed notes that a kill switch refused a call; alive, that it no longer does.

@@ -69,6 +69,7 @@ const (
 	// leakTime is after how long without a send an attempt under way no longer keeps others back: it
 	// may have been forgotten.
 	leakTime = 2 * time.Second
+	meanTime = 3 * time.Second // over which a busy client averages the times of its answers
 )
 
 // Gate keeps calls back while a server has asked for silence, and lets them return afterwards in
@@ -83,6 +84,7 @@ type Gate struct {
 	policy Policy
 	demand demand
 	usual  float64   // calls/s as they were when the calm ended; 0: they are calm
+	young  bool      // the calm was too short to know: more may be usual
 	until  time.Time // nothing leaves before
 	pacer  pacer
 
@@ -97,6 +99,7 @@ type Gate struct {
 	sent    time.Time     // when a call last passed
 	running int           // attempts under way
 	mean    time.Duration // of good answers' times while nothing was paced
+	recent  time.Duration // of those lately
 }
 
 // NewGate returns an open gate.
@@ -174,7 +177,7 @@ func (g *Gate) Take(waiting int) (retryAt time.Time, err error) {
 			gap := time.Duration((1-g.credit)/g.pacer.pace(d)*1e9) + 1
 			return now.Add(gap), ErrPaced
 		}
-		if g.windowFull() {
+		if g.windowFull(now, d) {
 			if lapse := g.sent.Add(max(leakTime, 5*g.mean)); now.Before(lapse) {
 				return lapse, ErrPaced
 			}
@@ -197,9 +200,14 @@ func (g *Gate) Take(waiting int) (retryAt time.Time, err error) {
 func (g *Gate) free() { g.pacer.free(); g.usual = 0 }
 
 // windowFull tells whether as many attempts are under way as the rate needs where answers are fast:
-// what more there is would only wait in the server's queue.
-func (g *Gate) windowFull() bool {
-	return g.mean > 0 && float64(g.running) >= max(1, window*g.pacer.rate*g.mean.Seconds())
+// what more there is would only wait in the server's queue. Without a failure, or a minute after the last
+// one, slowness may be the server's new normal: then the usual rate always has the room that it needs.
+func (g *Gate) windowFull(now time.Time, d float64) bool {
+	needed := g.pacer.rate * g.mean.Seconds()
+	if g.pacer.strikes == 0 || now.Sub(g.from) > returnTime {
+		needed = max(needed, d*g.recent.Seconds())
+	}
+	return g.mean > 0 && float64(g.running) >= max(1, window*needed)
 }
 
 // TurnedAway says that a call could not wait for its turn: there is more demand than waits here.

@@ -48,20 +48,24 @@ func (g *Gate) Recovered() {
 }
 
 // Good says that an answer was good, and how long it took. Slow is the time from which on answers of
-// its kind are slow; 0: not known.
-func (g *Gate) Good(took, slow time.Duration) {
+// its kind are slow; 0: not known. It tells whether calls are paced since this answer: that is so where a busy
+// client asks for far more than usual and nothing but slow answers comes back.
+func (g *Gate) Good(took, slow time.Duration) (began bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.ended()
 	now := time.Now()
 	g.proved = g.proved || !now.Add(-took).Before(g.from) // what left before the trouble proves nothing
-	if !g.pacer.paced && !g.pacer.failing {
-		if g.mean == 0 {
-			g.mean = took
-		}
-		g.mean += (took - g.mean) / 32
-	}
 	d := g.earn(now)
+	average(&g.recent, took, d)
+	if !g.pacer.paced && !g.pacer.failing {
+		average(&g.mean, took, d)
+		began = !g.policy.PacingOff && g.pacer.crawled(took, slow, d, g.demand.surging(d))
+	}
+	if began {
+		g.at, g.credit = now, 0
+		return true
+	}
 	before := g.pacer.rate
 	switch back := g.pacer.good(took, slow, d, now, now.Sub(g.from) < returnTime); {
 	case now.Before(g.until): // whoever was told the same must not leave together at the hold's end
@@ -84,6 +88,15 @@ func (g *Gate) Good(took, slow time.Duration) {
 	if !g.pacer.paced && !g.pacer.failing {
 		g.usual = 0
 	}
+	return false
+}
+
+// average moves a mean towards an answer's time, for a client of the usual rate d.
+func average(mean *time.Duration, took time.Duration, d float64) {
+	if *mean == 0 {
+		*mean = took
+	}
+	*mean += time.Duration(float64(took-*mean) / max(32, meanTime.Seconds()*d))
 }
 
 // Failed says that an attempt failed. It tells whether calls are paced since this failure.
@@ -126,15 +139,15 @@ func (g *Gate) restart(now, from time.Time) {
 
 func (g *Gate) remember(now time.Time) {
 	if g.usual == 0 && g.demand.known(now) {
-		g.usual = g.demand.rate(now)
+		g.usual, g.young = g.demand.rate(now), false
 	}
 }
 
 // usualRate is in calls a second.
 func (g *Gate) usualRate(now time.Time) float64 {
 	asked := g.demand.rate(now)
-	if g.usual == 0 {
-		return asked
+	if g.usual == 0 || g.young {
+		return max(g.usual, asked)
 	}
 	// A meter of few calls errs: the usual rate may be two of its standard deviations higher. More is
 	// the callers' distress.
@@ -146,8 +159,8 @@ func (g *Gate) usualRate(now time.Time) float64 {
 func (g *Gate) earn(now time.Time) float64 {
 	d := g.usualRate(now)
 	if g.pacer.paced {
-		if g.usual == 0 {
-			g.usual = d
+		if g.usual == 0 || g.young {
+			g.usual, g.young = d, !g.demand.known(now)
 		}
 		if g.pacer.rate == 0 {
 			g.pacer.rate = returnFactor * d

@@ -1,0 +1,34 @@
+package tether
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// The onset of trouble must not pass for normal at a busy client, and what is normal for good must.
+func TestNormalOfABusyClient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var n normals
+		answers := func(perSecond int, total, took time.Duration) (slow time.Duration) {
+			for range int(total.Seconds() * float64(perSecond)) {
+				time.Sleep(time.Second / time.Duration(perSecond))
+				slow = n.learn(1, took, true)
+			}
+			return slow
+		}
+		for _, perSecond := range []int{50, 1000} {
+			n = normals{}
+			before := answers(perSecond, 5*time.Minute, 60*time.Millisecond)
+			if before < 100*time.Millisecond || before > 200*time.Millisecond {
+				t.Errorf("%d/s: slow is from %v on, with 60 ms the usual time", perSecond, before)
+			}
+			if after := answers(perSecond, time.Second, time.Second); after > before*13/10 {
+				t.Errorf("%d/s: a second of slow answers takes it from %v to %v", perSecond, before, after)
+			}
+			if after := answers(perSecond, time.Minute, time.Second); after < time.Second {
+				t.Errorf("%d/s: a minute of slow answers leaves it at %v", perSecond, after)
+			}
+		}
+	})
+}
