@@ -79,6 +79,15 @@ type Bounds struct {
 	// PacingOff lets a document turn pacing off, which loosens. Default false: only where the own
 	// setting does.
 	PacingOff bool
+	// MaxPerSecond is the highest rateLimit.perSecond. More loosens, and no limit is the loosest.
+	// Default the own setting.
+	MaxPerSecond float64
+	// MaxBurst is the highest rateLimit.burst. More loosens. Default the own setting where the own
+	// Config sets a rate limit; else any.
+	MaxBurst int
+	// MaxConcurrency is the highest concurrency.max. More loosens, and no limit is the loosest. Default
+	// the own setting.
+	MaxConcurrency int
 
 	// MaxKill is how long a kill lasts at most from when its document is applied, up to 7 days: an
 	// application must not stay stopped because somebody was forgetful. Default 24 h.
@@ -195,18 +204,23 @@ func (s *setting) limits(b *Bounds, own ...float64) (least, most float64) {
 		}
 		most = min(most, longest)
 	}
+	if s.zero == zeroIsNever && (s.ceiling == "" || math.IsInf(longest, 1)) {
+		most = math.Inf(1) // no limit is allowed
+	}
 	return least, most
 }
 
 // clamp returns the value nearest to v within limits.
 func (s *setting) clamp(v, least, most float64) float64 {
 	switch size := s.size(v); {
+	case v == unsetNumber && s.free == 0: // bounded where it is resolved
+		return v
 	case size < least:
 		return least
-	case math.IsInf(size, 1): // no limit at all is the longest, and nothing bounds that
-		return v
 	case size > most:
 		return most
+	case size > s.most && !math.IsInf(size, 1):
+		return s.most
 	}
 	return v
 }

@@ -100,6 +100,18 @@ func looser(p, own *policy, b Bounds) (ways []string) {
 	off("breaker off", p.breaker.Disabled, b.BreakerOff, own.breaker.Disabled)
 	off("another jitter", p.retry.Jitter != own.retry.Jitter, b.OtherJitter, false)
 	off("pacing off", p.pacingOff, b.PacingOff, own.pacingOff)
+	limit := func(v float64) float64 {
+		if v == 0 {
+			return math.Inf(1)
+		}
+		return v
+	}
+	num("perSecond", limit(p.rate.PerSecond), b.MaxPerSecond, limit(own.rate.PerSecond))
+	if p.rate.PerSecond > 0 {
+		num("burst", float64(p.rate.Burst), float64(b.MaxBurst), limit(float64(own.rate.Burst)))
+	}
+	num("concurrency", limit(float64(p.concurrency.Max)), float64(b.MaxConcurrency),
+		limit(float64(own.concurrency.Max)))
 	for code := StatusCode(1); code < 600; code++ {
 		allowed := own.retryable.has(code)
 		if b.RetryableStatusCodes != nil {
@@ -122,7 +134,7 @@ func impossible(p *policy) bool {
 		p.breaker.ConsecutiveFailures < 1 || p.breaker.FailureRatio <= 0 ||
 		p.breaker.MinCalls < 1 ||
 		p.breaker.Probes < 1 || p.breaker.ProbeLease <= 0 ||
-		p.breaker.MaxOpenTime < p.breaker.OpenTime
+		p.breaker.MaxOpenTime < p.breaker.OpenTime || p.rate.Validate() != nil || p.concurrency.Validate() != nil
 }
 
 func randomBounds(rng *rand.Rand) Bounds {
@@ -154,6 +166,9 @@ func randomBounds(rng *rand.Rand) Bounds {
 	}
 	b.MinEvery = span(1)
 	b.MaxProbes, b.MinProbeLease = count(5), span(1)
+	if g.some() {
+		b.MaxPerSecond, b.MaxBurst, b.MaxConcurrency = 0.1+20*rng.Float64(), count(20), count(20)
+	}
 	b.OtherJitter = rng.IntN(2) == 0
 	b.BreakerOff, b.PacingOff = rng.IntN(2) == 0, rng.IntN(2) == 0
 	return b
@@ -233,6 +248,10 @@ func calmest(rng *rand.Rand) (s Settings) {
 	}
 	if some() {
 		s.Target.Pacing = &PacingSettings{Mode: Set(modeAuto)}
+	}
+	if some() {
+		s.Target.RateLimit = &RateSettings{PerSecond: Set(0.0001), Burst: Set(1)}
+		s.Target.Concurrency = &ConcurrencySettings{Max: Set(1)}
 	}
 	return s
 }

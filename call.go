@@ -90,6 +90,7 @@ func (c *call) start(ctx context.Context, e *Engine) {
 	c.began = time.Now()
 	c.idleSince = c.began
 	config := e.config.Load()
+	c.killers = config
 	c.policy = config.resolve(c.Scheme, c.Host, c.Method, c.Path, c.GRPCMethod)
 	c.target = e.target(targetKey{c.Scheme, c.Host, c.policy.key}, c.policy, config.serial)
 	c.order = e.order.Add(1)

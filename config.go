@@ -160,6 +160,10 @@ type TargetSettings struct {
 	CircuitBreaker *BreakerSettings `json:"circuitBreaker,omitempty"`
 	// Pacing slows calls to a target that is overloaded.
 	Pacing *PacingSettings `json:"pacing,omitempty"`
+	// RateLimit bounds the attempts a second, whatever the target's answers say.
+	RateLimit *RateSettings `json:"rateLimit,omitempty"`
+	// Concurrency bounds the attempts under way at once, whatever the target's answers say.
+	Concurrency *ConcurrencySettings `json:"concurrency,omitempty"`
 }
 
 // BudgetSettings bound retries.
@@ -204,6 +208,25 @@ type BreakerSettings struct {
 type PacingSettings struct {
 	// Mode is "auto", or "off": calls are never paced. Default "auto".
 	Mode *string `json:"mode,omitempty"`
+}
+
+// RateSettings are this client's own limit of attempts a second, as in ratelimit.LimitPolicy. Calls
+// beyond it wait for their turn.
+type RateSettings struct {
+	// PerSecond is how many attempts a second may leave in the long run. From 0.0001 to 10,000; 0:
+	// any number. Default 0.
+	PerSecond *float64 `json:"perSecond,omitempty"`
+	// Burst is how many may leave at once after a time of fewer. A new limit starts with one. From 1 to
+	// 10,000. Default what PerSecond allows in a second, at least 1.
+	Burst *int `json:"burst,omitempty"`
+}
+
+// ConcurrencySettings are this client's own limit of attempts under way at once, as in
+// ratelimit.Concurrency. Calls beyond it wait for their turn.
+type ConcurrencySettings struct {
+	// Max is how many may be under way, from when they are sent until their answers' bodies have
+	// ended. From 1 to 10,000; 0: any number. Default 0.
+	Max *int `json:"max,omitempty"`
 }
 
 // ScheduleSettings steer one kind of periodic work. They can make it rarer and move it to other

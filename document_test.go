@@ -120,11 +120,9 @@ func fieldDocs(t *testing.T, files ...string) map[string]string {
 func spoken(s *setting, v float64) string {
 	d := time.Duration(v)
 	switch {
-	case s.unit == inRatio || v == 0:
-		return fmt.Sprint(v)
-	case s.unit == inCount && v >= 1000:
+	case s.unit != inDuration && v >= 1000:
 		return fmt.Sprintf("%d,%03d", int(v)/1000, int(v)%1000)
-	case s.unit == inCount:
+	case s.unit != inDuration || v == 0:
 		return fmt.Sprint(v)
 	case d >= time.Hour:
 		return fmt.Sprintf("%d h", d/time.Hour)

@@ -26,6 +26,7 @@ func (c *call) settle(p *Permit, out Outcome) {
 		p.ticket.Done(breaker.Ignored)
 		p.lane.ignored()
 	}
+	p.end()
 	t.line.wakeNext()
 	if p.lane != nil {
 		p.lane.line.wakeNext()

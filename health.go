@@ -38,6 +38,9 @@ type TargetHealth struct {
 	HeldUntil         time.Time     // the server's word; zero: not held
 	PacedPerSecond    float64       // sends a second that may leave; 0: not paced
 	UsualPerSecond    float64       // calls a second that are usually asked for
+	LimitedUntil      time.Time     // when our own rate limit lets the next call go; zero: now
+	UnderWay          int           // attempts, bodies included, where our own limit counts them
+	UnderWayLimit     int           // 0: any number
 	Waiting           int           // calls in line
 	RetriesSaved      float64       // re-attempts that the budget holds
 	RetriesSavedLimit float64       // and may hold
@@ -77,6 +80,8 @@ func (t *target) health() TargetHealth {
 	}
 	h.HeldUntil, h.PacedPerSecond = t.gate.Status()
 	h.UsualPerSecond = t.gate.Usual()
+	h.LimitedUntil = t.rate.ReadyAt(0)
+	h.UnderWay, h.UnderWayLimit = t.concurrency.Status()
 	h.RetriesSaved, h.RetriesSavedLimit = t.budget.Saved()
 	for s := StageKill; s < stageCount; s++ {
 		counts := &t.stats.stages[s]

@@ -162,6 +162,10 @@ func (g generator) settings(target bool) (s Settings) {
 	if g.some() {
 		s.Target.Pacing = &PacingSettings{Mode: g.mode()}
 	}
+	if g.some() {
+		s.Target.RateLimit = &RateSettings{PerSecond: g.fraction(0, 20), Burst: g.count(20)}
+		s.Target.Concurrency = &ConcurrencySettings{Max: g.count(20)}
+	}
 	b := &BreakerSettings{ConsecutiveFailures: g.count(20), FailureRatio: g.fraction(0.1, 1),
 		MinCalls: g.count(50),
 		Window:   g.span(10), Probes: g.count(5), ProbeLease: g.span(5), Mode: g.mode()}

@@ -32,6 +32,9 @@ const (
 	breakerProbeLease
 	breakerMode
 	pacingMode
+	ratePerSecond
+	rateBurst
+	concurrencyMax
 	numSettings
 )
 
@@ -179,6 +182,18 @@ var settings = [numSettings]setting{
 	pacingMode: {path: "target.pacing.mode", unit: inWords, zero: zeroIsZero, most: 1,
 		words: modes, field: pacingModeField(),
 		ceiling: "PacingOff"},
+
+	ratePerSecond: {path: "target.rateLimit.perSecond", unit: inRatio, zero: zeroIsNever,
+		field: rateField(func(r *RateSettings) **float64 { return &r.PerSecond }),
+		least: 0.0001, most: 10_000,
+		ceiling: "MaxPerSecond"},
+	rateBurst: {path: "target.rateLimit.burst", builtin: unsetNumber,
+		field: rateField(func(r *RateSettings) **int { return &r.Burst }),
+		least: 1, most: 10_000,
+		ceiling: "MaxBurst"},
+	concurrencyMax: {path: "target.concurrency.max", zero: zeroIsNever,
+		field: concurrencyField(), least: 1, most: 10_000,
+		ceiling: "MaxConcurrency"},
 }
 
 // size makes two values of a setting comparable: the larger is the longer, the more.
@@ -186,8 +201,10 @@ func (s *setting) size(v float64) float64 {
 	switch {
 	case s.zero == zeroIsNever && v == 0:
 		return math.Inf(1)
-	case v == unsetNumber: // only callMaxWait: what it then comes to at most
+	case v == unsetNumber && s.free > 0: // what it then comes to at most
 		return s.free
+	case v == unsetNumber: // rateBurst: what it comes to is known with the limit
+		return math.Inf(1)
 	}
 	return v
 }

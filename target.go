@@ -38,10 +38,11 @@ func originOf(scheme, host string) (string, string) {
 
 // target is what has been learnt about one server. It is safe for concurrent use.
 type target struct {
-	name     string // for errors and events
-	gate     *ratelimit.Gate
-	breaker  *breaker.Breaker
-	budget   *retry.Budget
+	name    string // for errors and events
+	gate    *ratelimit.Gate
+	breaker *breaker.Breaker
+	budget  *retry.Budget
+	limits
 	line     line
 	stats    stats
 	inFlight atomic.Int32 // attempts that are not settled
@@ -81,10 +82,13 @@ type targetPolicy struct {
 	budgetRatio float64
 	gate        ratelimit.Policy
 	breaker     breaker.Policy
+	rate        ratelimit.LimitPolicy
+	concurrency ratelimit.ConcurrencyPolicy
 }
 
 func (p *policy) forTarget() targetPolicy {
-	return targetPolicy{p.budgetRatio, ratelimit.Policy{MaxHold: p.holdMax, PacingOff: p.pacingOff}, p.breaker}
+	return targetPolicy{p.budgetRatio, ratelimit.Policy{MaxHold: p.holdMax, PacingOff: p.pacingOff}, p.breaker,
+		p.rate, p.concurrency}
 }
 
 func (e *Engine) newTarget(key targetKey, settings targetPolicy, version uint64) *target {
@@ -103,6 +107,7 @@ func (e *Engine) newTarget(key targetKey, settings targetPolicy, version uint64)
 	if t.breaker, err = breaker.New(settings.breaker, opts); err != nil {
 		t.breaker, _ = breaker.New(breaker.Policy{}, opts)
 	}
+	t.limits = newLimits(settings, e.rand)
 	initial := retry.BudgetOptions{Initial: *e.opts.InitialRetries}
 	if e.targets.forgot { // perhaps this very target: coming and going must not save anything
 		initial.Initial = 0
@@ -133,6 +138,8 @@ func (t *target) follow(p *policy, version uint64) {
 	}
 	t.breaker.SetPolicy(settings.breaker)
 	t.budget.SetRatio(settings.budgetRatio)
+	t.limits.set(settings)
+	t.line.wakeAll() // what stood in the way may not do so any more
 }
 
 // lane returns the lane of a credential, or nil if it was never told to wait.

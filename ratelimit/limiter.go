@@ -99,7 +99,10 @@ func (l *Limiter) SetPolicy(policy LimitPolicy) error {
 		return err
 	}
 	policy = policy.WithDefaults()
-	phase := l.rand() // not under the lock: it is the caller's function
+	var phase float64
+	if policy.PerSecond > 0 {
+		phase = l.rand() // not under the lock: it is the caller's function
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if policy == l.policy {
