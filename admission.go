@@ -125,6 +125,7 @@ type obstacle struct {
 	reason  error
 	retryAt time.Time
 	change  bool          // something else than time may remove it: an answer that is still awaited
+	forced  bool          // it stands until somebody decides otherwise: waiting is in vain
 	look    time.Duration // after which to look again, for what nobody tells; 0: no need
 }
 
@@ -141,7 +142,7 @@ const openRate = 0.5
 
 // rate is how many calls a second the place lets through; 0: as many as want.
 func (at place) rate() float64 {
-	if at.breaker != nil && at.breaker.State() != breaker.Closed {
+	if at.breaker != nil && at.breaker.Refuses() {
 		return openRate
 	}
 	_, perSecond := at.gate.Status()
@@ -151,8 +152,11 @@ func (at place) rate() float64 {
 // try goes through, or tells what stands in the way; then nothing is kept of what was given.
 func (c *call) try(at place, waiting int) *obstacle {
 	if o := c.throughGate(at.gate, waiting); o != nil || at.breaker == nil {
-		if o != nil && o.stage == StagePacing && at.breaker != nil && at.breaker.State() != breaker.Closed {
+		if o != nil && o.stage == StagePacing && at.breaker != nil && at.breaker.Refuses() {
 			o.stage, o.reason = StageBreaker, breaker.ErrOpen // pacing only tells when to try it again
+			if h := at.breaker.Health(); h.State == breaker.Open && h.RetryAt.After(o.retryAt) {
+				o.retryAt = h.RetryAt
+			}
 		}
 		return o
 	}
@@ -162,7 +166,7 @@ func (c *call) try(at place, waiting int) *obstacle {
 		o := &obstacle{stage: StageBreaker, reason: breaker.ErrOpen}
 		var open *breaker.OpenError
 		if errors.As(err, &open) {
-			o.retryAt, o.change = open.RetryAt, open.Probing
+			o.reason, o.retryAt, o.change, o.forced = open.Unwrap(), open.RetryAt, open.Probing, open.Forced
 		}
 		return o
 	}
@@ -273,7 +277,7 @@ func (c *call) ended() error {
 func (c *call) hopeless(o *obstacle) *RejectedError {
 	now := time.Now()
 	patience := c.patience(now)
-	if patience <= 0 || !o.change && o.retryAt.Sub(now) > patience {
+	if o.forced || patience <= 0 || !o.change && o.retryAt.Sub(now) > patience {
 		return c.reject(o, nil)
 	}
 	return nil
@@ -309,6 +313,9 @@ func (c *call) checkKill() *RejectedError {
 	if kill == nil {
 		c.target.alive()
 		c.target.stats.passed(StageKill)
+		if c.forcedOpen { // before anything else could make it wait
+			return c.reject(&obstacle{stage: StageBreaker, reason: breaker.ErrForcedOpen, forced: true}, nil)
+		}
 		return nil
 	}
 	if kill.Match.wholeHost() { // else the rest of the host goes on as it is, and has nothing to return from
@@ -331,7 +338,7 @@ func (c *call) reject(o *obstacle, ended error) *RejectedError {
 	count(c.Context, c.engine.telemetry.refusals, c.target.series.byStage[o.stage])
 	c.spanEvent("tether.refused", attribute.String("tether.stage", o.stage.String()))
 	err := &RejectedError{
-		Target: c.target.name, Stage: o.stage, ServerAsked: o.stage == StageKill || o.stage == StageHold,
+		Target: c.target.name, Stage: o.stage, ServerAsked: o.stage == StageKill || o.stage == StageHold || o.forced,
 		RetryAt: o.retryAt, Reason: o.reason, Ended: ended,
 	}
 	c.engine.emit(Event{Kind: EventRefused, Target: c.target.name, Stage: o.stage, Attempt: c.attempts,

@@ -73,9 +73,16 @@ type Bounds struct {
 	// MinProbeLease is the shortest probeLease of the breaker. Shorter loosens. Default the own
 	// setting.
 	MinProbeLease time.Duration
-	// BreakerOff lets a document turn breakers off, which loosens. Default false: only where the
-	// own setting does.
+	// BreakerOff lets a document force breakers closed or make them only observe, which loosens. Default
+	// false: only where the own setting does.
 	BreakerOff bool
+	// MaxSlowCallRatio is the highest slowCallRatio of the breaker. More loosens, and none is the
+	// loosest. Default the own setting.
+	MaxSlowCallRatio float64
+	// MaxSlowCallDuration is the longest slowCallDuration of the breaker. Longer loosens. Default the own
+	// setting: a document sets none where the application goes by what is usual, for neither is calmer
+	// than the other everywhere.
+	MaxSlowCallDuration time.Duration
 	// PacingOff lets a document turn pacing off, which loosens. Default false: only where the own
 	// setting does.
 	PacingOff bool
@@ -156,7 +163,7 @@ func (b *Bounds) number(name string) float64 {
 		return v.Float()
 	case reflect.Bool:
 		if v.Bool() {
-			return 1 // mode "off"
+			return math.Inf(1) // every word
 		}
 		return 0
 	default:
@@ -165,7 +172,7 @@ func (b *Bounds) number(name string) float64 {
 }
 
 func (c *configChecker) bound(s *setting, name string, v float64) {
-	if v != 0 && !(v >= s.least && v <= s.most) { // NaN is outside too
+	if v != 0 && s.unit != inWords && !(v >= s.least && v <= s.most) { // NaN is outside too
 		c.add("Bounds."+name, "is not from "+s.format(s.least)+" to "+s.format(s.most),
 			"leave it zero for the application's own setting")
 	}

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/tether-go/tether/breaker"
 	"github.com/tether-go/tether/retry"
 )
 
@@ -46,12 +47,13 @@ type call struct {
 	context.Context // the caller's
 	Call
 
-	engine  *Engine
-	policy  *policy
-	target  *target
-	order   uint64   // of arrival at the engine
-	killers *current // the configuration whose kill switches were read last
-	began   time.Time
+	engine     *Engine
+	policy     *policy
+	target     *target
+	order      uint64   // of arrival at the engine
+	killers    *current // the configuration whose kill switches were read last
+	forcedOpen bool     // the breaker is, by that configuration
+	began      time.Time
 
 	request *http.Request // the caller's, never changed; nil where it isn't HTTP
 
@@ -93,6 +95,7 @@ func (c *call) start(ctx context.Context, e *Engine) {
 	c.killers = config
 	c.policy = config.resolve(c.Scheme, c.Host, c.Method, c.Path, c.GRPCMethod)
 	c.target = e.target(targetKey{c.Scheme, c.Host, c.policy.key}, c.policy, config.serial)
+	c.forcedOpen = c.policy.breaker.Mode == breaker.ForcedOpen
 	c.order = e.order.Add(1)
 	c.backoff = c.policy.retry.Backoff(e.rand)
 	c.setDeadline()

@@ -103,6 +103,9 @@ func (c *configClamper) number(path string, i int, asked float64) float64 {
 	}
 	least, most := settings[i].limits(&c.bounds, own...)
 	given := settings[i].clamp(asked, least, most)
+	if i == breakerSlowDuration && learntSlow(&c.own[0].number) && c.bounds.MaxSlowCallDuration == 0 {
+		given = 0
+	}
 	if given != asked {
 		c.clamped(path, settings[i].format(asked), settings[i].format(given))
 	}

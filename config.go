@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"time"
 
+	"github.com/tether-go/tether/breaker"
 	"github.com/tether-go/tether/internal/jsondoc"
 	"github.com/tether-go/tether/retry"
 )
@@ -200,8 +201,16 @@ type BreakerSettings struct {
 	Probes *int `json:"probes,omitempty"`
 	// ProbeLease is how long a probe may take. From 100 ms to 24 h. Default 10 s.
 	ProbeLease *time.Duration `json:"probeLease,omitempty"`
-	// Mode is "auto", or "off": every call is admitted. Default "auto".
-	Mode *string `json:"mode,omitempty"`
+	// Mode is "auto"; "forced-open": every call is refused until the mode changes; "observe-only": as
+	// auto, but nobody is refused; or "forced-closed": every call is admitted. The forced ones learn
+	// nothing and keep what was learnt. Default "auto".
+	Mode *breaker.Mode `json:"mode,omitempty"`
+	// SlowCallRatio opens the breaker when at least MinCalls were counted in Window and more were slow
+	// than chance explains, as FailureRatio does. From 0.01 to 1; 0: slow calls are good ones. Default 0.
+	SlowCallRatio *float64 `json:"slowCallRatio,omitempty"`
+	// SlowCallDuration is the time to an answer's head from which on it is slow. From 10 ms to 24 h; 0:
+	// what is slow by the usual time of its own method and path. Default 0.
+	SlowCallDuration *time.Duration `json:"slowCallDuration,omitempty"`
 }
 
 // PacingSettings say whether calls to an overloaded target are paced.

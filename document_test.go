@@ -25,7 +25,7 @@ func TestDocCommentsSayWhatTheTableSays(t *testing.T) {
 		if s.unit == inWords {
 			for i, word := range s.words {
 				if !strings.Contains(doc, strconv.Quote(word)) ||
-					i == 0 && !strings.Contains(doc, "Default "+strconv.Quote(word)+".") {
+					i == int(s.builtin) && !strings.Contains(doc, "Default "+strconv.Quote(word)+".") {
 					t.Errorf("%s does not name %q, or which is its default: %s", s.path, s.words, doc)
 				}
 			}

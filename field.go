@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tether-go/tether/breaker"
 	"github.com/tether-go/tether/retry"
 )
 
@@ -85,7 +86,7 @@ func concurrencyField() settingField {
 }
 
 func breakerModeField() settingField {
-	return wordField(modes, func(s *Settings) **string {
+	return wordField(breakerModes, func(s *Settings) **breaker.Mode {
 		if s.Target.CircuitBreaker == nil {
 			return nil
 		}

@@ -79,7 +79,7 @@ func (c *call) behind(at place) *obstacle {
 	case !until.IsZero():
 		return &obstacle{stage: StageHold, reason: ratelimit.ErrHeld, retryAt: until}
 	case at.breaker == nil:
-	case at.breaker.State() != breaker.Closed:
+	case at.breaker.Refuses():
 		o.stage, o.reason = StageBreaker, breaker.ErrOpen
 	case perSecond > 0:
 	case !c.target.rate.ReadyAt(0).IsZero():
@@ -97,6 +97,7 @@ func (c *call) behind(at place) *obstacle {
 func (c *call) followNewest() {
 	p := c.killers.resolve(c.Scheme, c.Host, c.Method, c.Path, c.GRPCMethod)
 	if p.key == c.policy.key {
+		c.forcedOpen = p.breaker.Mode == breaker.ForcedOpen
 		c.target.follow(p, c.killers.serial)
 	}
 }

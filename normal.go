@@ -27,11 +27,15 @@ func (n *normal) slow() time.Duration {
 	return time.Duration(slowFactor * float64(n.most))
 }
 
-func (n *normal) learn(took time.Duration) {
+// learn takes note of an answer; gently, of one that is slow, where a breaker must see it as such for
+// long enough.
+func (n *normal) learn(took time.Duration, gently bool) {
 	switch {
 	case n.answers < enoughAnswers:
 		n.answers++
 		n.most += (time.Duration(tailToMean*float64(took)) - n.most) / time.Duration(n.answers)
+	case took > n.most && gently:
+		n.most += n.most * 15 / 1000
 	case took > n.most:
 		n.most += n.most * 135 / 1000
 	default:
@@ -46,14 +50,15 @@ type normals struct {
 	routes [32]normal
 }
 
-func (n *normals) learn(route uint64, took time.Duration, calm bool) (slow time.Duration) {
+func (n *normals) learn(route uint64, took time.Duration, calm, slowCounts bool) (slow time.Duration) {
 	own := &n.routes[route%uint64(len(n.routes))]
 	if slow = own.slow(); slow == 0 {
 		slow = n.all.slow()
 	}
 	if calm || own.answers < enoughAnswers { // what overload does to answers is not their usual time
-		own.learn(took)
-		n.all.learn(took)
+		gently := slowCounts && slow > 0 && took > slow
+		own.learn(took, gently)
+		n.all.learn(took, gently)
 	}
 	return slow
 }
@@ -65,7 +70,7 @@ func (c *call) route() uint64 {
 
 // learn takes note of how long a good answer took: towards the median by a twentieth, and what is
 // normal on its route. It returns from when on it would have been slow.
-func (t *target) learn(route uint64, took time.Duration, calm bool) (slow time.Duration) {
+func (t *target) learn(route uint64, took time.Duration, calm, slowCounts bool) (slow time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.tooShort = min(t.tooShort, took)
@@ -78,5 +83,5 @@ func (t *target) learn(route uint64, took time.Duration, calm bool) (slow time.D
 	default:
 		t.usual -= t.usual / 20
 	}
-	return t.normals.learn(route, took, calm)
+	return t.normals.learn(route, took, calm, slowCounts)
 }

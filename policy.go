@@ -78,7 +78,15 @@ func (v *settingValues) clamp(b *Bounds, own *settingValues) {
 	}
 	v.codes = v.codes.and(b.codes(own.codes))
 	v.order()
+	if learntSlow(&own.number) && b.MaxSlowCallDuration == 0 {
+		v.number[breakerSlowDuration] = 0
+	}
 	v.number[rateBurst] = min(burstOf(&v.number), cmp.Or(float64(b.MaxBurst), burstOf(&own.number)))
+}
+
+// learntSlow tells that what is usual decides which calls are slow.
+func learntSlow(number *[numSettings]float64) bool {
+	return number[breakerSlowRatio] > 0 && number[breakerSlowDuration] == 0
 }
 
 // burstOf is the burst of a rate limit; what nobody sets follows from the limit.
@@ -111,7 +119,7 @@ func (v *settingValues) policy() *policy {
 		budgetRatio: v.number[budgetRatio],
 		holdMax:     span(holdMax),
 		breaker: breaker.Policy{
-			Disabled:            v.number[breakerMode] == 1,
+			Mode:                breaker.Mode(breakerModes[int(v.number[breakerMode])]),
 			ConsecutiveFailures: int(v.number[breakerConsecutiveFailures]),
 			FailureRatio:        v.number[breakerFailureRatio],
 			MinCalls:            int(v.number[breakerMinCalls]),
@@ -120,6 +128,8 @@ func (v *settingValues) policy() *policy {
 			MaxOpenTime:         span(breakerMaxOpenTime),
 			Probes:              int(v.number[breakerProbes]),
 			ProbeLease:          span(breakerProbeLease),
+			SlowCallRatio:       v.number[breakerSlowRatio],
+			SlowCallDuration:    span(breakerSlowDuration),
 		},
 		pacingOff:   v.number[pacingMode] == 1,
 		concurrency: ratelimit.ConcurrencyPolicy{Max: int(v.number[concurrencyMax])},

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/tether-go/tether/breaker"
 	"github.com/tether-go/tether/internal/jsondoc"
 	"github.com/tether-go/tether/retry"
 )
@@ -31,6 +32,8 @@ const (
 	breakerProbes
 	breakerProbeLease
 	breakerMode
+	breakerSlowRatio
+	breakerSlowDuration
 	pacingMode
 	ratePerSecond
 	rateBurst
@@ -47,7 +50,10 @@ const (
 
 // The words of settings that are one, in the order of their numbers.
 var (
-	modes   = []string{modeAuto, modeOff}
+	modes = []string{modeAuto, modeOff}
+	// From the calmest to the loosest: what only observes lets everything out.
+	breakerModes = []string{string(breaker.ForcedOpen), string(breaker.Auto), string(breaker.ObserveOnly),
+		string(breaker.ForcedClosed)}
 	jitters = []string{string(retry.JitterFull), string(retry.JitterEqual), string(retry.JitterDecorrelated)}
 )
 
@@ -59,7 +65,7 @@ const unsetNumber = -1
 type setting struct {
 	path  string // below defaults or a rule
 	unit  settingUnit
-	words []string // of a setting inWords, the built-in default first
+	words []string // of a setting inWords, from the calmest to the loosest
 	field settingField
 	// builtin holds where nobody says otherwise.
 	builtin float64
@@ -175,9 +181,17 @@ var settings = [numSettings]setting{
 		field:   breakerField(func(b *BreakerSettings) **time.Duration { return &b.ProbeLease }),
 		builtin: 10 * oneSecond, least: 0.1 * oneSecond, most: 86400 * oneSecond,
 		floor: "MinProbeLease"},
-	breakerMode: {path: "target.circuitBreaker.mode", unit: inWords, zero: zeroIsZero, most: 1,
-		words: modes, field: breakerModeField(),
+	breakerMode: {path: "target.circuitBreaker.mode", unit: inWords, zero: zeroIsZero, builtin: 1, most: 3,
+		words: breakerModes, field: breakerModeField(),
 		ceiling: "BreakerOff"},
+	breakerSlowRatio: {path: "target.circuitBreaker.slowCallRatio", unit: inRatio, zero: zeroIsNever,
+		field: breakerField(func(b *BreakerSettings) **float64 { return &b.SlowCallRatio }),
+		least: 0.01, most: 1,
+		ceiling: "MaxSlowCallRatio"},
+	breakerSlowDuration: {path: "target.circuitBreaker.slowCallDuration", unit: inDuration, zero: zeroIsNever,
+		field: breakerField(func(b *BreakerSettings) **time.Duration { return &b.SlowCallDuration }),
+		least: 0.01 * oneSecond, most: 86400 * oneSecond,
+		ceiling: "MaxSlowCallDuration"},
 
 	pacingMode: {path: "target.pacing.mode", unit: inWords, zero: zeroIsZero, most: 1,
 		words: modes, field: pacingModeField(),

@@ -87,7 +87,9 @@ type targetPolicy struct {
 }
 
 func (p *policy) forTarget() targetPolicy {
-	return targetPolicy{p.budgetRatio, ratelimit.Policy{MaxHold: p.holdMax, PacingOff: p.pacingOff}, p.breaker,
+	b := p.breaker
+	b.SlowCallDuration = 0 // we tell it what is slow: it can't tell a stream from an answer
+	return targetPolicy{p.budgetRatio, ratelimit.Policy{MaxHold: p.holdMax, PacingOff: p.pacingOff}, b,
 		p.rate, p.concurrency}
 }
 
@@ -130,6 +132,13 @@ func (t *target) follow(p *policy, version uint64) {
 	settings := p.forTarget()
 	if settings == t.settings {
 		return
+	}
+	was, is := t.settings.breaker.Mode == breaker.ForcedOpen, settings.breaker.Mode == breaker.ForcedOpen
+	switch {
+	case is && !was:
+		t.gate.Remember()
+	case was && !is: // law 4: as after a kill
+		t.gate.Resume()
 	}
 	t.settings = settings
 	t.gate.SetPolicy(settings.gate)
@@ -306,8 +315,13 @@ func (t *target) idle() (used time.Time, idle bool) {
 			idle = false
 		}
 	}
+	mode := t.settings.breaker.Mode
 	t.mu.Unlock()
-	return used, idle && t.users.Load() == 0 && !busy(t.gate, recent) && t.breaker.State() == breaker.Closed
+	if state := t.breaker.State(); state == breaker.Open && mode != breaker.ForcedOpen && mode != breaker.ForcedClosed ||
+		recent && (state != breaker.Closed || mode == breaker.ForcedOpen) {
+		idle = false // else a thousand dead servers would keep the table for ever
+	}
+	return used, idle && t.users.Load() == 0 && !busy(t.gate, recent)
 }
 
 // returnMemory is how long a target that nobody calls is kept for the sake of its pacing alone.
