@@ -71,6 +71,7 @@ type call struct {
 	first      Permit // where permit points for the first attempt, which most calls end with
 	spent      bool   // a re-attempt was taken from the budget and is not sent yet
 
+	routeHash uint64    // of what answers are comparable with its own; 0: not asked for yet
 	tried     []Attempt // what Explain tells of them
 	idleSince time.Time // the last attempt's end, or the call's beginning
 }
@@ -96,6 +97,9 @@ func (c *call) start(ctx context.Context, e *Engine) {
 	c.policy = config.resolve(c.Scheme, c.Host, c.Method, c.Path, c.GRPCMethod)
 	c.target = e.target(targetKey{c.Scheme, c.Host, c.policy.key}, c.policy, config.serial)
 	c.forcedOpen = c.policy.breaker.Mode == breaker.ForcedOpen
+	if loop, calls, usual := c.target.beginCall(c.policy, config.serial, c.route()); loop {
+		c.tellLoop(calls, usual)
+	}
 	c.order = e.order.Add(1)
 	c.backoff = c.policy.retry.Backoff(e.rand)
 	c.setDeadline()

@@ -65,7 +65,10 @@ func (n *normals) learn(route uint64, took time.Duration, calm, slowCounts bool)
 
 // route names what answers are comparable with the call's.
 func (c *call) route() uint64 {
-	return maphash.Comparable(c.engine.hashSeed, [3]string{c.Method, c.Path, c.GRPCMethod})
+	if c.routeHash == 0 {
+		c.routeHash = maphash.Comparable(c.engine.hashSeed, [3]string{c.Method, c.Path, c.GRPCMethod})
+	}
+	return c.routeHash
 }
 
 // learn takes note of how long a good answer took: towards the median by a twentieth, and what is

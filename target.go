@@ -39,6 +39,7 @@ func originOf(scheme, host string) (string, string) {
 // target is what has been learnt about one server. It is safe for concurrent use.
 type target struct {
 	name    string // for errors and events
+	born    time.Time
 	gate    *ratelimit.Gate
 	breaker *breaker.Breaker
 	budget  *retry.Budget
@@ -57,6 +58,7 @@ type target struct {
 	lanes       map[uint64]*lane // by credential, since one of them was told 429
 	usual       time.Duration    // about the median time to an answer; 0: not known
 	normals     normals
+	pulses      [32]pulse     // of routes, as normals has them
 	tooShort    time.Duration // the longest time that brought no answer since the last one
 	wasKilled   bool
 	nextRefusal time.Time // before which a refusal is slowed
@@ -94,7 +96,8 @@ func (p *policy) forTarget() targetPolicy {
 }
 
 func (e *Engine) newTarget(key targetKey, settings targetPolicy, version uint64) *target {
-	t := &target{name: key.host, settings: settings, version: version, used: time.Now()}
+	now := time.Now()
+	t := &target{name: key.host, born: now, settings: settings, version: version, used: now}
 	if key.rule != "" {
 		t.name += " " + key.rule
 	}
@@ -124,6 +127,10 @@ func (e *Engine) newTarget(key targetKey, settings targetPolicy, version uint64)
 func (t *target) follow(p *policy, version uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.followLocked(p, version)
+}
+
+func (t *target) followLocked(p *policy, version uint64) {
 	t.used = time.Now()
 	if version <= t.version {
 		return
@@ -263,7 +270,6 @@ func (e *Engine) target(key targetKey, p *policy, version uint64) *target {
 	}
 	t.users.Add(1)
 	e.targets.mu.Unlock()
-	t.follow(p, version)
 	return t
 }
 
