@@ -3,6 +3,7 @@ package tether_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -211,6 +212,54 @@ func TestLimitsGiveBack(t *testing.T) {
 				t.Fatalf("call %d of a burst of 3: %v", i+1, err)
 			}
 			p.Done(fine())
+		}
+	})
+}
+
+// Limits that change all the time lose nothing, let no more through than the loosest of them, and leave
+// nobody asleep.
+func TestLimitsUnderReloads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var running, most, served atomic.Int32
+		b := roundTrip(func(req *http.Request) (*http.Response, error) {
+			n := running.Add(1)
+			for seen := most.Load(); n > seen && !most.CompareAndSwap(seen, n); seen = most.Load() {
+			}
+			time.Sleep(7 * time.Millisecond)
+			running.Add(-1)
+			return answer(req, 200), nil
+		})
+		c := limited(t, b, 0, 0, 0, tether.Options{})
+		version := 1
+		push := func() {
+			apply(t, c, version, fmt.Sprintf(`,"defaults":{"target":{"concurrency":{"max":%d},
+				"rateLimit":{"perSecond":%d,"burst":%d}}}`, 1+version%5, 100*(1+version%7), 1+version%20))
+			version++
+		}
+		push()
+		var all sync.WaitGroup
+		for range 50 {
+			all.Go(func() {
+				for end := time.Now().Add(5 * time.Second); time.Now().Before(end); {
+					if status, _, err := get(c, api); status == 200 {
+						served.Add(1)
+					} else {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		for range 500 {
+			time.Sleep(10 * time.Millisecond)
+			push()
+		}
+		all.Wait()
+		h := c.Engine().Health().Targets[0]
+		if most.Load() > 5 || h.UnderWay != 0 || h.Waiting != 0 {
+			t.Errorf("%d at once, %d under way and %d waiting at the end", most.Load(), h.UnderWay, h.Waiting)
+		}
+		if n := served.Load(); n < 600 || n > 5*700 {
+			t.Errorf("%d served in 5 s", n)
 		}
 	})
 }
