@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync/atomic"
 	"time"
+	"weak"
 
 	"go.opentelemetry.io/otel/attribute"
 
@@ -17,7 +18,9 @@ type Permit struct {
 	call    *call
 	attempt int
 	ticket  breaker.Ticket
-	lane    *lane // of the credential; nil if it was never told to wait
+	lane    *lane                        // of the credential; nil if it was never told to wait
+	slot    *ratelimit.Slot              // among the attempts under way; nil where nothing limits them
+	lent    weak.Pointer[ratelimit.Slot] // what the answer's body has instead
 	sent    time.Time
 	settled atomic.Bool
 }
@@ -34,7 +37,8 @@ func (p *Permit) Done(out Outcome) {
 	p.call.settle(p, out)
 }
 
-// admit passes the call through the stages in their order: kill switch, server hold, breaker, pacing.
+// admit passes the call through the stages in their order: kill switch, server hold, breaker, pacing,
+// rate limit, concurrency limit.
 // It waits where the call may, and returns a refusal where it may not; then nothing is sent, and
 // nothing that a stage gave is kept.
 func (c *call) admit() *RejectedError {
@@ -99,6 +103,8 @@ func (c *call) throughLines() *RejectedError {
 		}
 		c.permit.ticket.Done(breaker.Ignored)
 		c.target.gate.Untake()
+		c.target.rate.Untake()
+		c.permit.end()
 		c.target.line.wakeNext()
 	}
 }
@@ -118,7 +124,9 @@ type obstacle struct {
 	stage   Stage
 	reason  error
 	retryAt time.Time
-	change  bool // something else than time may remove it: an answer that is still awaited
+	change  bool          // something else than time may remove it: an answer that is still awaited
+	forced  bool          // it stands until somebody decides otherwise: waiting is in vain
+	look    time.Duration // after which to look again, for what nobody tells; 0: no need
 }
 
 // place is where calls may have to wait: before the gate of a lane, or before the gate and the breaker
@@ -134,7 +142,7 @@ const openRate = 0.5
 
 // rate is how many calls a second the place lets through; 0: as many as want.
 func (at place) rate() float64 {
-	if at.breaker != nil && at.breaker.State() != breaker.Closed {
+	if at.breaker != nil && at.breaker.Refuses() {
 		return openRate
 	}
 	_, perSecond := at.gate.Status()
@@ -144,8 +152,11 @@ func (at place) rate() float64 {
 // try goes through, or tells what stands in the way; then nothing is kept of what was given.
 func (c *call) try(at place, waiting int) *obstacle {
 	if o := c.throughGate(at.gate, waiting); o != nil || at.breaker == nil {
-		if o != nil && o.stage == StagePacing && at.breaker != nil && at.breaker.State() != breaker.Closed {
+		if o != nil && o.stage == StagePacing && at.breaker != nil && at.breaker.Refuses() {
 			o.stage, o.reason = StageBreaker, breaker.ErrOpen // pacing only tells when to try it again
+			if h := at.breaker.Health(); h.State == breaker.Open && h.RetryAt.After(o.retryAt) {
+				o.retryAt = h.RetryAt
+			}
 		}
 		return o
 	}
@@ -155,11 +166,16 @@ func (c *call) try(at place, waiting int) *obstacle {
 		o := &obstacle{stage: StageBreaker, reason: breaker.ErrOpen}
 		var open *breaker.OpenError
 		if errors.As(err, &open) {
-			o.retryAt, o.change = open.RetryAt, open.Probing
+			o.reason, o.retryAt, o.change, o.forced = open.Unwrap(), open.RetryAt, open.Probing, open.Forced
 		}
 		return o
 	}
 	c.target.stats.passed(StageBreaker)
+	if o := c.throughLimits(); o != nil {
+		ticket.Done(breaker.Ignored)
+		at.gate.Untake()
+		return o
+	}
 	c.permit.ticket = ticket
 	return nil
 }
@@ -193,21 +209,22 @@ func (c *call) pass(at place) *RejectedError {
 		c.target.stats.waited(o.stage)
 	}
 	now := time.Now()
+	if o := c.outOfReach(at, now); o != nil {
+		return c.reject(o, nil)
+	}
 	w, ok := at.line.enter(c.order, now.Add(c.patience(now)))
 	if !ok {
 		return c.reject(&obstacle{stage: StageQueue, reason: ErrQueueFull}, nil)
 	}
 	defer at.line.leave(w)
 	for {
-		o := &obstacle{stage: StagePacing, reason: ratelimit.ErrPaced, change: true} // others go first
+		var o *obstacle
 		if turn, others := at.line.turn(w, at.rate()); turn {
 			if o = c.try(at, others); o == nil {
 				return nil
 			}
-		} else if until, _ := at.gate.Status(); !until.IsZero() {
-			o = &obstacle{stage: StageHold, reason: ratelimit.ErrHeld, retryAt: until}
-		} else if at.breaker != nil && at.breaker.State() != breaker.Closed {
-			o = &obstacle{stage: StageBreaker, reason: breaker.ErrOpen, change: true}
+		} else {
+			o = c.behind(at)
 		}
 		if err := c.await(w, o); err != nil {
 			return err
@@ -227,6 +244,9 @@ func (c *call) await(w *waiter, o *obstacle) *RejectedError {
 	sleep := patience
 	if !o.retryAt.IsZero() {
 		sleep = min(sleep, max(0, o.retryAt.Sub(began)))
+	}
+	if o.look > 0 {
+		sleep = min(sleep, o.look)
 	}
 	timer := time.NewTimer(sleep)
 	defer timer.Stop()
@@ -257,7 +277,7 @@ func (c *call) ended() error {
 func (c *call) hopeless(o *obstacle) *RejectedError {
 	now := time.Now()
 	patience := c.patience(now)
-	if patience <= 0 || !o.change && o.retryAt.Sub(now) > patience {
+	if o.forced || patience <= 0 || !o.change && o.retryAt.Sub(now) > patience {
 		return c.reject(o, nil)
 	}
 	return nil
@@ -282,13 +302,20 @@ func (c *call) pause(d time.Duration) error {
 	}
 }
 
-// checkKill reads the newest kill switches: the only part of a newer document that a call obeys.
+// checkKill reads the newest kill switches: the only part of a newer document that a call obeys. Its
+// target obeys all that is said of targets.
 func (c *call) checkKill() *RejectedError {
-	c.killers = c.engine.config.Load()
+	if newest := c.engine.config.Load(); newest != c.killers {
+		c.killers = newest
+		c.followNewest()
+	}
 	kill := c.killers.killed(c.Scheme, c.Host, c.Method, c.Path, c.GRPCMethod, time.Now())
 	if kill == nil {
 		c.target.alive()
 		c.target.stats.passed(StageKill)
+		if c.forcedOpen { // before anything else could make it wait
+			return c.reject(&obstacle{stage: StageBreaker, reason: breaker.ErrForcedOpen, forced: true}, nil)
+		}
 		return nil
 	}
 	if kill.Match.wholeHost() { // else the rest of the host goes on as it is, and has nothing to return from
@@ -311,7 +338,7 @@ func (c *call) reject(o *obstacle, ended error) *RejectedError {
 	count(c.Context, c.engine.telemetry.refusals, c.target.series.byStage[o.stage])
 	c.spanEvent("tether.refused", attribute.String("tether.stage", o.stage.String()))
 	err := &RejectedError{
-		Target: c.target.name, Stage: o.stage, ServerAsked: o.stage == StageKill || o.stage == StageHold,
+		Target: c.target.name, Stage: o.stage, ServerAsked: o.stage == StageKill || o.stage == StageHold || o.forced,
 		RetryAt: o.retryAt, Reason: o.reason, Ended: ended,
 	}
 	c.engine.emit(Event{Kind: EventRefused, Target: c.target.name, Stage: o.stage, Attempt: c.attempts,

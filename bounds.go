@@ -73,12 +73,28 @@ type Bounds struct {
 	// MinProbeLease is the shortest probeLease of the breaker. Shorter loosens. Default the own
 	// setting.
 	MinProbeLease time.Duration
-	// BreakerOff lets a document turn breakers off, which loosens. Default false: only where the
-	// own setting does.
+	// BreakerOff lets a document force breakers closed or make them only observe, which loosens. Default
+	// false: only where the own setting does.
 	BreakerOff bool
+	// MaxSlowCallRatio is the highest slowCallRatio of the breaker. More loosens, and none is the
+	// loosest. Default the own setting.
+	MaxSlowCallRatio float64
+	// MaxSlowCallDuration is the longest slowCallDuration of the breaker. Longer loosens. Default the own
+	// setting: a document sets none where the application goes by what is usual, for neither is calmer
+	// than the other everywhere.
+	MaxSlowCallDuration time.Duration
 	// PacingOff lets a document turn pacing off, which loosens. Default false: only where the own
 	// setting does.
 	PacingOff bool
+	// MaxPerSecond is the highest rateLimit.perSecond. More loosens, and no limit is the loosest.
+	// Default the own setting.
+	MaxPerSecond float64
+	// MaxBurst is the highest rateLimit.burst. More loosens. Default the own setting where the own
+	// Config sets a rate limit; else any.
+	MaxBurst int
+	// MaxConcurrency is the highest concurrency.max. More loosens, and no limit is the loosest. Default
+	// the own setting.
+	MaxConcurrency int
 
 	// MaxKill is how long a kill lasts at most from when its document is applied, up to 7 days: an
 	// application must not stay stopped because somebody was forgetful. Default 24 h.
@@ -147,7 +163,7 @@ func (b *Bounds) number(name string) float64 {
 		return v.Float()
 	case reflect.Bool:
 		if v.Bool() {
-			return 1 // mode "off"
+			return math.Inf(1) // every word
 		}
 		return 0
 	default:
@@ -156,7 +172,7 @@ func (b *Bounds) number(name string) float64 {
 }
 
 func (c *configChecker) bound(s *setting, name string, v float64) {
-	if v != 0 && !(v >= s.least && v <= s.most) { // NaN is outside too
+	if v != 0 && s.unit != inWords && !(v >= s.least && v <= s.most) { // NaN is outside too
 		c.add("Bounds."+name, "is not from "+s.format(s.least)+" to "+s.format(s.most),
 			"leave it zero for the application's own setting")
 	}
@@ -195,18 +211,23 @@ func (s *setting) limits(b *Bounds, own ...float64) (least, most float64) {
 		}
 		most = min(most, longest)
 	}
+	if s.zero == zeroIsNever && (s.ceiling == "" || math.IsInf(longest, 1)) {
+		most = math.Inf(1) // no limit is allowed
+	}
 	return least, most
 }
 
 // clamp returns the value nearest to v within limits.
 func (s *setting) clamp(v, least, most float64) float64 {
 	switch size := s.size(v); {
+	case v == unsetNumber && s.free == 0: // bounded where it is resolved
+		return v
 	case size < least:
 		return least
-	case math.IsInf(size, 1): // no limit at all is the longest, and nothing bounds that
-		return v
 	case size > most:
 		return most
+	case size > s.most && !math.IsInf(size, 1):
+		return s.most
 	}
 	return v
 }

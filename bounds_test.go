@@ -6,14 +6,17 @@ import (
 	"math"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
+
+	"github.com/tether-go/tether/breaker"
 )
 
 func ExampleBounds_Clamp() {
 	pushed, _, err := Parse([]byte(`{"schema": 1, "defaults": {
 		"call": {"retryPolicy": {"maxAttempts": 9, "initialBackoff": "2s"}},
-		"target": {"circuitBreaker": {"mode": "off"}}}}`))
+		"target": {"circuitBreaker": {"mode": "forced-closed"}}}}`))
 	if err != nil {
 		fmt.Println(err)
 	}
@@ -23,7 +26,7 @@ func ExampleBounds_Clamp() {
 	}
 	// Output:
 	// defaults.call.retryPolicy.maxAttempts: asked 9, given 4
-	// defaults.target.circuitBreaker.mode: asked off, given auto
+	// defaults.target.circuitBreaker.mode: asked forced-closed, given auto
 }
 
 var callsOfTests = []struct{ host, method, path, grpc string }{
@@ -97,9 +100,30 @@ func looser(p, own *policy, b Bounds) (ways []string) {
 	span("maxOpenTime", p.breaker.MaxOpenTime, b.MinMaxOpenTime, own.breaker.MaxOpenTime, -1)
 	num("probes", float64(p.breaker.Probes), float64(b.MaxProbes), float64(own.breaker.Probes))
 	span("probeLease", p.breaker.ProbeLease, b.MinProbeLease, own.breaker.ProbeLease, -1)
-	off("breaker off", p.breaker.Disabled, b.BreakerOff, own.breaker.Disabled)
+	rank := func(m breaker.Mode) int { return slices.Index(breakerModes, string(m)) }
+	off("breaker off", rank(p.breaker.Mode) > rank(own.breaker.Mode), b.BreakerOff, false)
 	off("another jitter", p.retry.Jitter != own.retry.Jitter, b.OtherJitter, false)
 	off("pacing off", p.pacingOff, b.PacingOff, own.pacingOff)
+	limit := func(v float64) float64 {
+		if v == 0 {
+			return math.Inf(1)
+		}
+		return v
+	}
+	num("slowCallRatio", limit(p.breaker.SlowCallRatio), b.MaxSlowCallRatio, limit(own.breaker.SlowCallRatio))
+	if own.breaker.SlowCallRatio > 0 {
+		if own.breaker.SlowCallDuration == 0 && b.MaxSlowCallDuration == 0 {
+			off("slowCallDuration", p.breaker.SlowCallDuration != 0, false, false)
+		}
+		num("slowCallDuration", limit(float64(p.breaker.SlowCallDuration)), float64(b.MaxSlowCallDuration),
+			limit(float64(own.breaker.SlowCallDuration)))
+	}
+	num("perSecond", limit(p.rate.PerSecond), b.MaxPerSecond, limit(own.rate.PerSecond))
+	if p.rate.PerSecond > 0 {
+		num("burst", float64(p.rate.Burst), float64(b.MaxBurst), limit(float64(own.rate.Burst)))
+	}
+	num("concurrency", limit(float64(p.concurrency.Max)), float64(b.MaxConcurrency),
+		limit(float64(own.concurrency.Max)))
 	for code := StatusCode(1); code < 600; code++ {
 		allowed := own.retryable.has(code)
 		if b.RetryableStatusCodes != nil {
@@ -122,7 +146,7 @@ func impossible(p *policy) bool {
 		p.breaker.ConsecutiveFailures < 1 || p.breaker.FailureRatio <= 0 ||
 		p.breaker.MinCalls < 1 ||
 		p.breaker.Probes < 1 || p.breaker.ProbeLease <= 0 ||
-		p.breaker.MaxOpenTime < p.breaker.OpenTime
+		p.breaker.MaxOpenTime < p.breaker.OpenTime || p.breaker.Validate() != nil || p.rate.Validate() != nil || p.concurrency.Validate() != nil
 }
 
 func randomBounds(rng *rand.Rand) Bounds {
@@ -154,6 +178,10 @@ func randomBounds(rng *rand.Rand) Bounds {
 	}
 	b.MinEvery = span(1)
 	b.MaxProbes, b.MinProbeLease = count(5), span(1)
+	if g.some() {
+		b.MaxSlowCallRatio, b.MaxSlowCallDuration = 0.01+0.9*rng.Float64(), span(0.1)
+		b.MaxPerSecond, b.MaxBurst, b.MaxConcurrency = 0.1+20*rng.Float64(), count(20), count(20)
+	}
 	b.OtherJitter = rng.IntN(2) == 0
 	b.BreakerOff, b.PacingOff = rng.IntN(2) == 0, rng.IntN(2) == 0
 	return b
@@ -229,10 +257,14 @@ func calmest(rng *rand.Rand) (s Settings) {
 			FailureRatio: Set(0.01),
 			MinCalls:     Set(1), OpenTime: Set(3 * time.Hour), MaxOpenTime: Set(4 * time.Hour),
 			Probes:     Set(1),
-			ProbeLease: Set(3 * time.Hour), Mode: Set(modeAuto)}
+			ProbeLease: Set(3 * time.Hour), Mode: Set(breaker.ForcedOpen), SlowCallRatio: Set(0.01)}
 	}
 	if some() {
 		s.Target.Pacing = &PacingSettings{Mode: Set(modeAuto)}
+	}
+	if some() {
+		s.Target.RateLimit = &RateSettings{PerSecond: Set(0.0001), Burst: Set(1)}
+		s.Target.Concurrency = &ConcurrencySettings{Max: Set(1)}
 	}
 	return s
 }

@@ -9,13 +9,14 @@ import (
 	"time"
 
 	"github.com/tether-go/tether"
+	"github.com/tether-go/tether/breaker"
 	"github.com/tether-go/tether/internal/random"
 )
 
 // budgetOnly is a Config in which nothing but the budget stands between a client and a dead server.
 func budgetOnly() tether.Config {
 	var cfg tether.Config
-	cfg.Defaults.Target.CircuitBreaker = &tether.BreakerSettings{Mode: tether.Set("off")}
+	cfg.Defaults.Target.CircuitBreaker = &tether.BreakerSettings{Mode: tether.Set(breaker.ForcedClosed)}
 	cfg.Defaults.Target.Pacing = &tether.PacingSettings{Mode: tether.Set("off")}
 	return cfg
 }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/tether-go/tether/breaker"
 	"github.com/tether-go/tether/retry"
 )
 
@@ -46,12 +47,13 @@ type call struct {
 	context.Context // the caller's
 	Call
 
-	engine  *Engine
-	policy  *policy
-	target  *target
-	order   uint64   // of arrival at the engine
-	killers *current // the configuration whose kill switches were read last
-	began   time.Time
+	engine     *Engine
+	policy     *policy
+	target     *target
+	order      uint64   // of arrival at the engine
+	killers    *current // the configuration whose kill switches were read last
+	forcedOpen bool     // the breaker is, by that configuration
+	began      time.Time
 
 	request *http.Request // the caller's, never changed; nil where it isn't HTTP
 
@@ -69,6 +71,7 @@ type call struct {
 	first      Permit // where permit points for the first attempt, which most calls end with
 	spent      bool   // a re-attempt was taken from the budget and is not sent yet
 
+	routeHash uint64    // of what answers are comparable with its own; 0: not asked for yet
 	tried     []Attempt // what Explain tells of them
 	idleSince time.Time // the last attempt's end, or the call's beginning
 }
@@ -90,8 +93,13 @@ func (c *call) start(ctx context.Context, e *Engine) {
 	c.began = time.Now()
 	c.idleSince = c.began
 	config := e.config.Load()
+	c.killers = config
 	c.policy = config.resolve(c.Scheme, c.Host, c.Method, c.Path, c.GRPCMethod)
 	c.target = e.target(targetKey{c.Scheme, c.Host, c.policy.key}, c.policy, config.serial)
+	c.forcedOpen = c.policy.breaker.Mode == breaker.ForcedOpen
+	if loop, calls, usual := c.target.beginCall(c.policy, config.serial, c.route()); loop {
+		c.tellLoop(calls, usual)
+	}
 	c.order = e.order.Add(1)
 	c.backoff = c.policy.retry.Backoff(e.rand)
 	c.setDeadline()

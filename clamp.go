@@ -34,6 +34,7 @@ func newConfigClamper(b Bounds, local Config) *configClamper {
 	base := builtinValues()
 	base.overlay(&local.Defaults)
 	base.order()
+	base.number[rateBurst] = burstOf(&base.number)
 	defaults := ownLayer{where: "own defaults apply", number: base.number, codes: base.codes,
 		coded: true}
 	for i := range defaults.has {
@@ -50,6 +51,10 @@ func newConfigClamper(b Bounds, local Config) *configClamper {
 		set := Settings{Call: r.Call, Target: r.Target}
 		for i := range settings {
 			layer.number[i], layer.has[i] = settings[i].field.get(&set)
+		}
+		if layer.has[ratePerSecond] && !layer.has[rateBurst] {
+			layer.number[rateBurst] = unsetNumber
+			layer.number[rateBurst], layer.has[rateBurst] = burstOf(&layer.number), true
 		}
 		if p := r.Call.RetryPolicy; p != nil && p.RetryableStatusCodes != nil {
 			layer.codes, layer.coded = newStatusSet(p.RetryableStatusCodes), true
@@ -98,6 +103,9 @@ func (c *configClamper) number(path string, i int, asked float64) float64 {
 	}
 	least, most := settings[i].limits(&c.bounds, own...)
 	given := settings[i].clamp(asked, least, most)
+	if i == breakerSlowDuration && learntSlow(&c.own[0].number) && c.bounds.MaxSlowCallDuration == 0 {
+		given = 0
+	}
 	if given != asked {
 		c.clamped(path, settings[i].format(asked), settings[i].format(given))
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"time"
 
+	"github.com/tether-go/tether/breaker"
 	"github.com/tether-go/tether/internal/jsondoc"
 	"github.com/tether-go/tether/retry"
 )
@@ -160,6 +161,10 @@ type TargetSettings struct {
 	CircuitBreaker *BreakerSettings `json:"circuitBreaker,omitempty"`
 	// Pacing slows calls to a target that is overloaded.
 	Pacing *PacingSettings `json:"pacing,omitempty"`
+	// RateLimit bounds the attempts a second, whatever the target's answers say.
+	RateLimit *RateSettings `json:"rateLimit,omitempty"`
+	// Concurrency bounds the attempts under way at once, whatever the target's answers say.
+	Concurrency *ConcurrencySettings `json:"concurrency,omitempty"`
 }
 
 // BudgetSettings bound retries.
@@ -196,14 +201,41 @@ type BreakerSettings struct {
 	Probes *int `json:"probes,omitempty"`
 	// ProbeLease is how long a probe may take. From 100 ms to 24 h. Default 10 s.
 	ProbeLease *time.Duration `json:"probeLease,omitempty"`
-	// Mode is "auto", or "off": every call is admitted. Default "auto".
-	Mode *string `json:"mode,omitempty"`
+	// Mode is "auto"; "forced-open": every call is refused until the mode changes; "observe-only": as
+	// auto, but nobody is refused; or "forced-closed": every call is admitted. The forced ones learn
+	// nothing and keep what was learnt. Default "auto".
+	Mode *breaker.Mode `json:"mode,omitempty"`
+	// SlowCallRatio opens the breaker when at least MinCalls were counted in Window and more were slow
+	// than chance explains, as FailureRatio does. From 0.01 to 1; 0: slow calls are good ones. Default 0.
+	SlowCallRatio *float64 `json:"slowCallRatio,omitempty"`
+	// SlowCallDuration is the time to an answer's head from which on it is slow. From 10 ms to 24 h; 0:
+	// what is slow by the usual time of its own method and path. Default 0.
+	SlowCallDuration *time.Duration `json:"slowCallDuration,omitempty"`
 }
 
 // PacingSettings say whether calls to an overloaded target are paced.
 type PacingSettings struct {
 	// Mode is "auto", or "off": calls are never paced. Default "auto".
 	Mode *string `json:"mode,omitempty"`
+}
+
+// RateSettings are this client's own limit of attempts a second, as in ratelimit.LimitPolicy. Calls
+// beyond it wait for their turn.
+type RateSettings struct {
+	// PerSecond is how many attempts a second may leave in the long run. From 0.0001 to 10,000; 0:
+	// any number. Default 0.
+	PerSecond *float64 `json:"perSecond,omitempty"`
+	// Burst is how many may leave at once after a time of fewer. A new limit starts with one. From 1 to
+	// 10,000. Default what PerSecond allows in a second, at least 1.
+	Burst *int `json:"burst,omitempty"`
+}
+
+// ConcurrencySettings are this client's own limit of attempts under way at once, as in
+// ratelimit.Concurrency. Calls beyond it wait for their turn.
+type ConcurrencySettings struct {
+	// Max is how many may be under way, from when they are sent until their answers' bodies have
+	// ended. From 1 to 10,000; 0: any number. Default 0.
+	Max *int `json:"max,omitempty"`
 }
 
 // ScheduleSettings steer one kind of periodic work. They can make it rarer and move it to other

@@ -11,7 +11,7 @@
 // # A call
 //
 //	request -> one snapshot of the Config, one target
-//	  admission  kill switch -> server hold -> breaker -> pacing
+//	  admission  kill switch -> server hold -> breaker -> pacing -> rate limit -> concurrency limit
 //	  attempt    on the wire
 //	  outcome    Healthy | Transient | Overloaded | Ignored, and what the server said
 //	  feedback   every stage that admitted it hears the outcome exactly once
@@ -31,7 +31,8 @@
 //	pacing       refused connections, timeouts and 503s in a row slow the client down to probes, fast
 //	             answers bring it back; after a hold or a kill it returns at its usual rate
 //
-// Off until a [Config] sets them: call and attempt timeouts, because streams and long polls exist.
+// Off until a [Config] sets them: call and attempt timeouts, because streams and long polls exist; the
+// client's own limits of attempts a second and under way; the breaker's eye for slow answers.
 //
 // # Periodic work
 //

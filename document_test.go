@@ -25,7 +25,7 @@ func TestDocCommentsSayWhatTheTableSays(t *testing.T) {
 		if s.unit == inWords {
 			for i, word := range s.words {
 				if !strings.Contains(doc, strconv.Quote(word)) ||
-					i == 0 && !strings.Contains(doc, "Default "+strconv.Quote(word)+".") {
+					i == int(s.builtin) && !strings.Contains(doc, "Default "+strconv.Quote(word)+".") {
 					t.Errorf("%s does not name %q, or which is its default: %s", s.path, s.words, doc)
 				}
 			}
@@ -120,11 +120,9 @@ func fieldDocs(t *testing.T, files ...string) map[string]string {
 func spoken(s *setting, v float64) string {
 	d := time.Duration(v)
 	switch {
-	case s.unit == inRatio || v == 0:
-		return fmt.Sprint(v)
-	case s.unit == inCount && v >= 1000:
+	case s.unit != inDuration && v >= 1000:
 		return fmt.Sprintf("%d,%03d", int(v)/1000, int(v)%1000)
-	case s.unit == inCount:
+	case s.unit != inDuration || v == 0:
 		return fmt.Sprint(v)
 	case d >= time.Hour:
 		return fmt.Sprintf("%d h", d/time.Hour)

@@ -192,6 +192,6 @@ func (e *Engine) observeBreaker(t *target) func(breaker.Event) {
 			t.gate.Remember()
 		}
 		e.note(Event{Kind: EventBreaker, Target: t.name, Stage: StageBreaker,
-			Note: b.From.String() + " -> " + b.To.String()})
+			Note: b.From.String() + " -> " + b.To.String() + ": " + b.Cause.String()})
 	}
 }

@@ -14,20 +14,24 @@ type Stage uint8
 
 // The stages of admission: cheapest and most absolute first.
 const (
-	StageKill    Stage = iota + 1 // a kill switch of the document
-	StageHold                     // the server said "not before"
-	StageBreaker                  // too many failures: the circuit breaker is open
-	StagePacing                   // calls return, or are slowed, one at a time
-	StageQueue                    // too many calls wait already
+	StageKill        Stage = iota + 1 // a kill switch of the document
+	StageHold                         // the server said "not before"
+	StageBreaker                      // too many failures: the circuit breaker is open
+	StagePacing                       // calls return, or are slowed, one at a time
+	StageRate                         // our own limit of attempts a second
+	StageConcurrency                  // our own limit of attempts under way at once
+	StageQueue                        // too many calls wait already
 	stageCount
 )
 
 // String returns the name of the stage as errors and metrics show it.
 func (s Stage) String() string {
-	return [...]string{"none", "kill switch", "server hold", "breaker", "pacing", "queue", "unknown"}[min(s, stageCount)]
+	return [...]string{"none", "kill switch", "server hold", "breaker", "pacing",
+		"rate limit", "concurrency limit", "queue", "unknown"}[min(s, stageCount)]
 }
 
-// Why a call is refused, beside [breaker.ErrOpen], [ratelimit.ErrHeld] and [ratelimit.ErrPaced].
+// Why a call is refused, beside [breaker.ErrOpen], [ratelimit.ErrHeld], [ratelimit.ErrPaced],
+// [ratelimit.ErrLimited] and [ratelimit.ErrBusy].
 var (
 	// ErrKilled means that the document switches this call off.
 	ErrKilled = errors.New("switched off by the configuration")

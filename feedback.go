@@ -26,6 +26,7 @@ func (c *call) settle(p *Permit, out Outcome) {
 		p.ticket.Done(breaker.Ignored)
 		p.lane.ignored()
 	}
+	p.end()
 	t.line.wakeNext()
 	if p.lane != nil {
 		p.lane.line.wakeNext()
@@ -41,12 +42,12 @@ func (c *call) settle(p *Permit, out Outcome) {
 func (c *call) settleHealthy(p *Permit) {
 	t, took := c.target, time.Since(p.sent)
 	calm := !t.gate.Paced() && (p.lane == nil || !p.lane.gate.Paced())
-	slow := t.learn(c.route(), took, calm)
+	slow := t.learn(c.route(), took, calm, c.policy.breaker.SlowCallRatio > 0)
 	if t.gate.Good(took, slow) {
 		c.engine.emit(Event{Kind: EventPaced, Target: t.name, Stage: StagePacing, Attempt: p.attempt,
 			Note: "only slow answers to a surge of calls"})
 	}
-	t.answered(p.ticket)
+	t.answered(p.ticket, c.result(took, slow))
 	if p.lane != nil {
 		p.lane.gate.Good(took, slow)
 	}
@@ -83,11 +84,24 @@ func (c *call) failedAt(gate *ratelimit.Gate, p *Permit, kind ratelimit.Failure)
 
 // answered tells the breaker of an answer. If that is about to close it, the return begins before: no
 // call may slip through between the two. A probe of an earlier state begins nothing.
-func (t *target) answered(ticket breaker.Ticket) {
-	if ticket.Probe() && t.breaker.State() != breaker.Closed {
+func (t *target) answered(ticket breaker.Ticket, result breaker.Result) {
+	if result == breaker.Success && ticket.Probe() && t.breaker.Refuses() {
 		t.gate.Recovered()
 	}
-	ticket.Done(breaker.Success)
+	ticket.Done(result)
+}
+
+// result is what a good answer is to the breaker: slow, where the policy counts that, if it took longer
+// than the policy or the usual time of its route says. A stream's end is no answer.
+func (c *call) result(took, slow time.Duration) breaker.Result {
+	p := &c.policy.breaker
+	if p.SlowCallDuration > 0 {
+		slow = p.SlowCallDuration
+	}
+	if p.SlowCallRatio > 0 && slow > 0 && took > slow && !c.single {
+		return breaker.Slow
+	}
+	return breaker.Success
 }
 
 // settleOverloaded turns the server's "not now" into a hold, or into pacing where it names no time.
@@ -95,7 +109,7 @@ func (t *target) answered(ticket breaker.Ticket) {
 func (c *call) settleOverloaded(p *Permit, out Outcome) {
 	t := c.target
 	if p.ticket.Probe() {
-		t.answered(p.ticket)
+		t.answered(p.ticket, breaker.Success)
 	} else {
 		p.ticket.Done(breaker.Ignored)
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tether-go/tether/breaker"
 	"github.com/tether-go/tether/retry"
 )
 
@@ -66,8 +67,26 @@ func holdField() settingField {
 	})
 }
 
+func rateField[T int | float64 | time.Duration](at func(*RateSettings) **T) settingField {
+	return numberField(func(s *Settings) **T {
+		if s.Target.RateLimit == nil {
+			return nil
+		}
+		return at(s.Target.RateLimit)
+	})
+}
+
+func concurrencyField() settingField {
+	return numberField(func(s *Settings) **int {
+		if s.Target.Concurrency == nil {
+			return nil
+		}
+		return &s.Target.Concurrency.Max
+	})
+}
+
 func breakerModeField() settingField {
-	return wordField(modes, func(s *Settings) **string {
+	return wordField(breakerModes, func(s *Settings) **breaker.Mode {
 		if s.Target.CircuitBreaker == nil {
 			return nil
 		}
@@ -118,6 +137,8 @@ func (s Settings) own() Settings {
 	s.Target.Hold = copyOf(s.Target.Hold)
 	s.Target.CircuitBreaker = copyOf(s.Target.CircuitBreaker)
 	s.Target.Pacing = copyOf(s.Target.Pacing)
+	s.Target.RateLimit = copyOf(s.Target.RateLimit)
+	s.Target.Concurrency = copyOf(s.Target.Concurrency)
 	return s
 }
 

@@ -34,10 +34,15 @@ type TargetHealth struct {
 	Attempts          uint64 // that were sent
 	Retries           uint64 // that were decided on
 	Stages            map[Stage]StageHealth
-	Breaker           breaker.State
+	Breaker           breaker.State // as learnt, whatever its mode
+	BreakerMode       breaker.Mode
+	BreakerCause      breaker.Cause // of its state; 0: it never changed
 	HeldUntil         time.Time     // the server's word; zero: not held
 	PacedPerSecond    float64       // sends a second that may leave; 0: not paced
 	UsualPerSecond    float64       // calls a second that are usually asked for
+	LimitedUntil      time.Time     // when our own rate limit lets the next call go; zero: now
+	UnderWay          int           // attempts, bodies included, where our own limit counts them
+	UnderWayLimit     int           // 0: any number
 	Waiting           int           // calls in line
 	RetriesSaved      float64       // re-attempts that the budget holds
 	RetriesSavedLimit float64       // and may hold
@@ -72,11 +77,15 @@ func (e *Engine) Health() Health {
 func (t *target) health() TargetHealth {
 	h := TargetHealth{
 		Target: t.name, Calls: t.stats.calls.Load(), Attempts: t.stats.attempts.Load(),
-		Retries: t.stats.retries.Load(), Stages: make(map[Stage]StageHealth), Breaker: t.breaker.State(),
+		Retries: t.stats.retries.Load(), Stages: make(map[Stage]StageHealth),
 		Waiting: int(t.line.length.Load()), UsualTime: t.useful(),
 	}
+	b := t.breaker.Health()
+	h.Breaker, h.BreakerMode, h.BreakerCause = b.State, b.Mode, b.Cause
 	h.HeldUntil, h.PacedPerSecond = t.gate.Status()
 	h.UsualPerSecond = t.gate.Usual()
+	h.LimitedUntil = t.rate.ReadyAt(0)
+	h.UnderWay, h.UnderWayLimit = t.concurrency.Status()
 	h.RetriesSaved, h.RetriesSavedLimit = t.budget.Saved()
 	for s := StageKill; s < stageCount; s++ {
 		counts := &t.stats.stages[s]

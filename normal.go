@@ -31,13 +31,17 @@ func (n *normal) slow() time.Duration {
 	return time.Duration(slowFactor * float64(n.most))
 }
 
-func (n *normal) learn(took time.Duration, now time.Time) {
+// learn takes note of an answer; gently, of one that is slow, where a breaker must see it as such for
+// long enough.
+func (n *normal) learn(took time.Duration, now time.Time, gently bool) {
 	weight := min(1, max(enoughAnswers/float64(n.answers), now.Sub(n.at).Seconds()))
 	n.answers = min(n.answers, math.MaxUint16-1) + 1
 	n.at = now
 	switch {
 	case n.answers <= enoughAnswers:
 		n.most += (time.Duration(tailToMean*float64(took)) - n.most) / time.Duration(n.answers)
+	case took > n.most && gently:
+		n.most += time.Duration(0.015 * weight * float64(n.most))
 	case took > n.most:
 		n.most += time.Duration(0.135 * weight * float64(n.most))
 	default:
@@ -52,27 +56,30 @@ type normals struct {
 	routes [32]normal
 }
 
-func (n *normals) learn(route uint64, took time.Duration, calm bool) (slow time.Duration) {
+func (n *normals) learn(route uint64, took time.Duration, calm, slowCounts bool) (slow time.Duration) {
 	own := &n.routes[route%uint64(len(n.routes))]
 	if slow = own.slow(); slow == 0 {
 		slow = n.all.slow()
 	}
 	if calm || own.answers < enoughAnswers { // what overload does to answers is not their usual time
-		now := time.Now()
-		own.learn(took, now)
-		n.all.learn(took, now)
+		now, gently := time.Now(), slowCounts && slow > 0 && took > slow
+		own.learn(took, now, gently)
+		n.all.learn(took, now, gently)
 	}
 	return slow
 }
 
 // route names what answers are comparable with the call's.
 func (c *call) route() uint64 {
-	return maphash.Comparable(c.engine.hashSeed, [3]string{c.Method, c.Path, c.GRPCMethod})
+	if c.routeHash == 0 {
+		c.routeHash = maphash.Comparable(c.engine.hashSeed, [3]string{c.Method, c.Path, c.GRPCMethod})
+	}
+	return c.routeHash
 }
 
 // learn takes note of how long a good answer took: towards the median by a twentieth, and what is
 // normal on its route. It returns from when on it would have been slow.
-func (t *target) learn(route uint64, took time.Duration, calm bool) (slow time.Duration) {
+func (t *target) learn(route uint64, took time.Duration, calm, slowCounts bool) (slow time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.tooShort = min(t.tooShort, took)
@@ -85,5 +92,5 @@ func (t *target) learn(route uint64, took time.Duration, calm bool) (slow time.D
 	default:
 		t.usual -= t.usual / 20
 	}
-	return t.normals.learn(route, took, calm)
+	return t.normals.learn(route, took, calm, slowCounts)
 }

@@ -1,9 +1,12 @@
 package tether
 
 import (
+	"cmp"
+	"math"
 	"time"
 
 	"github.com/tether-go/tether/breaker"
+	"github.com/tether-go/tether/ratelimit"
 	"github.com/tether-go/tether/retry"
 )
 
@@ -21,6 +24,8 @@ type policy struct {
 	holdMax     time.Duration
 	breaker     breaker.Policy
 	pacingOff   bool
+	rate        ratelimit.LimitPolicy
+	concurrency ratelimit.ConcurrencyPolicy
 	// key is the name of the rule whose calls have a target state of their own; "": that of the
 	// host.
 	key string
@@ -73,6 +78,27 @@ func (v *settingValues) clamp(b *Bounds, own *settingValues) {
 	}
 	v.codes = v.codes.and(b.codes(own.codes))
 	v.order()
+	if learntSlow(&own.number) && b.MaxSlowCallDuration == 0 {
+		v.number[breakerSlowDuration] = 0
+	}
+	v.number[rateBurst] = min(burstOf(&v.number), cmp.Or(float64(b.MaxBurst), burstOf(&own.number)))
+}
+
+// learntSlow tells that what is usual decides which calls are slow.
+func learntSlow(number *[numSettings]float64) bool {
+	return number[breakerSlowRatio] > 0 && number[breakerSlowDuration] == 0
+}
+
+// burstOf is the burst of a rate limit; what nobody sets follows from the limit.
+func burstOf(number *[numSettings]float64) float64 {
+	switch perSecond := number[ratePerSecond]; {
+	case perSecond == 0:
+		return math.Inf(1)
+	case number[rateBurst] != unsetNumber:
+		return number[rateBurst]
+	default:
+		return float64(ratelimit.LimitPolicy{PerSecond: perSecond}.WithDefaults().Burst)
+	}
 }
 
 func (v *settingValues) policy() *policy {
@@ -93,7 +119,7 @@ func (v *settingValues) policy() *policy {
 		budgetRatio: v.number[budgetRatio],
 		holdMax:     span(holdMax),
 		breaker: breaker.Policy{
-			Disabled:            v.number[breakerMode] == 1,
+			Mode:                breaker.Mode(breakerModes[int(v.number[breakerMode])]),
 			ConsecutiveFailures: int(v.number[breakerConsecutiveFailures]),
 			FailureRatio:        v.number[breakerFailureRatio],
 			MinCalls:            int(v.number[breakerMinCalls]),
@@ -102,9 +128,15 @@ func (v *settingValues) policy() *policy {
 			MaxOpenTime:         span(breakerMaxOpenTime),
 			Probes:              int(v.number[breakerProbes]),
 			ProbeLease:          span(breakerProbeLease),
+			SlowCallRatio:       v.number[breakerSlowRatio],
+			SlowCallDuration:    span(breakerSlowDuration),
 		},
-		pacingOff: v.number[pacingMode] == 1,
-		key:       v.key,
+		pacingOff:   v.number[pacingMode] == 1,
+		concurrency: ratelimit.ConcurrencyPolicy{Max: int(v.number[concurrencyMax])},
+		key:         v.key,
+	}
+	if perSecond := v.number[ratePerSecond]; perSecond > 0 {
+		p.rate = ratelimit.LimitPolicy{PerSecond: perSecond, Burst: int(v.number[rateBurst])}
 	}
 	return p
 }

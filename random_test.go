@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/tether-go/tether/breaker"
 	"github.com/tether-go/tether/retry"
 )
 
@@ -162,9 +163,16 @@ func (g generator) settings(target bool) (s Settings) {
 	if g.some() {
 		s.Target.Pacing = &PacingSettings{Mode: g.mode()}
 	}
+	if g.some() {
+		s.Target.RateLimit = &RateSettings{PerSecond: g.fraction(0, 20), Burst: g.count(20)}
+		s.Target.Concurrency = &ConcurrencySettings{Max: g.count(20)}
+	}
 	b := &BreakerSettings{ConsecutiveFailures: g.count(20), FailureRatio: g.fraction(0.1, 1),
 		MinCalls: g.count(50),
-		Window:   g.span(10), Probes: g.count(5), ProbeLease: g.span(5), Mode: g.mode()}
+		Window:   g.span(10), Probes: g.count(5), ProbeLease: g.span(5), SlowCallDuration: g.span(0.1)}
+	if g.some() {
+		b.Mode, b.SlowCallRatio = Set(breaker.Mode(breakerModes[g.rng.IntN(4)])), g.fraction(0.01, 1)
+	}
 	b.OpenTime, b.MaxOpenTime = ordered(g.span(0.5), g.span(2))
 	s.Target.CircuitBreaker = b
 	return s

@@ -199,8 +199,11 @@ func TestSchemaHasTheRangesOfTheTable(t *testing.T) {
 			}
 			continue
 		}
-		want := map[settingUnit]string{inCount: "integer", inRatio: "number"}[s.unit]
-		if n.Type != want || n.Minimum == nil || n.Maximum == nil || *n.Minimum != s.least ||
+		want, least := map[settingUnit]string{inCount: "integer", inRatio: "number"}[s.unit], s.least
+		if s.zero == zeroIsNever {
+			least = 0
+		}
+		if n.Type != want || n.Minimum == nil || n.Maximum == nil || *n.Minimum != least ||
 			*n.Maximum != s.most {
 			t.Errorf("%s: %+v, want %s from %v to %v", s.path, n, want, s.least, s.most)
 		}
@@ -244,7 +247,7 @@ func TestEveryBoundIsUsed(t *testing.T) {
 func filled() (s Settings) {
 	s.Call.RetryPolicy = &RetrySettings{}
 	s.Target = TargetSettings{&BudgetSettings{}, &HoldSettings{}, &BreakerSettings{},
-		&PacingSettings{}}
+		&PacingSettings{}, &RateSettings{}, &ConcurrencySettings{}}
 	return s
 }
 
@@ -289,15 +292,21 @@ func TestEverySettingIsValidatedAndClamped(t *testing.T) {
 			if loose.bound == "" {
 				continue
 			}
-			pushed := with(loose.value)
-			clamped, notes := Bounds{}.Clamp(pushed, Config{})
+			pushed, local := with(loose.value), Config{}
+			if s.ceiling != "" && s.free == 0 && (s.zero == zeroIsNever || s.builtin == unsetNumber) {
+				local = with(s.least) // where the application sets no limit, none is looser
+				if i == rateBurst {
+					local.Defaults.Target.RateLimit.PerSecond = Set(1.0)
+				}
+			}
+			clamped, notes := Bounds{}.Clamp(pushed, local)
 			got, _ := s.field.get(&clamped.Defaults)
 			if got == loose.value || len(notes) != 1 || notes[0].Path != "defaults."+s.path {
 				t.Errorf("%s: %s is given, notes %v", s.path, s.format(got), notes)
 			}
 			var free Bounds
 			setBound(&free, loose.bound, loose.value)
-			if _, notes := free.Clamp(pushed, Config{}); len(notes) > 0 {
+			if _, notes := free.Clamp(pushed, local); len(notes) > 0 {
 				t.Errorf("%s is clamped though Bounds.%s allows it: %v", s.path, loose.bound, notes)
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/tether-go/tether/breaker"
 	"github.com/tether-go/tether/internal/jsondoc"
 	"github.com/tether-go/tether/retry"
 )
@@ -31,7 +32,12 @@ const (
 	breakerProbes
 	breakerProbeLease
 	breakerMode
+	breakerSlowRatio
+	breakerSlowDuration
 	pacingMode
+	ratePerSecond
+	rateBurst
+	concurrencyMax
 	numSettings
 )
 
@@ -44,7 +50,10 @@ const (
 
 // The words of settings that are one, in the order of their numbers.
 var (
-	modes   = []string{modeAuto, modeOff}
+	modes = []string{modeAuto, modeOff}
+	// From the calmest to the loosest: what only observes lets everything out.
+	breakerModes = []string{string(breaker.ForcedOpen), string(breaker.Auto), string(breaker.ObserveOnly),
+		string(breaker.ForcedClosed)}
 	jitters = []string{string(retry.JitterFull), string(retry.JitterEqual), string(retry.JitterDecorrelated)}
 )
 
@@ -56,7 +65,7 @@ const unsetNumber = -1
 type setting struct {
 	path  string // below defaults or a rule
 	unit  settingUnit
-	words []string // of a setting inWords, the built-in default first
+	words []string // of a setting inWords, from the calmest to the loosest
 	field settingField
 	// builtin holds where nobody says otherwise.
 	builtin float64
@@ -172,13 +181,33 @@ var settings = [numSettings]setting{
 		field:   breakerField(func(b *BreakerSettings) **time.Duration { return &b.ProbeLease }),
 		builtin: 10 * oneSecond, least: 0.1 * oneSecond, most: 86400 * oneSecond,
 		floor: "MinProbeLease"},
-	breakerMode: {path: "target.circuitBreaker.mode", unit: inWords, zero: zeroIsZero, most: 1,
-		words: modes, field: breakerModeField(),
+	breakerMode: {path: "target.circuitBreaker.mode", unit: inWords, zero: zeroIsZero, builtin: 1, most: 3,
+		words: breakerModes, field: breakerModeField(),
 		ceiling: "BreakerOff"},
+	breakerSlowRatio: {path: "target.circuitBreaker.slowCallRatio", unit: inRatio, zero: zeroIsNever,
+		field: breakerField(func(b *BreakerSettings) **float64 { return &b.SlowCallRatio }),
+		least: 0.01, most: 1,
+		ceiling: "MaxSlowCallRatio"},
+	breakerSlowDuration: {path: "target.circuitBreaker.slowCallDuration", unit: inDuration, zero: zeroIsNever,
+		field: breakerField(func(b *BreakerSettings) **time.Duration { return &b.SlowCallDuration }),
+		least: 0.01 * oneSecond, most: 86400 * oneSecond,
+		ceiling: "MaxSlowCallDuration"},
 
 	pacingMode: {path: "target.pacing.mode", unit: inWords, zero: zeroIsZero, most: 1,
 		words: modes, field: pacingModeField(),
 		ceiling: "PacingOff"},
+
+	ratePerSecond: {path: "target.rateLimit.perSecond", unit: inRatio, zero: zeroIsNever,
+		field: rateField(func(r *RateSettings) **float64 { return &r.PerSecond }),
+		least: 0.0001, most: 10_000,
+		ceiling: "MaxPerSecond"},
+	rateBurst: {path: "target.rateLimit.burst", builtin: unsetNumber,
+		field: rateField(func(r *RateSettings) **int { return &r.Burst }),
+		least: 1, most: 10_000,
+		ceiling: "MaxBurst"},
+	concurrencyMax: {path: "target.concurrency.max", zero: zeroIsNever,
+		field: concurrencyField(), least: 1, most: 10_000,
+		ceiling: "MaxConcurrency"},
 }
 
 // size makes two values of a setting comparable: the larger is the longer, the more.
@@ -186,8 +215,10 @@ func (s *setting) size(v float64) float64 {
 	switch {
 	case s.zero == zeroIsNever && v == 0:
 		return math.Inf(1)
-	case v == unsetNumber: // only callMaxWait: what it then comes to at most
+	case v == unsetNumber && s.free > 0: // what it then comes to at most
 		return s.free
+	case v == unsetNumber: // rateBurst: what it comes to is known with the limit
+		return math.Inf(1)
 	}
 	return v
 }

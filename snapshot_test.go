@@ -21,7 +21,7 @@ func TestResolveDefaults(t *testing.T) {
 		retry: retry.Policy{MaxAttempts: 3, InitialBackoff: 250 * time.Millisecond,
 			MaxBackoff: 5 * time.Second, Multiplier: 2, Jitter: retry.JitterFull},
 		retryable: defaultCodes, budgetRatio: 0.1, holdMax: time.Hour,
-		breaker: breaker.Policy{ConsecutiveFailures: 5, FailureRatio: 0.5, MinCalls: 20,
+		breaker: breaker.Policy{Mode: breaker.Auto, ConsecutiveFailures: 5, FailureRatio: 0.5, MinCalls: 20,
 			Window:   30 * time.Second,
 			OpenTime: 750 * time.Millisecond, MaxOpenTime: 1250 * time.Millisecond, Probes: 1,
 			ProbeLease: 10 * time.Second},

@@ -38,10 +38,12 @@ func originOf(scheme, host string) (string, string) {
 
 // target is what has been learnt about one server. It is safe for concurrent use.
 type target struct {
-	name     string // for errors and events
-	gate     *ratelimit.Gate
-	breaker  *breaker.Breaker
-	budget   *retry.Budget
+	name    string // for errors and events
+	born    time.Time
+	gate    *ratelimit.Gate
+	breaker *breaker.Breaker
+	budget  *retry.Budget
+	limits
 	line     line
 	stats    stats
 	inFlight atomic.Int32 // attempts that are not settled
@@ -56,6 +58,7 @@ type target struct {
 	lanes       map[uint64]*lane // by credential, since one of them was told 429
 	usual       time.Duration    // about the median time to an answer; 0: not known
 	normals     normals
+	pulses      [32]pulse     // of routes, as normals has them
 	tooShort    time.Duration // the longest time that brought no answer since the last one
 	wasKilled   bool
 	nextRefusal time.Time // before which a refusal is slowed
@@ -81,14 +84,20 @@ type targetPolicy struct {
 	budgetRatio float64
 	gate        ratelimit.Policy
 	breaker     breaker.Policy
+	rate        ratelimit.LimitPolicy
+	concurrency ratelimit.ConcurrencyPolicy
 }
 
 func (p *policy) forTarget() targetPolicy {
-	return targetPolicy{p.budgetRatio, ratelimit.Policy{MaxHold: p.holdMax, PacingOff: p.pacingOff}, p.breaker}
+	b := p.breaker
+	b.SlowCallDuration = 0 // we tell it what is slow: it can't tell a stream from an answer
+	return targetPolicy{p.budgetRatio, ratelimit.Policy{MaxHold: p.holdMax, PacingOff: p.pacingOff}, b,
+		p.rate, p.concurrency}
 }
 
 func (e *Engine) newTarget(key targetKey, settings targetPolicy, version uint64) *target {
-	t := &target{name: key.host, settings: settings, version: version, used: time.Now()}
+	now := time.Now()
+	t := &target{name: key.host, born: now, settings: settings, version: version, used: now}
 	if key.rule != "" {
 		t.name += " " + key.rule
 	}
@@ -103,6 +112,7 @@ func (e *Engine) newTarget(key targetKey, settings targetPolicy, version uint64)
 	if t.breaker, err = breaker.New(settings.breaker, opts); err != nil {
 		t.breaker, _ = breaker.New(breaker.Policy{}, opts)
 	}
+	t.limits = newLimits(settings, e.rand)
 	initial := retry.BudgetOptions{Initial: *e.opts.InitialRetries}
 	if e.targets.forgot { // perhaps this very target: coming and going must not save anything
 		initial.Initial = 0
@@ -117,6 +127,10 @@ func (e *Engine) newTarget(key targetKey, settings targetPolicy, version uint64)
 func (t *target) follow(p *policy, version uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.followLocked(p, version)
+}
+
+func (t *target) followLocked(p *policy, version uint64) {
 	t.used = time.Now()
 	if version <= t.version {
 		return
@@ -126,6 +140,13 @@ func (t *target) follow(p *policy, version uint64) {
 	if settings == t.settings {
 		return
 	}
+	was, is := t.settings.breaker.Mode == breaker.ForcedOpen, settings.breaker.Mode == breaker.ForcedOpen
+	switch {
+	case is && !was:
+		t.gate.Remember()
+	case was && !is: // law 4: as after a kill
+		t.gate.Resume()
+	}
 	t.settings = settings
 	t.gate.SetPolicy(settings.gate)
 	for _, l := range t.lanes {
@@ -133,6 +154,8 @@ func (t *target) follow(p *policy, version uint64) {
 	}
 	t.breaker.SetPolicy(settings.breaker)
 	t.budget.SetRatio(settings.budgetRatio)
+	t.limits.set(settings)
+	t.line.wakeAll() // what stood in the way may not do so any more
 }
 
 // lane returns the lane of a credential, or nil if it was never told to wait.
@@ -247,7 +270,6 @@ func (e *Engine) target(key targetKey, p *policy, version uint64) *target {
 	}
 	t.users.Add(1)
 	e.targets.mu.Unlock()
-	t.follow(p, version)
 	return t
 }
 
@@ -299,8 +321,13 @@ func (t *target) idle() (used time.Time, idle bool) {
 			idle = false
 		}
 	}
+	mode := t.settings.breaker.Mode
 	t.mu.Unlock()
-	return used, idle && t.users.Load() == 0 && !busy(t.gate, recent) && t.breaker.State() == breaker.Closed
+	if state := t.breaker.State(); state == breaker.Open && mode != breaker.ForcedOpen && mode != breaker.ForcedClosed ||
+		recent && (state != breaker.Closed || mode == breaker.ForcedOpen) {
+		idle = false // else a thousand dead servers would keep the table for ever
+	}
+	return used, idle && t.users.Load() == 0 && !busy(t.gate, recent)
 }
 
 // returnMemory is how long a target that nobody calls is kept for the sake of its pacing alone.

@@ -70,7 +70,7 @@ func (e *Engine) newTelemetry(provider metric.MeterProvider) (*telemetry, error)
 func (e *Engine) gauges(meter metric.Meter) error {
 	var errs [3]error
 	state, err := meter.Int64ObservableGauge("tether.client.breakers.open", metric.WithUnit("{breaker}"),
-		metric.WithDescription("1 where the target's breaker is not closed, else 0."))
+		metric.WithDescription("1 where the target's breaker is not closed or forced open, else 0."))
 	errs[0] = err
 	version, err := meter.Int64ObservableGauge("tether.config.version", metric.WithUnit("1"),
 		metric.WithDescription("Version of the document in force; 0: the application's own."))
@@ -93,7 +93,7 @@ func (e *Engine) gauges(meter metric.Meter) error {
 		open := make(map[attribute.KeyValue]int64)
 		for _, t := range e.Health().Targets {
 			name := e.telemetry.of(t.Target).target
-			if t.Breaker != breaker.Closed {
+			if t.BreakerMode == breaker.ForcedOpen || t.BreakerMode != breaker.ForcedClosed && t.Breaker != breaker.Closed {
 				open[name]++
 			} else {
 				open[name] += 0

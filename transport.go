@@ -67,7 +67,9 @@ func (h *httpCall) roundTrip() (*http.Response, error) {
 		if h.Explained {
 			h.tell(reason)
 		}
-		return h.response, nil
+		resp := h.response
+		h.response = nil // whoever forgets it must be all who has it: net/http keeps h
+		return resp, nil
 	}
 	return nil, h.failure(last, reason)
 }
@@ -104,6 +106,7 @@ func (h *httpCall) attempt(*Permit) Outcome {
 	}
 	resp.Request = h.request // whose context is the caller's
 	clock.endWith(resp)
+	h.permit.lend(resp)
 	h.drop()
 	h.response = resp
 	return ClassifyHTTP(resp, nil)
@@ -179,6 +182,7 @@ func (h *httpCall) prepare() (*http.Request, error) {
 func (h *httpCall) keep() {
 	if h.response != nil && h.kept == nil { // else it is an earlier attempt's, and kept already
 		h.kept = keepBody(h.response.Body)
+		h.permit.takeBack()
 	}
 }
 

@@ -42,6 +42,9 @@ type Breaker struct {
 	cause      Cause  // why machine opened, set by trip
 	tripCounts Counts // what machine had counted when it opened
 
+	reason    Cause     // why the state is what it is
+	slows     *machine  // counts slow calls as failures, never opens; nil: none was counted
+	spared    uint64    // calls that only ObserveOnly admitted
 	streak    uint64    // failures in a row
 	probes    []*call   // out and not lapsed, the oldest first
 	good      int       // probes that succeeded in this half-open time
@@ -77,15 +80,27 @@ func New(policy Policy, opts Options) (*Breaker, error) {
 func (b *Breaker) Allow() (Ticket, error) {
 	b.mu.Lock()
 	defer b.unlock()
-	if b.policy.Disabled {
+	switch b.policy.Mode {
+	case ForcedClosed:
 		return Ticket{}, nil
+	case ForcedOpen:
+		return Ticket{}, &OpenError{Forced: true}
 	}
-	if b.state == Closed { // needs no clock
-		return Ticket{&call{breaker: b, generation: b.generation}}, nil
+	if b.state == Closed {
+		c := &call{breaker: b, generation: b.generation}
+		if b.policy.SlowCallRatio > 0 && b.policy.SlowCallDuration > 0 { // else it needs no clock
+			c.began = time.Now()
+		}
+		return Ticket{c}, nil
 	}
 	now := time.Now()
 	b.advance(now)
-	if retryAt, refused := b.refused(); refused {
+	retryAt, refused := b.refused()
+	switch {
+	case refused && b.policy.Mode == ObserveOnly:
+		b.spared++
+		return Ticket{}, nil
+	case refused:
 		return Ticket{}, &OpenError{RetryAt: retryAt, Probing: b.state == HalfOpen}
 	}
 	return Ticket{b.lease(now)}, nil
@@ -132,6 +147,11 @@ func (b *Breaker) SetPolicy(policy Policy) error {
 	defer b.unlock()
 	b.advance(time.Now()) // what is over under the old policy stays over
 	b.policy = policy
+	if policy.SlowCallRatio == 0 {
+		b.slows = nil
+	} else if b.slows != nil && b.slows.window != policy.Window {
+		b.slows = b.slows.resized(policy.Window)
+	}
 	if b.state == Closed && b.machine.window != policy.Window {
 		b.machine = b.machine.resized(policy.Window)
 	}
@@ -139,13 +159,22 @@ func (b *Breaker) SetPolicy(policy Policy) error {
 }
 
 // State returns where the breaker stands now: HalfOpen as soon as the open time is over, before any
-// probe goes out. While the policy is Disabled it is what was learnt before. As time may have
-// changed the state, State may deliver events.
+// probe goes out. In the forced modes it is what was learnt before. As time may have changed the
+// state, State may deliver events.
 func (b *Breaker) State() State {
 	b.mu.Lock()
 	defer b.unlock()
 	b.advance(time.Now())
 	return b.state
+}
+
+// Refuses tells whether the next call may be refused: the mode is ForcedOpen, or it is Auto and the
+// State is not Closed. Like State, it may deliver events.
+func (b *Breaker) Refuses() bool {
+	b.mu.Lock()
+	defer b.unlock()
+	b.advance(time.Now())
+	return b.policy.Mode == ForcedOpen || b.policy.Mode == Auto && b.state != Closed
 }
 
 // Health returns a snapshot for people and dashboards. Like State, it may deliver events.
@@ -156,8 +185,10 @@ func (b *Breaker) Health() Health {
 	b.advance(time.Now())
 	h := Health{
 		State:    b.state,
-		Disabled: b.policy.Disabled,
+		Cause:    b.reason,
+		Mode:     b.policy.Mode,
 		Probes:   len(b.probes),
+		Spared:   b.spared,
 		Opened:   b.opened,
 		OpenedAt: b.openedAt,
 		Dropped:  dropped,
@@ -165,7 +196,7 @@ func (b *Breaker) Health() Health {
 	if b.state == Closed {
 		h.Counts = b.counts(b.machine.counts())
 	}
-	if !h.Disabled {
+	if h.Mode == Auto {
 		h.RetryAt, _ = b.refused()
 	}
 	return h
@@ -196,9 +227,13 @@ func (b *Breaker) trip(c gobreaker.Counts) bool {
 }
 
 func (b *Breaker) counts(c gobreaker.Counts) Counts {
-	return Counts{
+	counts := Counts{
 		Successes:           uint64(c.TotalSuccesses),
 		Failures:            uint64(c.TotalFailures),
 		ConsecutiveFailures: b.streak,
 	}
+	if b.slows != nil {
+		counts.Slow = uint64(b.slows.counts().TotalFailures)
+	}
+	return counts
 }

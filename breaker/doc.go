@@ -25,6 +25,9 @@
 // failed; stays open for about a second, doubling with each failed probe up to 5 s; and closes
 // after one good probe.
 //
+// Policy.SlowCallRatio makes it open on slow answers too. Policy.Mode holds it open or closed
+// whatever it has learnt, or lets it only observe.
+//
 // # What it holds to
 //
 //   - A probe is a lease. One that hangs or is forgotten counts as a failure when its lease ends,

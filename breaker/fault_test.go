@@ -214,14 +214,14 @@ func TestOwnCancellations(t *testing.T) {
 	}
 }
 
-func TestDisabledHealth(t *testing.T) {
+func TestForcedHealth(t *testing.T) {
 	b := mustNew(t, Policy{}, Options{})
 	fail(b, 5)
-	if err := b.SetPolicy(Policy{Disabled: true}); err != nil {
+	if err := b.SetPolicy(Policy{Mode: ForcedClosed}); err != nil {
 		t.Fatal(err)
 	}
-	if h := b.Health(); !h.Disabled || h.State != Open || !h.RetryAt.IsZero() {
-		t.Errorf("a disabled breaker that had opened says %+v", h)
+	if h := b.Health(); h.Mode != ForcedClosed || h.State != Open || !h.RetryAt.IsZero() {
+		t.Errorf("a breaker that had opened and is forced closed says %+v", h)
 	}
 }
 

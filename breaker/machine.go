@@ -23,8 +23,9 @@ type machine struct {
 	window time.Duration
 	state  gobreaker.State // as the last change of state told; asking would let time move it
 
-	trip  func(gobreaker.Counts) bool
-	muted bool // trip isn't asked while counts are carried over
+	trip   func(gobreaker.Counts) bool
+	muted  bool // trip isn't asked while counts are carried over
+	forced bool // it opens without being asked
 }
 
 // buckets is how many steps the window rolls in: one tenth of it is forgotten at a time.
@@ -43,7 +44,7 @@ func newMachine(window time.Duration, trip func(gobreaker.Counts) bool) *machine
 		Interval:     window,
 		BucketPeriod: (window + buckets - 1) / buckets, // rounded up: never more than ten buckets
 		Timeout:      1,                                // ns; 0 would mean a minute
-		ReadyToTrip:  func(c gobreaker.Counts) bool { return !m.muted && m.trip(c) },
+		ReadyToTrip:  func(c gobreaker.Counts) bool { return m.forced || !m.muted && m.trip(c) },
 		// Called under gobreaker's lock, where calling back deadlocks: it only takes note.
 		OnStateChange: func(_ string, _, to gobreaker.State) { m.state = to },
 	})
@@ -61,6 +62,13 @@ func (m *machine) success() {
 // it.
 func (m *machine) failure() {
 	_, _ = m.inner.Execute(func() (struct{}, error) { return struct{}{}, errFailure })
+}
+
+// open opens a closed machine.
+func (m *machine) open() {
+	m.forced = true
+	m.failure()
+	m.forced = false
 }
 
 func (m *machine) isClosed() bool { return m.state == gobreaker.StateClosed }

@@ -10,9 +10,8 @@ import (
 // Policy says when a breaker opens and how it comes back. It is plain data: the zero value is the
 // documented default of every field.
 type Policy struct {
-	// Disabled admits every call and learns nothing. What was learnt before is kept, so an open
-	// breaker that is disabled and enabled again is where its open time says it should be.
-	Disabled bool
+	// Mode overrides what was learnt, or only observes. Default Auto.
+	Mode Mode
 	// ConsecutiveFailures in a row open the breaker, however long they took; it serves clients with
 	// little traffic. From 1 to 1,000,000; default 5.
 	ConsecutiveFailures int
@@ -24,6 +23,13 @@ type Policy struct {
 	// MinCalls is the volume below which FailureRatio says nothing. Ignored calls are no volume.
 	// From 1 to 1,000,000; default 20.
 	MinCalls int
+	// SlowCallRatio opens the breaker when at least MinCalls were counted in Window and more of them
+	// were slow than chance explains, as with FailureRatio; a slow probe has failed then. From 0 to 1;
+	// 0: slow calls are good calls. Default 0.
+	SlowCallRatio float64
+	// SlowCallDuration is the time from Allow to Done beyond which a call is slow, whatever its result;
+	// Ignored ones are not. From 1 ms to 24 h; 0: only those are that are reported as Slow. Default 0.
+	SlowCallDuration time.Duration
 	// Window is the rolling time over which calls are counted, by when they ended, in steps of a
 	// tenth of it. From 10 ms to 24 h; default 30 s.
 	Window time.Duration
@@ -58,6 +64,9 @@ const (
 // WithDefaults returns the policy with every field left zero replaced by its default. It is
 // idempotent, and two policies that mean the same are equal after it.
 func (p Policy) WithDefaults() Policy {
+	if p.Mode == "" {
+		p.Mode = Auto
+	}
 	p.ConsecutiveFailures = orDefault(p.ConsecutiveFailures, 5)
 	p.FailureRatio = orDefault(p.FailureRatio, 0.5)
 	p.MinCalls = orDefault(p.MinCalls, 20)
@@ -103,6 +112,17 @@ func (p Policy) Validate() error {
 	duration("OpenTime", p.OpenTime, minTime)
 	duration("MaxOpenTime", p.MaxOpenTime, minTime)
 	duration("ProbeLease", p.ProbeLease, minTime)
+	if !p.Mode.known() {
+		problems = append(problems, fmt.Errorf(
+			"breaker: Mode is %q, must be one of auto, forced-open, observe-only, forced-closed", string(p.Mode)))
+	}
+	if !(p.SlowCallRatio >= 0 && p.SlowCallRatio <= 1) {
+		problems = append(problems, fmt.Errorf(
+			"breaker: SlowCallRatio is %v, must be from 0 to 1", p.SlowCallRatio))
+	}
+	if p.SlowCallDuration != 0 {
+		duration("SlowCallDuration", p.SlowCallDuration, minTime)
+	}
 	if !(p.FailureRatio > 0 && p.FailureRatio <= 1) { // written so that NaN is refused
 		problems = append(problems, fmt.Errorf(
 			"breaker: FailureRatio is %v, must be above 0 and at most 1", p.FailureRatio))
@@ -120,18 +140,19 @@ func (p Policy) trip(counts Counts) (cause Cause, open bool) {
 		return ConsecutiveFailures, true
 	}
 	calls := counts.Successes + counts.Failures
-	if calls >= uint64(p.MinCalls) && float64(counts.Failures) >= p.beyondChance(float64(calls)) {
+	if p.reached(p.FailureRatio, counts.Failures, calls) {
 		return FailureRatio, true
 	}
 	return 0, false
 }
 
-// beyondChance is how many of so many calls must fail before the ratio counts as reached. A server
-// where three calls in ten fail at once has twenty with ten failures every few minutes, and seven in
-// ten callers whom an open breaker would only harm.
-func (p Policy) beyondChance(calls float64) float64 {
-	deviation := math.Sqrt(calls * p.FailureRatio * (1 - p.FailureRatio))
-	return min(p.FailureRatio*calls+3*deviation, calls)
+// reached tells whether chance can't explain that so many of the calls count against the ratio. A
+// server where three calls in ten fail at once has twenty with ten failures every few minutes, and
+// seven in ten callers whom an open breaker would only harm.
+func (p Policy) reached(ratio float64, against, calls uint64) bool {
+	n := float64(calls)
+	most := ratio*n + 3*math.Sqrt(n*ratio*(1-ratio))
+	return calls >= uint64(p.MinCalls) && float64(against) >= min(most, n)
 }
 
 // openTime returns the length of an opening that follows so many doublings, at phase (in [0, 1))

@@ -11,7 +11,7 @@ import (
 
 func TestWithDefaults(t *testing.T) {
 	want := Policy{
-		ConsecutiveFailures: 5, FailureRatio: 0.5, MinCalls: 20, Window: 30 * time.Second,
+		Mode: Auto, ConsecutiveFailures: 5, FailureRatio: 0.5, MinCalls: 20, Window: 30 * time.Second,
 		OpenTime: time.Second, MaxOpenTime: 5 * time.Second, Probes: 1, ProbeLease: 10 * time.Second,
 	}
 	if got := (Policy{}).WithDefaults(); got != want {
@@ -38,7 +38,9 @@ func TestWithDefaults(t *testing.T) {
 func TestValidate(t *testing.T) {
 	const tooLong, longest = 24*time.Hour + 1, time.Duration(math.MaxInt64)
 	impossible := map[string][]any{
-		"Disabled":            nil,
+		"Mode":                {Mode("off"), Mode("AUTO")},
+		"SlowCallRatio":       {-0.1, 1.01, math.NaN(), math.Inf(1)},
+		"SlowCallDuration":    {time.Duration(-1), time.Millisecond - 1, tooLong},
 		"ConsecutiveFailures": {-1, 1_000_001, math.MaxInt, math.MinInt},
 		"FailureRatio":        {-0.1, 1.01, math.NaN(), math.Inf(1), math.Inf(-1)},
 		"MinCalls":            {-1, 1_000_001},
@@ -75,7 +77,7 @@ func TestValidate(t *testing.T) {
 func TestValidateAccepts(t *testing.T) {
 	for _, p := range []Policy{
 		{},
-		{Disabled: true},
+		{Mode: ForcedClosed},
 		{OpenTime: time.Hour},
 		{OpenTime: 23 * time.Hour},
 		{OpenTime: 5 * time.Second, MaxOpenTime: 5 * time.Second},

@@ -49,8 +49,14 @@ func newWalk(t *testing.T, seed uint64) *walk {
 
 func (w *walk) randomPolicy() Policy {
 	pick := func(d ...time.Duration) time.Duration { return d[w.rng.IntN(len(d))] }
+	mode := Auto
+	if w.rng.IntN(10) == 0 {
+		mode = []Mode{ForcedOpen, ForcedClosed, ObserveOnly}[w.rng.IntN(3)]
+	}
 	return Policy{
-		Disabled:            w.rng.IntN(20) == 0,
+		Mode:                mode,
+		SlowCallRatio:       float64(w.rng.IntN(3)) / 2,
+		SlowCallDuration:    pick(0, 100*time.Millisecond),
 		ConsecutiveFailures: w.rng.IntN(4),
 		MinCalls:            w.rng.IntN(6),
 		Window:              pick(0, time.Second, time.Minute),
@@ -108,6 +114,12 @@ func (w *walk) refused(err error) {
 	if !errors.As(err, &open) || !errors.Is(err, ErrOpen) {
 		w.t.Fatalf("refused with %v", err)
 	}
+	if open.Forced != (w.policy.Mode == ForcedOpen) || errors.Is(err, ErrForcedOpen) != open.Forced {
+		w.t.Fatalf("refused with %+v in %+v", open, w.policy)
+	}
+	if open.Forced {
+		return
+	}
 	longest := w.policy.MaxOpenTime
 	if open.Probing {
 		longest = w.policy.ProbeLease
@@ -115,8 +127,8 @@ func (w *walk) refused(err error) {
 	if wait := time.Until(open.RetryAt); wait <= 0 || wait > longest {
 		w.t.Fatalf("refused for %v, %+v, policy %+v", wait, open, w.policy)
 	}
-	if w.policy.Disabled {
-		w.t.Fatal("refused although disabled")
+	if w.policy.Mode != Auto {
+		w.t.Fatalf("refused in the mode %s", w.policy.Mode)
 	}
 }
 
@@ -128,9 +140,9 @@ func (w *walk) settle() {
 	ticket := w.tickets[w.rng.IntN(len(w.tickets))]
 	before := w.b.Health()
 	old := ticket.call == nil || ticket.call.settled || ticket.call.generation != w.b.generation
-	ticket.Done(Result(w.rng.IntN(4)))
+	ticket.Done(Result(w.rng.IntN(5)))
 	delete(w.probes, ticket)
-	if after := w.b.Health(); (old || w.policy.Disabled) && !ticket.Probe() && before != after {
+	if after := w.b.Health(); (old || w.policy.Mode.forced()) && !ticket.Probe() && before != after {
 		w.t.Fatalf("a result that counts for nothing changed %+v to %+v", before, after)
 	}
 }
@@ -144,7 +156,7 @@ func (w *walk) check() {
 		w.t.Fatalf("%d probes out, want %d: %+v", h.Probes, len(w.probes), h)
 	}
 	for _, started := range w.probes {
-		if !w.policy.Disabled && time.Since(started) >= w.policy.ProbeLease {
+		if !w.policy.Mode.forced() && time.Since(started) >= w.policy.ProbeLease {
 			w.t.Fatalf("a probe has been out for %v", time.Since(started))
 		}
 	}
@@ -164,7 +176,7 @@ func (w *walk) check() {
 
 // finish proves that no sequence leaves the breaker unable to recover.
 func (w *walk) finish() {
-	w.policy.Disabled = false
+	w.policy.Mode, w.policy.SlowCallRatio = Auto, 0
 	if err := w.b.SetPolicy(w.policy); err != nil {
 		w.t.Fatal(err)
 	}

@@ -12,12 +12,15 @@ import (
 
 // A script is one step a line: "at <time>: <operation> -> <what must come of it>". The operations:
 //
-//	allow [ticket]             admitted | probe | refused until <time>[ probing]
+//	allow [ticket]             admitted | probe | forced | refused until <time>[ probing]
 //	done <ticket> <result>     the state after it
 //	call <result> [x<times>]   allow and done; the state after it
 //	push <policy>              the state after it
 //	state                      the state
 //	counts                     <successes> <failures> <consecutive failures>
+//	slow                       <slow calls>
+//	spared                     <calls that only ObserveOnly admitted>
+//	why                        the cause of the last change of state
 //
 // The source of randomness says 0.5, so open times are in the middle of their jitter.
 type script struct {
@@ -87,6 +90,12 @@ func (s *script) do(words []string) string {
 	case "counts":
 		c := s.b.Health().Counts
 		return fmt.Sprint(c.Successes, c.Failures, c.ConsecutiveFailures)
+	case "slow":
+		return fmt.Sprint(s.b.Health().Counts.Slow)
+	case "spared":
+		return fmt.Sprint(s.b.Health().Spared)
+	case "why":
+		return s.b.Health().Cause.String()
 	case "state":
 	default:
 		s.t.Fatalf("unknown operation %q", words[0])
@@ -97,6 +106,8 @@ func (s *script) do(words []string) string {
 func (s *script) admission(ticket Ticket, err error) string {
 	var open *OpenError
 	switch {
+	case errors.As(err, &open) && open.Forced:
+		return "forced"
 	case errors.As(err, &open):
 		text := fmt.Sprintf("refused until %v", open.RetryAt.Sub(s.start))
 		if open.Probing {
@@ -113,7 +124,7 @@ func (s *script) admission(ticket Ticket, err error) string {
 }
 
 func result(word string) Result {
-	for _, r := range []Result{Ignored, Success, Failure, Fault} {
+	for _, r := range []Result{Ignored, Success, Failure, Fault, Slow} {
 		if r.String() == word {
 			return r
 		}

@@ -1,9 +1,6 @@
 package breaker
 
-import (
-	"errors"
-	"time"
-)
+import "time"
 
 // State is where a breaker stands.
 type State uint8
@@ -38,12 +35,16 @@ const (
 	ProbeLapsed
 	// ProbesSucceeded closed it.
 	ProbesSucceeded
+	// SlowCalls opened it: too large a part of the calls in the window was slow.
+	SlowCalls
+	// ProbeSlow opened it again: a probe was answered, but slowly.
+	ProbeSlow
 )
 
 // String returns the cause in words, such as "failure ratio".
 func (c Cause) String() string {
 	return name(c, "unknown", "consecutive failures", "failure ratio", "open time over",
-		"probe failed", "probe lapsed", "probes succeeded")
+		"probe failed", "probe lapsed", "probes succeeded", "slow calls", "probe slow")
 }
 
 // name returns the word at index i, or "unknown".
@@ -77,20 +78,26 @@ type Counts struct {
 	Successes, Failures uint64
 	// ConsecutiveFailures ended since the last success or the last change of state, however long ago.
 	ConsecutiveFailures uint64
+	// Slow ended within Window and were slow; 0 where the policy doesn't count them.
+	Slow uint64
 }
 
 // Health is a snapshot of a breaker, consistent in itself.
 type Health struct {
 	State State
-	// Disabled tells that the policy admits every call; State is then what was learnt before.
-	Disabled bool
+	// Cause is why the breaker is in this State; 0 if it never changed.
+	Cause Cause
+	// Mode is the policy's. In the forced ones State is what was learnt before.
+	Mode Mode
 	// RetryAt is when a call that would be refused now should come back; zero when the next call
-	// would be admitted.
+	// would be admitted, and in ForcedOpen, which has no end of its own.
 	RetryAt time.Time
 	// Counts is zero unless State is Closed.
 	Counts Counts
 	// Probes is how many probes are out.
 	Probes int
+	// Spared is how many calls only ObserveOnly has admitted.
+	Spared uint64
 	// Opened is how many times the breaker opened, failed probes included.
 	Opened uint64
 	// OpenedAt is when it last opened; zero if never.
@@ -99,15 +106,13 @@ type Health struct {
 	Dropped uint64
 }
 
-// ErrOpen is the cause of every refusal. The error that Allow and Do return is an *OpenError that
-// wraps it.
-var ErrOpen = errors.New("breaker: open")
-
 // OpenError is a refusal. Nothing was sent.
 type OpenError struct {
 	// RetryAt is when to come back, always later than the refusal. While probes are out it is the end
-	// of the latest lease.
+	// of the latest lease. It is zero if Forced.
 	RetryAt time.Time
+	// Forced tells that the policy holds the breaker open: waiting is in vain.
+	Forced bool
 	// Probing tells that the breaker is half-open with all its probes out: their results may let
 	// calls in well before RetryAt.
 	Probing bool
@@ -118,8 +123,13 @@ func (e *OpenError) Error() string {
 	if e.Probing {
 		return "breaker: open, probes are out"
 	}
-	return ErrOpen.Error()
+	return e.Unwrap().Error()
 }
 
-// Unwrap returns ErrOpen.
-func (e *OpenError) Unwrap() error { return ErrOpen }
+// Unwrap returns ErrOpen, or ErrForcedOpen, which is an ErrOpen too.
+func (e *OpenError) Unwrap() error {
+	if e.Forced {
+		return ErrForcedOpen
+	}
+	return ErrOpen
+}

@@ -153,7 +153,7 @@ func TestSteps(t *testing.T) {
 			at 11s: state -> open
 			at 11s: done q success -> open
 			at 13s: allow -> probe`},
-		"disabled admits all and learns nothing": {Policy{Disabled: true}, `
+		"disabled admits all and learns nothing": {Policy{Mode: ForcedClosed}, `
 			at 0s: call failure x1000 -> closed
 			at 0s: counts -> 0 0 0`},
 	} {
@@ -172,7 +172,7 @@ func TestSetPolicySteps(t *testing.T) {
 		"quick":    {OpenTime: 100 * time.Millisecond},
 		"short":    {ProbeLease: 2 * time.Second},
 		"three":    {Probes: 3},
-		"off":      {Disabled: true},
+		"off":      {Mode: ForcedClosed},
 		"bad":      {Probes: -1},
 	}
 	for name, test := range map[string]struct {
@@ -265,7 +265,7 @@ func TestSetPolicySteps(t *testing.T) {
 			at 2s: done p failure -> half-open
 			at 3s: push zero -> half-open
 			at 3s: allow -> probe`},
-		"calls admitted while disabled count for nothing later": {Policy{Disabled: true}, `
+		"calls admitted while disabled count for nothing later": {Policy{Mode: ForcedClosed}, `
 			at 0s: allow a -> admitted
 			at 0s: push trigger -> closed
 			at 0s: done a failure -> closed

@@ -19,11 +19,14 @@ const (
 	// a streak of failures: where three calls in ten fail at once, streaks of five would come about
 	// by chance every few minutes, and most calls are served. A probe that it answers has failed.
 	Fault
+	// Slow is a Success that took too long to be of use. It counts for SlowCallRatio; where that is 0 it
+	// is a Success.
+	Slow
 )
 
-// String returns "ignored", "success", "failure" or "fault".
+// String returns "ignored", "success", "failure", "fault" or "slow".
 func (r Result) String() string {
-	return name(r, "ignored", "success", "failure", "fault")
+	return name(r, "ignored", "success", "failure", "fault", "slow")
 }
 
 // Ticket is one admitted call. It is a small value; copies stand for the same call. The zero
@@ -39,7 +42,7 @@ type Ticket struct {
 type call struct {
 	breaker    *Breaker
 	generation uint64
-	leased     time.Time // when a probe's lease began
+	began      time.Time // of a probe, whose lease it is, and where the policy times calls
 	probe      bool
 	settled    bool // guarded by breaker.mu
 }
@@ -76,22 +79,32 @@ func (b *Breaker) settle(c *call, result Result) {
 	if c.probe {
 		b.release(c)
 	}
-	if b.policy.Disabled {
+	if b.policy.Mode.forced() {
 		return
 	}
+	slow, wasClosed := b.slow(c, result), b.state == Closed
 	switch result {
-	case Success:
-		b.succeeded()
+	case Success, Slow:
+		b.succeeded(slow)
 	case Failure, Fault:
 		b.failed(result)
+	default:
+		return
+	}
+	if wasClosed && b.state == Closed {
+		b.countSlow(slow)
 	}
 }
 
 // succeeded counts a success in the state that admitted it.
-func (b *Breaker) succeeded() {
-	if b.state == Closed {
+func (b *Breaker) succeeded(slow bool) {
+	switch {
+	case b.state == Closed:
 		b.streak = 0
 		b.machine.success()
+		return
+	case slow:
+		b.reopened(time.Now(), ProbeSlow)
 		return
 	}
 	b.good++
@@ -124,13 +137,13 @@ func (b *Breaker) free() int {
 
 // lease hands out a probe.
 func (b *Breaker) lease(now time.Time) *call {
-	c := &call{breaker: b, generation: b.generation, probe: true, leased: now}
+	c := &call{breaker: b, generation: b.generation, probe: true, began: now}
 	b.probes = append(b.probes, c)
 	return c
 }
 
 // leaseEnd returns when a probe that is out lapses under the policy in force.
-func (b *Breaker) leaseEnd(c *call) time.Time { return c.leased.Add(b.policy.ProbeLease) }
+func (b *Breaker) leaseEnd(c *call) time.Time { return c.began.Add(b.policy.ProbeLease) }
 
 // release takes a probe off the list of those that are out.
 func (b *Breaker) release(c *call) {

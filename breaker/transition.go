@@ -8,7 +8,7 @@ import "time"
 // end when a call notices, and then as of the moment they ended, so that it makes no difference who
 // looks how often.
 func (b *Breaker) advance(now time.Time) {
-	if b.policy.Disabled {
+	if b.policy.Mode.forced() {
 		return
 	}
 	if b.state == HalfOpen && len(b.probes) > 0 {
@@ -68,7 +68,8 @@ func (b *Breaker) change(to State, cause Cause, at time.Time) {
 	b.state = to
 	b.generation++
 	b.changed = true
-	b.streak, b.good, b.probes = 0, 0, nil
+	b.reason = cause
+	b.streak, b.good, b.probes, b.slows = 0, 0, nil, nil
 	if !b.events.Enabled() {
 		return
 	}

@@ -20,6 +20,9 @@
 //		gate.Good(time.Since(began), 0)
 //	}
 //
+// [Limiter] and [Concurrency] are the client's own limits: of calls a second, and of calls under way at
+// once. Both are also useful alone, by their Wait and Acquire.
+//
 // [ParseHeader] reads the server's word from a response. [Gate] keeps it: nothing leaves before the
 // time that the server named, and then calls leave one by one in random phase, so that clients that
 // were told the same do not return together. It also learns from answers and failures how fast the

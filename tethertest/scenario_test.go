@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tether-go/tether"
+	"github.com/tether-go/tether/breaker"
 	"github.com/tether-go/tether/tethertest"
 )
 
@@ -154,7 +155,7 @@ func TestHarmless(t *testing.T) {
 
 func unprotected(base *http.Client, seed uint64) (*http.Client, error) {
 	var cfg tether.Config
-	cfg.Defaults.Target.CircuitBreaker = &tether.BreakerSettings{Mode: tether.Set("off")}
+	cfg.Defaults.Target.CircuitBreaker = &tether.BreakerSettings{Mode: tether.Set(breaker.ForcedClosed)}
 	cfg.Defaults.Target.Pacing = &tether.PacingSettings{Mode: tether.Set("off")}
 	client, err := tether.NewClient(base, cfg, tether.Options{Seed: seed})
 	if err != nil {

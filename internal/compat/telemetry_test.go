@@ -131,15 +131,25 @@ func TestMetrics(t *testing.T) {
 	})
 }
 
-// TestSeriesAreBounded: a million hosts are not a million series (here twenty thousand).
+// TestSeriesAreBounded: a million hosts are not a million series (here twenty thousand), dead ones with
+// open breakers neither.
 func TestSeriesAreBounded(t *testing.T) {
-	reader := metric.NewManualReader()
-	c := client(t, answers(200), reader)
-	for i := range 20_000 {
-		get(t.Context(), c, fmt.Sprintf("http://%d.example", i))
-	}
-	if n := len(collect(t, reader)); n > 3*201+2 {
-		t.Errorf("%d series", n)
+	for name, test := range map[string]struct {
+		base roundTrip
+		most int // series of one target
+	}{"alive": {answers(200), 3}, "faulty": {answers(500), 5}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				reader := metric.NewManualReader()
+				c := client(t, test.base, reader)
+				for i := range 20_000 {
+					get(t.Context(), c, fmt.Sprintf("http://%d.example", i))
+				}
+				if n := len(collect(t, reader)); n > test.most*201+2 {
+					t.Errorf("%d series", n)
+				}
+			})
+		})
 	}
 }
 

@@ -1,0 +1,44 @@
+package breaker
+
+import (
+	"time"
+
+	"github.com/sony/gobreaker/v2"
+)
+
+// This file counts slow calls. All of it runs under Breaker.mu.
+
+// slow tells whether a call took too long, by its caller's word or by the clock.
+func (b *Breaker) slow(c *call, result Result) bool {
+	limit := b.policy.SlowCallDuration
+	switch {
+	case b.policy.SlowCallRatio == 0:
+		return false
+	case result == Slow:
+		return true
+	}
+	return limit > 0 && !c.began.IsZero() && time.Since(c.began) > limit
+}
+
+// countSlow counts a call of the closed state, and opens the breaker if too many were slow. It has a
+// window of its own: a slow call may have failed as well.
+func (b *Breaker) countSlow(slow bool) {
+	if b.policy.SlowCallRatio == 0 {
+		return
+	}
+	if b.slows == nil {
+		b.slows = newMachine(b.policy.Window, func(gobreaker.Counts) bool { return false })
+	}
+	if !slow {
+		b.slows.success()
+		return
+	}
+	b.slows.failure()
+	c := b.slows.counts()
+	if !b.policy.reached(b.policy.SlowCallRatio, uint64(c.TotalFailures), uint64(c.TotalFailures+c.TotalSuccesses)) {
+		return
+	}
+	b.tripCounts, b.cause = b.counts(b.machine.counts()), SlowCalls
+	b.machine.open()
+	b.tripped(time.Now())
+}
