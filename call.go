@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/tether-go/tether/ratelimit"
 	"github.com/tether-go/tether/retry"
 )
 
@@ -165,7 +166,8 @@ func (c *call) again(out Outcome) (time.Duration, error) {
 		Retryable:  out.retryable(c.policy),
 		Safe:       c.Idempotent || out.Sent != MaybeSent,
 		Replayable: c.replayable,
-		Wait:       out.Hint.Wait,
+		Forbidden:  out.Hint.Verdict == ratelimit.DontRepeat,
+		Wait:       out.wait(),
 		TimeLeft:   c.timeLeft(time.Now()),
 		WaitLeft:   c.waitLeft,
 		Useful:     c.target.useful(),
