@@ -56,15 +56,13 @@ func (c *call) settleHealthy(p *Permit, out Outcome) {
 func (c *call) heed(p *Permit, out Outcome) (held *lane) {
 	hint, e, t := &out.Hint, c.engine, c.target
 	q := hint.Quota
-	if !hint.Paces() {
-		return nil
-	}
-	scarce := q.Remaining == 0 || q.Tight(t.gate.Usual())
-	if !scarce && hint.Scope == ratelimit.AllRequests && !t.hasLanes() {
+	paces := hint.Paces()
+	scarce := paces && (q.Remaining == 0 || q.Tight(t.gate.Usual()))
+	if hint.Scope == ratelimit.AllRequests && (!paces || !scarce && !t.hasLanes()) {
 		return nil
 	}
 	l := t.told(c.credential(), c.place(), e.nameOfPartition(*hint), hint.Scope, scarce, e.rand)
-	if l == nil {
+	if l == nil || !paces || l.shared { // a number of one is no word about all who share
 		return nil
 	}
 	l.allowance.Tell(q, p.sent)

@@ -15,6 +15,7 @@ type lane struct {
 	gate      *ratelimit.Gate
 	allowance *ratelimit.Allowance
 	line      line
+	shared    bool // by whoever found no room for a lane of their own
 }
 
 // ask counts a call that is asked for, once a call.
@@ -135,7 +136,7 @@ func (t *target) openLane(key laneKey, rand func() float64) *lane {
 	if t.lanes == nil {
 		t.lanes = make(map[laneKey]*lane)
 	}
-	l := &lane{gate: gate, allowance: ratelimit.NewAllowance(opts)}
+	l := &lane{gate: gate, allowance: ratelimit.NewAllowance(opts), shared: key == laneKey{}}
 	t.lanes[key] = l
 	if whole := t.lanes[laneKey{key.credential, 0}]; key.partition != 0 && whole != nil {
 		if until, _ := whole.gate.Status(); !until.IsZero() {
