@@ -217,6 +217,8 @@ type metered struct {
 	began           time.Time
 	used            map[string]int
 	served, refused int
+	last            time.Time
+	silence         time.Duration // the longest between two requests
 }
 
 func (m *metered) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -226,6 +228,10 @@ func (m *metered) RoundTrip(req *http.Request) (*http.Response, error) {
 	if since := now.Sub(m.began); m.used == nil || since >= time.Minute {
 		m.began, m.used = now.Add(-(since % time.Minute)), map[string]int{}
 	}
+	if !m.last.IsZero() {
+		m.silence = max(m.silence, now.Sub(m.last))
+	}
+	m.last = now
 	key := req.Header.Get("Authorization")
 	status := 200
 	if m.used[key] >= m.limit {
@@ -264,15 +270,16 @@ func ask(t *testing.T, c *tether.Client, perSecond float64, lasts time.Duration)
 	return ok, failed, longest
 }
 
-// TestQuotaPaces: a client that wants twice its quota gets all of it and is hardly ever refused by the
-// server; one that wants nine tenths of it doesn't feel it (law 10).
+// TestQuotaPaces: a client that wants twice its quota gets all of it, is hardly ever refused by the
+// server, and is slowed instead of being stopped for half of the time; one that wants nine tenths of it doesn't feel it (law 10).
 func TestQuotaPaces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := &metered{limit: 120}
 		ok, failed, _ := ask(t, client(t, m, tether.Options{}), 4, 10*time.Minute)
-		t.Logf("%d served, %d refused by the server; %d calls succeeded, %d didn't", m.served, m.refused, ok, failed)
-		if m.served < 1080 || m.refused > 30 {
-			t.Errorf("%d served, %d refused by the server", m.served, m.refused)
+		t.Logf("%d served, %d refused by the server, which heard nothing for %v; %d calls succeeded, %d didn't",
+			m.served, m.refused, m.silence, ok, failed)
+		if m.served < 1080 || m.refused > 30 || m.silence > 10*time.Second {
+			t.Errorf("%d served, %d refused by the server, which heard nothing for %v", m.served, m.refused, m.silence)
 		}
 	})
 	synctest.Test(t, func(t *testing.T) {
@@ -382,5 +389,21 @@ func TestPoliciesThatDivideNothing(t *testing.T) {
 		b.becomes(always(200, "RateLimit", `"hour";r=900;t=30`))
 		a.wants(false, "/new") // the second policy of one route: their names divide nothing
 		a.wants(true, "/new", "/search", "/list", "/unknown")
+		time.Sleep(90 * time.Second)
+		b.becomes(always(429, "RateLimit", `"hour";r=0;t=30`))
+		a.get("/new")
+		a.wants(true, "/new", "/search", "/list", "/unknown")
+	})
+}
+
+// TestQuotaOfManyTenants: beyond the cap on lanes one tenant's number still stalls nobody else.
+func TestQuotaOfManyTenants(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &backend{serve: always(200, "RateLimit", `"q";r=0;t=600`)}
+		c := client(t, b, tether.Options{})
+		for i := range 400 {
+			tenant{t, c, strconv.Itoa(i)}.wants(false, "/a")
+		}
+		tenant{t, c, "7"}.wants(true, "/a")
 	})
 }

@@ -44,12 +44,19 @@ func TestPartitionsAreBounded(t *testing.T) {
 			client.Do(req)
 		}
 		for _, target := range e.targets.byKey {
+			if n < 250 {
+				t.Errorf("only %d requests reached the server", n)
+			}
 			if len(target.lanes) > maxLanes+1 || len(target.partitions.byRoute) > maxRoutes {
 				t.Errorf("%d lanes, %d routes", len(target.lanes), len(target.partitions.byRoute))
 			}
 		}
-		if n < 250 {
-			t.Errorf("only %d requests reached the server", n)
+		var ps partitions
+		for route := range uint64(3 * maxRoutes) {
+			ps.learn(route, route%5, ratelimit.SomeRequests)
+			if is := ps.byRoute[route]; len(ps.byRoute) > maxRoutes || is.name != route%5 {
+				t.Fatalf("route %d: %d routes, %v", route, len(ps.byRoute), is)
+			}
 		}
 	})
 }
