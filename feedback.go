@@ -56,7 +56,7 @@ func (c *call) settleHealthy(p *Permit, out Outcome) {
 func (c *call) heed(p *Permit, out Outcome) (held *lane) {
 	hint, e, t := &out.Hint, c.engine, c.target
 	q := hint.Quota
-	paces := hint.Paces()
+	paces := q.Paces()
 	scarce := paces && (q.Remaining == 0 || q.Tight(t.gate.Usual()))
 	if hint.Scope == ratelimit.AllRequests && (!paces || !scarce && !t.hasLanes()) {
 		return nil

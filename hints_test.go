@@ -132,6 +132,7 @@ func TestWhatHoldsNobody(t *testing.T) {
 		"reset in the past":   {"X-RateLimit-Remaining", "0", "X-RateLimit-Reset", "946684800"},
 		"no limit at all":     {"X-RateLimit-Limit", "0", "X-RateLimit-Remaining", "0", "X-RateLimit-Reset", "60"},
 		"bytes":               {"RateLimit", `"b";r=0;t=60`, "RateLimit-Policy", `"b";q=9;w=60;qu="content-bytes"`},
+		"tokens and requests": {"x-ratelimit-remaining-requests", "0", "x-ratelimit-reset-requests", "60s"},
 		"tokens":              {"x-ratelimit-remaining-tokens", "0", "x-ratelimit-reset-tokens", "60s"},
 		"malformed":           {"RateLimit", `"default";r=0;t=60,`},
 		"retry-after":         {"Retry-After", "60"},

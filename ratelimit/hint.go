@@ -67,6 +67,9 @@ type Quota struct {
 	Window time.Duration
 	// Unit is what is counted; "" stands for requests.
 	Unit string
+	// ForAll tells that Reset is the time until all of Limit is back, and that some is sooner. Services
+	// that count requests and tokens side by side say it so.
+	ForAll bool
 }
 
 // Exhausted tells that nothing is left, and since when there is more is known.

@@ -107,6 +107,7 @@ func (p Profile) dimension(h http.Header, now time.Time) (best Quota, name strin
 				continue
 			case name == "", q.empty() && (!best.empty() || q.Reset > best.Reset):
 				best, name = q, strings.ToLower(d)
+				best.ForAll = true
 			}
 		}
 	}

@@ -58,14 +58,10 @@ func NewAllowance(opts Options) *Allowance {
 }
 
 // Paces tells whether the quota can be spread over calls: it counts requests, and says what is left and
-// until when.
-func (h Hint) Paces() bool {
-	q := h.Quota
-	if h.Partition == "tokens" || h.Partition == "input-tokens" || h.Partition == "output-tokens" {
-		return false
-	}
+// when there is more.
+func (q Quota) Paces() bool {
 	// A limit of nothing on an answer that serves is no limit, whatever it is meant to be.
-	return q.RemainingKnown && q.ResetKnown && q.Reset > 0 && q.Unit == "" && !(q.LimitKnown && q.Limit == 0)
+	return q.RemainingKnown && q.ResetKnown && q.Reset > 0 && q.Unit == "" && !q.ForAll && !(q.LimitKnown && q.Limit == 0)
 }
 
 // Tight tells whether calls at that rate, in calls a second, come near what is left.
@@ -82,7 +78,7 @@ func (a *Allowance) Ask() {
 }
 
 // Tell takes over what the answer to a request says that left at sent. An answer to an earlier request
-// than the last one's is out of date. Only what [Hint.Paces] should be told.
+// than the last one's is out of date. Only a quota that [Quota.Paces] should be told.
 func (a *Allowance) Tell(q Quota, sent time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -15,11 +15,9 @@ func ExampleNewAllowance() {
 	for range 20 { // calls that were made before
 		allowance.Ask()
 	}
-	hint := ratelimit.Hint{Quota: ratelimit.Quota{
-		Remaining: 12, RemainingKnown: true, Reset: 31 * time.Second, ResetKnown: true,
-	}}
-	if hint.Paces() {
-		allowance.Tell(hint.Quota, time.Now())
+	quota := ratelimit.Quota{Remaining: 12, RemainingKnown: true, Reset: 31 * time.Second, ResetKnown: true}
+	if quota.Paces() {
+		allowance.Tell(quota, time.Now())
 	}
 	_, ok := allowance.Take(0)
 	fmt.Println(ok, allowance.Rate() < 0.4)
@@ -275,23 +273,23 @@ func TestOutOfDateAnswers(t *testing.T) {
 
 func TestPaces(t *testing.T) {
 	told := quota(5, time.Second)
-	with := func(change func(h *ratelimit.Hint)) ratelimit.Hint {
-		h := ratelimit.Hint{Quota: told}
-		change(&h)
-		return h
+	with := func(change func(q *ratelimit.Quota)) ratelimit.Quota {
+		q := told
+		change(&q)
+		return q
 	}
-	if !(with(func(*ratelimit.Hint) {}).Paces()) {
+	if !told.Paces() {
 		t.Error("a plain quota doesn't pace")
 	}
-	for name, h := range map[string]ratelimit.Hint{
-		"bytes":     with(func(h *ratelimit.Hint) { h.Quota.Unit = "content-bytes" }),
-		"tokens":    with(func(h *ratelimit.Hint) { h.Partition = "tokens" }),
-		"no reset":  with(func(h *ratelimit.Hint) { h.Quota.ResetKnown = false }),
-		"reset now": with(func(h *ratelimit.Hint) { h.Quota.Reset = 0 }),
-		"no rest":   with(func(h *ratelimit.Hint) { h.Quota.RemainingKnown = false }),
-		"no limit":  with(func(h *ratelimit.Hint) { h.Quota.LimitKnown, h.Quota.Limit = true, 0 }),
+	for name, q := range map[string]ratelimit.Quota{
+		"bytes":     with(func(q *ratelimit.Quota) { q.Unit = "content-bytes" }),
+		"for all":   with(func(q *ratelimit.Quota) { q.ForAll = true }),
+		"no reset":  with(func(q *ratelimit.Quota) { q.ResetKnown = false }),
+		"reset now": with(func(q *ratelimit.Quota) { q.Reset = 0 }),
+		"no rest":   with(func(q *ratelimit.Quota) { q.RemainingKnown = false }),
+		"no limit":  with(func(q *ratelimit.Quota) { q.LimitKnown, q.Limit = true, 0 }),
 	} {
-		if h.Paces() {
+		if q.Paces() {
 			t.Errorf("%s paces", name)
 		}
 	}
