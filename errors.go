@@ -27,7 +27,8 @@ func (s Stage) String() string {
 	return [...]string{"none", "kill switch", "server hold", "breaker", "pacing", "queue", "unknown"}[min(s, stageCount)]
 }
 
-// Why a call is refused, beside [breaker.ErrOpen], [ratelimit.ErrHeld] and [ratelimit.ErrPaced].
+// Why a call is refused, beside [breaker.ErrOpen], [ratelimit.ErrHeld], [ratelimit.ErrPaced] and
+// [ratelimit.ErrQuota].
 var (
 	// ErrKilled means that the document switches this call off.
 	ErrKilled = errors.New("switched off by the configuration")

@@ -69,14 +69,15 @@ func (c *call) heed(p *Permit, out Outcome) (held *lane) {
 	if q.Remaining > 0 {
 		return nil
 	}
-	c.hold(p, l, q.Reset)
+	c.hold(p, l, q.Reset, "quota")
 	return l
 }
 
 // hold keeps a lane's calls back, and tells whoever watches.
-func (c *call) hold(p *Permit, l *lane, wait time.Duration) {
+func (c *call) hold(p *Permit, l *lane, wait time.Duration, note string) {
 	until := c.target.hold(l, wait)
-	c.engine.emit(Event{Kind: EventHeld, Target: c.target.name, Stage: StageHold, Attempt: p.attempt, Until: until})
+	c.engine.emit(Event{Kind: EventHeld, Target: c.target.name, Stage: StageHold, Attempt: p.attempt,
+		Until: until, Note: note})
 }
 
 // settleTransient tells pacing of attempts without an answer. One that reports a fault came from a
@@ -150,7 +151,7 @@ func (c *call) settleOverloaded(p *Permit, out Outcome) {
 		c.failedAt(told.gate, p, ratelimit.Overloaded)
 		return
 	}
-	c.hold(p, told, wait)
+	c.hold(p, told, wait, "")
 }
 
 const (
