@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tether-go/tether"
+	"github.com/tether-go/tether/internal/memnet"
 	"github.com/tether-go/tether/ratelimit"
 	"github.com/tether-go/tether/retry"
 )
@@ -290,4 +291,34 @@ func TestPoliciesThatDivideNothing(t *testing.T) {
 		a.get("/new")
 		a.wants(true, "/new", "/search", "/list", "/unknown")
 	})
+}
+
+// TestHintsOverTheWire: a field in several lines and in whatever case, as net/http's own server and
+// both protocols carry it.
+func TestHintsOverTheWire(t *testing.T) {
+	serve := map[string]func(testing.TB, http.Handler) (*http.Transport, string){
+		"HTTP/1": memnet.Serve, "HTTP/2": memnet.ServeH2C,
+	}
+	for name, serve := range serve {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				asked := 0
+				transport, url := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+					asked++
+					w.Header()["ratelimit"] = []string{`"minute";r=30;t=20`, `"hour";r=0;t=1800`}
+					w.WriteHeader(http.StatusOK)
+				}))
+				c := client(t, transport, tether.Options{})
+				if status, _, err := get(c, url); status != 200 || err != nil {
+					t.Fatal(status, err)
+				}
+				began := time.Now()
+				_, _, err := get(c, url)
+				if r := rejected(t, err); !errors.Is(err, ratelimit.ErrHeld) || asked != 1 ||
+					r.RetryAt.Sub(began) < 1799*time.Second || time.Since(began) > 50*time.Millisecond {
+					t.Errorf("%v after %v, %d requests", err, time.Since(began), asked)
+				}
+			})
+		})
+	}
 }

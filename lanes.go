@@ -65,7 +65,9 @@ func (t *target) hasLanes() bool {
 
 // told returns the lane of what an answer to a credential's request at a place was about, and notes
 // what partition that place is of. Where nobody was told anything before it opens a lane, or returns nil.
-func (t *target) told(credential, place, name uint64, scope ratelimit.Scope, open bool, rand func() float64) *lane {
+func (t *target) told(
+	credential, place, name uint64, scope ratelimit.Scope, open bool, rand func() float64,
+) *lane {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.partitions.learn(place, name, scope) {

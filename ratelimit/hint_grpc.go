@@ -50,7 +50,8 @@ func (g GRPC) Hint() (hint Hint) {
 		}
 		hint.Wait, hint.Explicit, hint.Exact = wait, true, true
 	}
-	if delay := roundUp(g.RetryDelay); g.HasRetryDelay && g.RetryDelay >= 0 && (!hint.Explicit || delay > hint.Wait) {
+	delay := roundUp(g.RetryDelay)
+	if g.HasRetryDelay && g.RetryDelay >= 0 && (!hint.Explicit || delay > hint.Wait) {
 		hint.Wait, hint.Explicit, hint.Exact = delay, true, false
 	}
 	return hint

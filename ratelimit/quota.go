@@ -177,7 +177,7 @@ func (a *Allowance) fairGap(now time.Time) time.Duration {
 	return min(max(gap, a.least, time.Microsecond), longestGap)
 }
 
-// draw is a gap at random (law: no two clients in step).
+// draw is a gap at random, so that no two clients are in step.
 func (a *Allowance) draw() time.Duration {
 	return time.Duration((0.5 + a.rand()) * float64(a.gap))
 }
