@@ -83,20 +83,19 @@ func (c *call) throughLines() *RejectedError {
 		c.permit.lane = l
 		if l != nil {
 			if !counted {
-				l.gate.Ask()
+				l.ask()
 				counted = true
 			}
-			if err := c.pass(place{&l.line, l.gate, nil}); err != nil {
+			if err := c.pass(place{&l.line, l.gate, l.allowance, nil}); err != nil {
 				return err
 			}
 		}
-		err := c.pass(place{&c.target.line, c.target.gate, c.target.breaker})
+		err := c.pass(place{&c.target.line, c.target.gate, nil, c.target.breaker})
 		if err == nil && !c.laneClosed() {
 			return nil
 		}
 		if l != nil {
-			l.gate.Untake()
-			l.line.wakeNext()
+			l.untake()
 		}
 		if err != nil {
 			return err
@@ -132,9 +131,10 @@ type obstacle struct {
 // place is where calls may have to wait: before the gate of a lane, or before the gate and the breaker
 // of a target.
 type place struct {
-	line    *line
-	gate    *ratelimit.Gate
-	breaker *breaker.Breaker // nil for a lane
+	line      *line
+	gate      *ratelimit.Gate
+	allowance *ratelimit.Allowance // nil for a target
+	breaker   *breaker.Breaker     // nil for a lane
 }
 
 // openRate is about how often a breaker that isn't closed lets a probe through, in calls a second.
@@ -146,12 +146,20 @@ func (at place) rate() float64 {
 		return openRate
 	}
 	_, perSecond := at.gate.Status()
+	if at.allowance != nil {
+		if spread := at.allowance.Rate(); spread > 0 && (perSecond == 0 || spread < perSecond) {
+			return spread
+		}
+	}
 	return perSecond
 }
 
 // try goes through, or tells what stands in the way; then nothing is kept of what was given.
 func (c *call) try(at place, waiting int) *obstacle {
 	if o := c.throughGate(at.gate, waiting); o != nil || at.breaker == nil {
+		if o == nil && at.allowance != nil {
+			o = throughAllowance(at, waiting)
+		}
 		if o != nil && o.stage == StagePacing && at.breaker != nil && at.breaker.Refuses() {
 			o.stage, o.reason = StageBreaker, breaker.ErrOpen // pacing only tells when to try it again
 			if h := at.breaker.Health(); h.State == breaker.Open && h.RetryAt.After(o.retryAt) {
@@ -193,6 +201,16 @@ func (c *call) throughGate(g *ratelimit.Gate, waiting int) *obstacle {
 		return &obstacle{stage: StagePacing, reason: ratelimit.ErrPaced, retryAt: retryAt,
 			change: c.target.inFlight.Load() > 0} // a good answer makes the pace faster
 	}
+}
+
+// throughAllowance takes what the gate has given back if the quota has none to give yet.
+func throughAllowance(at place, waiting int) *obstacle {
+	retryAt, ok := at.allowance.Take(waiting)
+	if ok {
+		return nil
+	}
+	at.gate.Untake()
+	return &obstacle{stage: StagePacing, reason: ratelimit.ErrQuota, retryAt: retryAt}
 }
 
 // pass brings the call past a place: at once if nobody waits there and nothing stands in the way, else
@@ -351,5 +369,5 @@ func (c *call) ownLane() *lane {
 	if !c.target.hasLanes() {
 		return nil
 	}
-	return c.target.lane(c.credential())
+	return c.target.lane(c.credential(), c.place())
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tether-go/tether/breaker"
+	"github.com/tether-go/tether/ratelimit"
 	"github.com/tether-go/tether/retry"
 )
 
@@ -173,7 +174,8 @@ func (c *call) again(out Outcome) (time.Duration, error) {
 		Retryable:  out.retryable(c.policy),
 		Safe:       c.Idempotent || out.Sent != MaybeSent,
 		Replayable: c.replayable,
-		Wait:       out.Hint.Wait,
+		Forbidden:  out.Hint.Verdict == ratelimit.DontRepeat,
+		Wait:       out.wait(),
 		TimeLeft:   c.timeLeft(time.Now()),
 		WaitLeft:   c.waitLeft,
 		Useful:     c.target.useful(),

@@ -20,10 +20,21 @@ func ClassifyHTTP(resp *http.Response, err error) Outcome {
 	if err != nil {
 		return classifyError(err)
 	}
+	return classifyResponse(resp, ratelimit.Profile{})
+}
+
+// classifyResponse reads the response of a server with that profile.
+func classifyResponse(resp *http.Response, profile ratelimit.Profile) Outcome {
 	out := Outcome{Class: classOfStatus(resp.StatusCode), Status: resp.StatusCode}
-	if resp.StatusCode >= 400 {
-		out.Hint = ratelimit.ParseHeader(resp.Header, time.Now())
-		out.Partitioned = resp.StatusCode == http.StatusTooManyRequests
+	out.Hint = profile.ParseHeader(resp.Header, time.Now())
+	switch resp.StatusCode {
+	case http.StatusTooManyRequests:
+		out.Partitioned = true
+	case http.StatusForbidden:
+		// GitHub's answer to too many requests, and an answer about rights everywhere else.
+		if q := out.Hint.Quota; out.Hint.Explicit || q.Exhausted() && !(q.LimitKnown && q.Limit == 0) {
+			out.Class, out.Partitioned = Overloaded, true
+		}
 	}
 	return out
 }

@@ -25,7 +25,8 @@
 //
 //	retries      3 attempts, full jitter from 250 ms to 5 s, idempotent methods only
 //	budget       a tenth of the calls that succeed; 1 saved at the start, 2 at most when idle
-//	hold         Retry-After is obeyed, up to 1 h; a 429 holds its own credential only
+//	hold         Retry-After is obeyed, up to 1 h; a 429 holds its own credential only; with nothing left
+//	             of a quota calls wait for its reset, with little left they are spread
 //	breaker      opens after 5 calls in a row without an answer, or half of them failing in 30 s
 //	             beyond chance; open for about 1 s, one probe at a time
 //	pacing       refused connections, timeouts and 503s in a row slow the client down to probes, fast

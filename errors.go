@@ -31,7 +31,7 @@ func (s Stage) String() string {
 }
 
 // Why a call is refused, beside [breaker.ErrOpen], [ratelimit.ErrHeld], [ratelimit.ErrPaced],
-// [ratelimit.ErrLimited] and [ratelimit.ErrBusy].
+// [ratelimit.ErrQuota], [ratelimit.ErrLimited] and [ratelimit.ErrBusy].
 var (
 	// ErrKilled means that the document switches this call off.
 	ErrKilled = errors.New("switched off by the configuration")

@@ -11,7 +11,7 @@ const (
 	EventWaited                    // a call waited more than a second and may go
 	EventRetry                     // a call will be repeated
 	EventGaveUp                    // a call failed and will not be repeated; Err says why
-	EventHeld                      // a server asked for silence until Until; Note "restored": in an earlier process
+	EventHeld                      // a server asked for silence until Until; Note "restored": of an earlier process, "quota": it is empty
 	EventBreaker                   // a breaker changed its state; Note says from what to what
 	EventApplied                   // a document is in force
 	EventNote                      // a document was changed or read in part; Note says what

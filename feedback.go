@@ -16,7 +16,7 @@ func (c *call) settle(p *Permit, out Outcome) {
 	count(c.Context, c.engine.telemetry.attempts, t.series.byClass[min(out.Class, Overloaded)])
 	switch out.Class {
 	case Healthy:
-		c.settleHealthy(p)
+		c.settleHealthy(p, out)
 	case Transient:
 		c.settleTransient(p, out)
 	case Overloaded:
@@ -39,7 +39,7 @@ func (c *call) settle(p *Permit, out Outcome) {
 	}
 }
 
-func (c *call) settleHealthy(p *Permit) {
+func (c *call) settleHealthy(p *Permit, out Outcome) {
 	t, took := c.target, time.Since(p.sent)
 	calm := !t.gate.Paced() && (p.lane == nil || !p.lane.gate.Paced())
 	slow := t.learn(c.route(), took, calm, c.policy.breaker.SlowCallRatio > 0)
@@ -48,9 +48,40 @@ func (c *call) settleHealthy(p *Permit) {
 			Note: "only slow answers to a surge of calls"})
 	}
 	t.answered(p.ticket, c.result(took, slow))
-	if p.lane != nil {
+	held := c.heed(p, out)
+	if p.lane != nil && p.lane != held {
 		p.lane.gate.Good(took, slow)
 	}
+}
+
+// heed takes over what an answer that refused nothing says about a quota: what is left is spread, and
+// where nothing is, calls of that credential and partition are held until there is more. It returns the
+// lane that is held, if one is.
+func (c *call) heed(p *Permit, out Outcome) (held *lane) {
+	hint, e, t := &out.Hint, c.engine, c.target
+	q := hint.Quota
+	paces := q.Paces()
+	scarce := paces && (q.Remaining == 0 || q.Tight(t.gate.Usual()))
+	if hint.Scope == ratelimit.AllRequests && (!paces || !scarce && !t.hasLanes()) {
+		return nil
+	}
+	l := t.told(c.credential(), c.place(), e.nameOfPartition(*hint), hint.Scope, scarce, e.rand)
+	if l == nil || !paces || l.shared { // a number of one is no word about all who share
+		return nil
+	}
+	l.allowance.Tell(q, p.sent)
+	if q.Remaining > 0 {
+		return nil
+	}
+	c.hold(p, l, q.Reset, "quota")
+	return l
+}
+
+// hold keeps a lane's calls back, and tells whoever watches.
+func (c *call) hold(p *Permit, l *lane, wait time.Duration, note string) {
+	until := c.target.hold(l, wait)
+	c.engine.emit(Event{Kind: EventHeld, Target: c.target.name, Stage: StageHold, Attempt: p.attempt,
+		Until: until, Note: note})
 }
 
 // settleTransient tells pacing of attempts without an answer. One that reports a fault came from a
@@ -58,6 +89,7 @@ func (c *call) settleHealthy(p *Permit) {
 func (c *call) settleTransient(p *Permit, out Outcome) {
 	t := c.target
 	p.lane.ignored()
+	c.heed(p, out)
 	if errors.Is(out.Err, context.DeadlineExceeded) {
 		t.learnTimeout(time.Since(p.sent))
 	}
@@ -113,24 +145,30 @@ func (c *call) settleOverloaded(p *Permit, out Outcome) {
 	} else {
 		p.ticket.Done(breaker.Ignored)
 	}
-	gate, l := t.gate, &t.line
-	if out.Partitioned {
-		t.gate.Ignored()
-		if told := t.openLane(c.credential(), c.engine.rand); told != p.lane {
-			p.lane.ignored()
-			p.lane = told
-		}
-		gate, l = p.lane.gate, &p.lane.line
-	} else {
+	wait := out.wait()
+	if !out.Partitioned {
 		p.lane.ignored()
-	}
-	if out.Hint.Wait <= 0 {
-		c.failedAt(gate, p, ratelimit.Overloaded)
+		if wait <= 0 {
+			c.failedAt(t.gate, p, ratelimit.Overloaded)
+			return
+		}
+		until := t.gate.Hold(wait)
+		t.line.wakeAll()
+		c.engine.emit(Event{Kind: EventHeld, Target: t.name, Stage: StageHold, Attempt: p.attempt, Until: until})
 		return
 	}
-	until := gate.Hold(out.Hint.Wait)
-	l.wakeAll()
-	c.engine.emit(Event{Kind: EventHeld, Target: t.name, Stage: StageHold, Attempt: p.attempt, Until: until})
+	t.gate.Ignored()
+	hint := out.Hint
+	told := t.told(c.credential(), c.place(), c.engine.nameOfPartition(hint), hint.Scope, true, c.engine.rand)
+	if told != p.lane {
+		p.lane.ignored()
+		p.lane = told
+	}
+	if wait <= 0 {
+		c.failedAt(told.gate, p, ratelimit.Overloaded)
+		return
+	}
+	c.hold(p, told, wait, "")
 }
 
 const (

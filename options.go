@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"go.opentelemetry.io/otel/metric"
+
+	"github.com/tether-go/tether/ratelimit"
 )
 
 // Options are what only code can set: nothing in here ever comes from a document.
@@ -28,6 +30,9 @@ type Options struct {
 	// Partition names whom a 429 covers: requests of one partition are held together, others go on.
 	// Default: the value of the Authorization header, kept only as a keyed hash.
 	Partition func(*http.Request) string
+	// HintProfiles says, by host (with the port where it isn't the scheme's default), how to read hints
+	// whose values alone don't tell. Default: every server's by size and form.
+	HintProfiles map[string]ratelimit.Profile
 	// MaxTargets caps the servers whose state is kept; beyond it the longest idle is forgotten, and
 	// what can't be forgotten yet is shared. Default 1,000.
 	MaxTargets int
@@ -57,6 +62,11 @@ func (o Options) validate() error {
 	if o.AttemptHeader != "" && !isToken(o.AttemptHeader) {
 		problems = append(problems, fmt.Errorf("tether: AttemptHeader is %q, no name of a field", o.AttemptHeader))
 	}
+	for host, profile := range o.HintProfiles {
+		if err := profile.Validate(); err != nil {
+			problems = append(problems, fmt.Errorf("tether: HintProfiles[%q]: %w", host, err))
+		}
+	}
 	problems = append(problems, o.Bounds.Validate())
 	return errors.Join(problems...)
 }
@@ -74,6 +84,7 @@ func isToken(name string) bool {
 
 func (o Options) withDefaults() Options {
 	o.Audience = maps.Clone(o.Audience)
+	o.HintProfiles = maps.Clone(o.HintProfiles)
 	if o.InitialRetries == nil {
 		o.InitialRetries = Set(1)
 	}

@@ -2,6 +2,7 @@ package tether
 
 import (
 	"net/http"
+	"time"
 
 	"github.com/tether-go/tether/ratelimit"
 )
@@ -19,7 +20,8 @@ const (
 	Healthy
 	// Transient is no answer (refused, reset, timed out) or one that reports a fault (500, 502, 504).
 	Transient
-	// Overloaded is an answer that says "not now" (429, 503, RESOURCE_EXHAUSTED). It feeds holds and
+	// Overloaded is an answer that says "not now" (429, 503, RESOURCE_EXHAUSTED, and a 403 that names a
+	// wait or says that nothing is left of a quota). It feeds holds and
 	// pacing, never the breaker: a server that can still say no has capacity left.
 	Overloaded
 )
@@ -63,7 +65,7 @@ type Outcome struct {
 	// Final says that a repeat would end in the same way.
 	Final bool
 	Sent  Sent
-	// Hint is when the server asks to come back.
+	// Hint is when the server asks to come back, and what it says about its quota and about a repeat.
 	Hint ratelimit.Hint
 	// Partitioned says that the refusal covers this caller's credential only, not the whole target.
 	Partitioned bool
@@ -74,11 +76,19 @@ func (o Outcome) retryable(p *policy) bool {
 	if o.Final || o.Class == Healthy && o.Status == 0 {
 		return false
 	}
-	if o.Status != 0 {
-		return p.retryable.hasHTTP(o.Status)
+	switch {
+	case o.Status == 0:
+		return true
+	case o.Status >= 400 && o.Hint.Verdict == ratelimit.Repeat:
+		return true
+	case o.Status == http.StatusForbidden && o.Partitioned: // what other servers call 429
+		return p.retryable.hasHTTP(http.StatusTooManyRequests)
 	}
-	return true
+	return p.retryable.hasHTTP(o.Status)
 }
+
+// wait is the least wait that the server asks for, before its "no" covers nobody any more.
+func (o Outcome) wait() time.Duration { return o.Hint.MinWait(o.Status) }
 
 // classOfStatus is the breaker's and the pacing's view of an HTTP status.
 func classOfStatus(status int) Class {

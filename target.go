@@ -11,12 +11,6 @@ import (
 	"github.com/tether-go/tether/retry"
 )
 
-// maxLanes bounds the credentials of one target that are told apart; further ones share one lane.
-const (
-	maxLanes   = 256
-	sharedLane = 0
-)
-
 // targetKey names a server: HTTP's origin, or what a [Call] says. A rule with a state of its own adds
 // its name.
 type targetKey struct {
@@ -54,9 +48,10 @@ type target struct {
 	mu          sync.Mutex // guards what follows
 	used        time.Time  // when a call last began
 	settings    targetPolicy
-	version     uint64           // of the snapshot that settings came from
-	lanes       map[uint64]*lane // by credential, since one of them was told 429
-	usual       time.Duration    // about the median time to an answer; 0: not known
+	version     uint64            // of the snapshot that settings came from
+	lanes       map[laneKey]*lane // since a credential was told to wait or to slow down
+	partitions  partitions
+	usual       time.Duration // about the median time to an answer; 0: not known
 	normals     normals
 	pulses      [32]pulse     // of routes, as normals has them
 	tooShort    time.Duration // the longest time that brought no answer since the last one
@@ -64,19 +59,6 @@ type target struct {
 	nextRefusal time.Time // before which a refusal is slowed
 	hasty       int       // deadlines in a row that left little time and ended without an answer
 	hastySince  time.Time
-}
-
-// lane holds the calls of one credential at one target.
-type lane struct {
-	gate *ratelimit.Gate
-	line line
-}
-
-// ignored tells the lane's gate, if the attempt passed one, that it taught nothing.
-func (l *lane) ignored() {
-	if l != nil {
-		l.gate.Ignored()
-	}
 }
 
 // targetPolicy is the part of a policy that belongs to a target.
@@ -156,57 +138,6 @@ func (t *target) followLocked(p *policy, version uint64) {
 	t.budget.SetRatio(settings.budgetRatio)
 	t.limits.set(settings)
 	t.line.wakeAll() // what stood in the way may not do so any more
-}
-
-// lane returns the lane of a credential, or nil if it was never told to wait.
-func (t *target) lane(credential uint64) *lane {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if l := t.lanes[credential]; l != nil {
-		return l
-	}
-	return t.lanes[sharedLane]
-}
-
-func (t *target) hasLanes() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return len(t.lanes) > 0
-}
-
-// openLane returns the lane of a credential that has just been told to wait.
-func (t *target) openLane(credential uint64, rand func() float64) *lane {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if l := t.lanes[credential]; l != nil {
-		return l
-	}
-	if len(t.lanes) >= maxLanes {
-		t.dropIdleLanes()
-	}
-	if len(t.lanes) >= maxLanes {
-		credential = sharedLane
-		if l := t.lanes[credential]; l != nil {
-			return l
-		}
-	}
-	sharers := 1.0 // of the target's usual rate: those that were told to wait lately
-	for _, l := range t.lanes {
-		if until, _ := l.gate.Status(); !until.IsZero() || l.line.length.Load() > 0 {
-			sharers++
-		}
-	}
-	opts := ratelimit.Options{Rand: rand, Usual: t.gate.Usual() / sharers}
-	gate, err := ratelimit.NewGate(t.settings.gate, opts)
-	if err != nil {
-		gate, _ = ratelimit.NewGate(ratelimit.Policy{}, opts)
-	}
-	if t.lanes == nil {
-		t.lanes = make(map[uint64]*lane)
-	}
-	l := &lane{gate: gate}
-	t.lanes[credential] = l
-	return l
 }
 
 // useful is what an attempt takes at least to be of use: about the median of the answers so far.
@@ -317,7 +248,7 @@ func (t *target) idle() (used time.Time, idle bool) {
 	used, idle = t.used, !t.wasKilled
 	recent := time.Since(used) < returnMemory
 	for _, l := range t.lanes {
-		if busy(l.gate, recent) {
+		if l.busy(recent) {
 			idle = false
 		}
 	}
@@ -355,13 +286,4 @@ func (e *Engine) heldUntil(host string) (until time.Time) {
 func busy(g *ratelimit.Gate, recent bool) bool {
 	until, perSecond := g.Status()
 	return !until.IsZero() || recent && perSecond > 0
-}
-
-// dropIdleLanes forgets the lanes that keep nobody back. The target is locked.
-func (t *target) dropIdleLanes() {
-	for credential, l := range t.lanes {
-		if l.line.length.Load() == 0 && !busy(l.gate, true) {
-			delete(t.lanes, credential)
-		}
-	}
 }

@@ -109,7 +109,11 @@ func (h *httpCall) attempt(*Permit) Outcome {
 	h.permit.lend(resp)
 	h.drop()
 	h.response = resp
-	return ClassifyHTTP(resp, nil)
+	return h.classify(resp)
+}
+
+func (h *httpCall) classify(resp *http.Response) Outcome {
+	return classifyResponse(resp, h.engine.opts.HintProfiles[h.Host])
 }
 
 // failed is the outcome of an attempt without a response, or with one that came too late.
@@ -130,7 +134,7 @@ func (h *httpCall) failed(req *http.Request, resp *http.Response, err, timeout e
 func (h *httpCall) timedOut(resp *http.Response, err, timeout error) Outcome {
 	out := Outcome{Class: Transient}
 	if err == nil {
-		out = ClassifyHTTP(resp, nil)
+		out = h.classify(resp)
 		if resp.Body != nil {
 			resp.Body.Close()
 		}

@@ -15,7 +15,7 @@
 //	case err != nil:
 //		gate.Failed(ratelimit.Refused)
 //	case resp.StatusCode == http.StatusServiceUnavailable:
-//		gate.Hold(ratelimit.ParseHeader(resp.Header, time.Now()).Wait)
+//		gate.Hold(ratelimit.ParseHeader(resp.Header, time.Now()).MinWait(resp.StatusCode))
 //	default:
 //		gate.Good(time.Since(began), 0)
 //	}
@@ -23,7 +23,8 @@
 // [Limiter] and [Concurrency] are the client's own limits: of calls a second, and of calls under way at
 // once. Both are also useful alone, by their Wait and Acquire.
 //
-// [ParseHeader] reads the server's word from a response. [Gate] keeps it: nothing leaves before the
+// [ParseHeader] reads the server's word from a response, [GRPC] from gRPC's trailers; docs/hints.md lists
+// every form. [Allowance] spreads what is left of a quota. [Gate] keeps holds: nothing leaves before the
 // time that the server named, and then calls leave one by one in random phase, so that clients that
 // were told the same do not return together. It also learns from answers and failures how fast the
 // client may send: see [Gate.Failed] and [Gate.Good].

@@ -1,25 +1,11 @@
 package ratelimit
 
 import (
-	"math"
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
 )
-
-// longest is the wait that stands for every wait too long to represent, about 292 years.
-const longest = time.Duration(math.MaxInt64)
-
-// What a response may cost: no server needs more lines of one field, and no date and no number that
-// a Duration can hold takes more bytes of one line.
-const (
-	maxLines     = 16
-	maxLineBytes = 128
-)
-
-// rfc850 is time.RFC850 with the only zone that RFC 9110 section 5.6.7 allows. time.RFC850 itself
-// takes any zone and reads one it does not know as UTC, hours early for some.
-const rfc850 = "Monday, 02-Jan-06 15:04:05 GMT"
 
 // Hint is what a server's answer says about when to come back.
 type Hint struct {
@@ -30,187 +16,230 @@ type Hint struct {
 	Wait time.Duration
 	// Explicit tells that the server named a wait, be it zero.
 	Explicit bool
+	// Exact tells that Wait is the very delay and no minimum: gRPC's pushback.
+	Exact bool
+	// Verdict is what the server said about a repeat of this very call.
+	Verdict Verdict
+	// Quota is what the server counts.
+	Quota Quota
+	// Partition names what is counted or refused, where the server says so: a policy, a bucket, a
+	// resource, a limit's name, a scope or a reason, in its own words; "global" is everything.
+	Partition string
+	// PartitionKey holds the bytes that name the partition within a policy (pk); "": not given.
+	PartitionKey string
+	// Scope tells which of a caller's requests Partition covers.
+	Scope Scope
+
+	bare time.Duration // what a 429 means that says nothing else
+}
+
+// Verdict is a server's word about a repeat.
+type Verdict uint8
+
+// The verdicts. The zero Verdict leaves it to the client.
+const (
+	Unsaid Verdict = iota
+	Repeat
+	DontRepeat
+)
+
+// Scope tells which of a caller's requests a partition covers, as far as its kind says.
+type Scope uint8
+
+// The scopes. The zero Scope is the cautious one.
+const (
+	AllRequests  Scope = iota // whatever the caller asks for
+	OnePolicy                 // those that the only policy named applies to
+	SomeRequests              // those of a bucket or a resource, which divide what can be asked for
+)
+
+// Quota is what a server counts, as the item that binds first says. The zero Quota says nothing.
+type Quota struct {
+	// Limit is how much there is in a window and Remaining how much is left, in Unit. Neither is
+	// negative, and Remaining is no promise.
+	Limit, Remaining int64
+	// Reset is how long it takes, from when the answer's head arrived, until more becomes available:
+	// not necessarily all. It is never negative.
+	Reset time.Duration
+	// LimitKnown, RemainingKnown and ResetKnown tell which of these the server said.
+	LimitKnown, RemainingKnown, ResetKnown bool
+	// Window is what Limit is counted over; 0: not known.
+	Window time.Duration
+	// Unit is what is counted; "" stands for requests.
+	Unit string
+	// ForAll tells that Reset is the time until all of Limit is back, and that some is sooner. Services
+	// that count requests and tokens side by side say it so.
+	ForAll bool
+}
+
+// Exhausted tells that nothing is left, and since when there is more is known.
+func (q Quota) Exhausted() bool { return q.RemainingKnown && q.Remaining == 0 && q.ResetKnown }
+
+// known tells that the server said anything about what is left or when there is more.
+func (q Quota) known() bool { return q.LimitKnown || q.RemainingKnown || q.ResetKnown }
+
+// MinWait is the least wait before a repeat of the call that was answered with that HTTP status; 0
+// stands for a failure that has none. It is the explicit wait, or else, for a refusal with nothing
+// left, the time until there is more; else 0, and the client's own backoff alone decides. A [Verdict]
+// that forbids the repeat goes before it.
+func (h Hint) MinWait(status int) time.Duration {
+	switch {
+	case (h.Explicit || h.Wait > 0) && (status == 0 || status >= 300):
+		return max(h.Wait, 0)
+	case status != 0 && status < 400:
+		return 0
+	case h.Quota.Exhausted():
+		return h.Quota.Reset
+	case status == http.StatusTooManyRequests:
+		return h.bare
+	}
+	return 0
+}
+
+// Profile says how to read what some server sends where its values alone don't tell. The zero
+// Profile reads every value by its size and form.
+type Profile struct {
+	// Reset is what a bare number in a field of the older forms says about the reset.
+	Reset ResetForm
+	// Bare429 is the wait that a 429 means which names none. Default 0: none. Sentry documents 60 s,
+	// GitHub at least 60 s.
+	Bare429 time.Duration
+}
+
+// ResetForm is what a bare number in a reset field means.
+type ResetForm string
+
+// The forms. The zero ResetForm tells epochs from deltas by size, and takes deltas for seconds.
+const (
+	ResetBySize       ResetForm = ""
+	ResetDeltaSeconds ResetForm = "delta-s"
+	ResetDeltaMillis  ResetForm = "delta-ms"
+)
+
+// Validate tells what cannot mean anything.
+func (p Profile) Validate() error {
+	switch p.Reset {
+	case ResetBySize, ResetDeltaSeconds, ResetDeltaMillis:
+	default:
+		return fmt.Errorf("ratelimit: Reset is %q, not empty, delta-s or delta-ms", string(p.Reset))
+	}
+	if p.Bare429 < 0 {
+		return fmt.Errorf("ratelimit: Bare429 is negative: %v", p.Bare429)
+	}
+	return nil
 }
 
 // ParseHeader reads a response's hints. now is the local clock when the response's head arrived; it
-// matters only for a date in a response that has no valid Date field.
+// matters only for a date or an epoch in a response that has no valid Date field.
 //
 // The explicit wait is that of the first field with a valid value, in this order: Retry-After-Ms,
-// X-Ms-Retry-After-Ms and X-Amz-Retry-After, in milliseconds, then Retry-After, in seconds or as an
-// HTTP-date. A number is decimal digits, with or without a fraction, of any size. Of several lines
-// of one field the longest wait counts. A date is taken against the response's own Date, later by
-// Age where a cache says so, so that the local clock's error does not matter; a date in the past is
-// a wait of zero. A value that is none of these is no hint.
+// X-Ms-Retry-After-Ms and X-Amz-Retry-After, in milliseconds, Retry-After, in seconds or as an
+// HTTP-date, X-Retry-In and X-Sentry-Rate-Limits. A number is decimal digits, with or without a
+// fraction, of any size. Of several lines of one field the longest wait counts. A date is taken
+// against the response's own Date, later by Age where a cache says so, so that the local clock's
+// error does not matter; a date in the past is a wait of zero. A value that is none of these is no
+// hint.
+//
+// The quota is that of the first family that says how much is left: RateLimit with RateLimit-Policy in
+// the forms of draft-ietf-httpapi-ratelimit-headers 08 and later and 07, RateLimit-Limit and its like
+// (drafts 00 to 06), X-RateLimit-Limit, X-Rate-Limit-Limit, fields for each dimension or window. They
+// are never mixed. Answers out of a cache (Age over 0) have none.
 //
 // The names in h are in canonical form, as net/http leaves them. ParseHeader keeps no reference to
 // h and is safe for concurrent use. It allocates nothing when h has none of these fields.
-func ParseHeader(h http.Header, now time.Time) Hint {
-	wait, ok := explicitWait(h, now)
-	return Hint{Wait: wait, Explicit: ok}
+func ParseHeader(h http.Header, now time.Time) Hint { return Profile{}.ParseHeader(h, now) }
+
+// ParseHeader is [ParseHeader] for a server with that profile.
+func (p Profile) ParseHeader(h http.Header, now time.Time) Hint {
+	hint := Hint{bare: p.Bare429}
+	found := scan(h)
+	if found == 0 {
+		return hint
+	}
+	if found&waitFields != 0 {
+		hint.Wait, hint.Explicit = explicitWait(h, now)
+	}
+	if found&verdictFields != 0 {
+		hint.Verdict = verdict(h)
+	}
+	// What a cache kept says nothing about now (draft-ietf-httpapi-ratelimit-headers-10, Client
+	// Behavior).
+	if found&quotaFields != 0 && parseAge(first(h["Age"])) == 0 {
+		p.readQuota(&hint, h, now)
+	}
+	return hint
 }
 
-// explicitWait puts the fields in milliseconds first because they are the more exact: servers send
-// Retry-After beside them, rounded up, for clients that know no better.
-func explicitWait(h http.Header, now time.Time) (time.Duration, bool) {
-	for _, name := range [...]string{"Retry-After-Ms", "X-Ms-Retry-After-Ms", "X-Amz-Retry-After"} {
-		if wait, ok := longestOf(h[name], parseMillis); ok {
-			return wait, true
-		}
-	}
-	lines := h["Retry-After"]
-	if len(lines) == 0 {
-		return 0, false
-	}
-	return longestOf(lines, func(value string) (time.Duration, bool) {
-		if wait, ok := parseNumber(value, time.Second); ok {
-			return wait, true
-		}
-		return parseWaitUntil(value, h, now)
-	})
-}
+// fields are the kinds of fields that a response has.
+type fields uint8
 
-// longestOf returns the longest of the valid waits in a field's lines: each of them is a server's
-// or a proxy's word that it is too early before, and RFC 9110 section 5.3 lets nobody send two.
-func longestOf(lines []string, parse func(string) (time.Duration, bool)) (time.Duration, bool) {
-	var wait time.Duration
-	found := false
-	for _, line := range lines[:min(len(lines), maxLines)] {
-		if len(line) > maxLineBytes {
-			if isDigits(line[:maxLineBytes]) {
-				return longest, true
+const (
+	waitFields fields = 1 << iota
+	verdictFields
+	quotaFields
+)
+
+// scan looks once at every name: most responses have a dozen fields and none of ours, and to look
+// each of ours up would take five times as long.
+func scan(h http.Header) (found fields) {
+	for name := range h {
+		if len(name) < 9 {
+			continue
+		}
+		switch name[0] {
+		case 'R':
+			switch {
+			case strings.HasPrefix(name, "Retry-After"):
+				found |= waitFields
+			case strings.HasPrefix(name, "Ratelimit"):
+				found |= quotaFields
 			}
-			continue
-		}
-		if w, ok := parse(trimSpace(line)); ok {
-			wait, found = max(wait, w), true
-		}
-	}
-	return wait, found
-}
-
-func parseMillis(value string) (time.Duration, bool) {
-	return parseNumber(value, time.Millisecond)
-}
-
-// parseNumber reads 1*DIGIT [ "." 1*DIGIT ] as that many units, a whole power of ten of
-// nanoseconds. It rounds up to a nanosecond, since a wait is a minimum, and stops at longest. The
-// strconv parsers would take signs and exponents, and make a time.Duration that overflows.
-func parseNumber(value string, unit time.Duration) (time.Duration, bool) {
-	whole, fraction, hasPoint := strings.Cut(value, ".")
-	if !isDigits(whole) || hasPoint && !isDigits(fraction) {
-		return 0, false
-	}
-	var wait time.Duration
-	for _, c := range []byte(whole) {
-		digit := time.Duration(c-'0') * unit
-		if wait > (longest-digit)/10 {
-			return longest, true
-		}
-		wait = wait*10 + digit
-	}
-	for _, c := range []byte(fraction) {
-		unit /= 10
-		if unit == 0 && c != '0' {
-			return addSaturating(wait, 1), true
-		}
-		wait = addSaturating(wait, time.Duration(c-'0')*unit)
-	}
-	return wait, true
-}
-
-// parseWaitUntil reads an HTTP-date as the wait from the moment that the response was made or last
-// taken out of a cache, by the sender's clock. What error is left is the time on the way, which
-// makes the wait too long and never too short.
-func parseWaitUntil(value string, h http.Header, now time.Time) (time.Duration, bool) {
-	from := now
-	if date, ok := parseDate(first(h["Date"]), now); ok {
-		from = date.Add(parseAge(first(h["Age"])))
-	}
-	until, ok := parseDate(value, from)
-	if !ok {
-		return 0, false
-	}
-	return max(until.Sub(from), 0), true // Sub saturates
-}
-
-// parseAge reads an Age field (RFC 9111 section 5.1); what is not valid counts as zero. So does an
-// age of 2^31 s or more, where section 1.2.2 lets a recipient stop counting: Age shortens the wait,
-// and a number that nobody means must not turn it into none.
-func parseAge(value string) time.Duration {
-	if !isDigits(value) {
-		return 0
-	}
-	age, _ := parseNumber(value, time.Second)
-	if age >= (1<<31)*time.Second {
-		return 0
-	}
-	return age
-}
-
-// parseDate reads the three forms of an HTTP-date that a recipient must accept, RFC 9110 section
-// 5.6.7. now decides the century of a year with two digits.
-func parseDate(value string, now time.Time) (time.Time, bool) {
-	value, leap := withoutLeapSecond(value)
-	for _, layout := range [...]string{http.TimeFormat, rfc850, time.ANSIC} {
-		t, err := time.Parse(layout, value)
-		if err != nil {
-			continue
-		}
-		if layout == rfc850 {
-			t = inCentury(t, now)
-		}
-		return t.Add(leap), true
-	}
-	return time.Time{}, false
-}
-
-// withoutLeapSecond replaces second 60, which the grammar allows and package time refuses, by
-// second 59 and the second that is missing.
-func withoutLeapSecond(value string) (string, time.Duration) {
-	i := strings.LastIndexByte(value, ':') + 1
-	if i == 0 || !strings.HasPrefix(value[i:], "60") {
-		return value, 0
-	}
-	return value[:i] + "59" + value[i+2:], time.Second
-}
-
-// inCentury gives t, of which only the last two digits of the year are known, the latest year that
-// is not more than 50 years ahead of now. Package time has a fixed rule instead, 1969 to 2068.
-func inCentury(t, now time.Time) time.Time {
-	now = now.UTC()
-	limit := now.AddDate(50, 0, 0)
-	years := limit.Year() - limit.Year()%100 - (t.Year() - t.Year()%100)
-	t = t.AddDate(years, 0, 0)
-	if t.After(limit) {
-		t = t.AddDate(-100, 0, 0)
-	}
-	return t
-}
-
-// first returns a field's first line without the space around it, or nothing for a line that is
-// absent or too long to be a date or a number.
-func first(lines []string) string {
-	if len(lines) == 0 || len(lines[0]) > maxLineBytes {
-		return ""
-	}
-	return trimSpace(lines[0])
-}
-
-// trimSpace removes the white space that RFC 9110 section 5.5 keeps out of a field's value.
-func trimSpace(value string) string { return strings.Trim(value, " \t") }
-
-func isDigits(s string) bool {
-	for i := range len(s) {
-		if s[i] < '0' || s[i] > '9' {
-			return false
+		case 'X':
+			found |= scanX(name)
+		case 'S':
+			switch name {
+			case "Stripe-Should-Retry":
+				found |= verdictFields
+			case "Stripe-Rate-Limited-Reason":
+				found |= quotaFields
+			}
+		case 'A':
+			if strings.HasPrefix(name, "Anthropic-Ratelimit-") {
+				found |= quotaFields
+			}
 		}
 	}
-	return s != ""
+	return found
 }
 
-func addSaturating(a, b time.Duration) time.Duration {
-	if a > longest-b {
-		return longest
+func scanX(name string) fields {
+	switch name {
+	case "X-Should-Retry":
+		return verdictFields
+	case "X-Ms-Retry-After-Ms", "X-Amz-Retry-After", "X-Retry-In":
+		return waitFields
+	case "X-Shopify-Shop-Api-Call-Limit":
+		return quotaFields
 	}
-	return a + b
+	switch {
+	case strings.HasPrefix(name, "X-Sentry-Rate-Limit"):
+		return waitFields | quotaFields
+	case strings.HasPrefix(name, "X-Rate"):
+		return quotaFields
+	}
+	return 0
+}
+
+// verdict reads the fields that say whether to repeat. Where they contradict each other, the call is
+// not repeated.
+func verdict(h http.Header) (v Verdict) {
+	for _, name := range [...]string{"X-Should-Retry", "Stripe-Should-Retry"} {
+		switch first(h[name]) {
+		case "false":
+			return DontRepeat
+		case "true":
+			v = Repeat
+		}
+	}
+	return v
 }

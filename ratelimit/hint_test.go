@@ -355,8 +355,13 @@ func BenchmarkParseHeader(b *testing.B) {
 		},
 		"seconds": {"Date": {noonDate}, "Retry-After": {"120"}},
 		"date":    {"Date": {noonDate}, "Retry-After": {"Thu, 15 Jan 2026 12:02:00 GMT"}},
-		"asctime": {"Date": {noonDate}, "Retry-After": {"Thu Jan 15 12:02:00 2026"}},
-		"hostile": {"Retry-After": slicesOf(strings.Repeat("9", 1<<20), 1000)},
+		"ietf":    {"Date": {noonDate}, "Ratelimit": {`"a";r=12;t=31`}, "Ratelimit-Policy": {`"a";q=60;w=60`}},
+		"github": {"Date": {noonDate}, "X-Ratelimit-Limit": {"60"}, "X-Ratelimit-Remaining": {"12"},
+			"X-Ratelimit-Reset": {"1768479300"}, "X-Ratelimit-Resource": {"core"}},
+		"asctime":      {"Date": {noonDate}, "Retry-After": {"Thu Jan 15 12:02:00 2026"}},
+		"hostile":      {"Retry-After": slicesOf(strings.Repeat("9", 1<<20), 1000)},
+		"hostile list": {"Ratelimit": slicesOf(`"a";r=1;t=1`, 5000)},
+		"many names":   manyNames(10_000),
 	}
 	for name, h := range headers {
 		b.Run(name, func(b *testing.B) {
@@ -374,4 +379,12 @@ func slicesOf(s string, n int) []string {
 		lines[i] = s
 	}
 	return lines
+}
+
+func manyNames(n int) http.Header {
+	h := make(http.Header, n)
+	for i := range n {
+		h[fmt.Sprint("X-Ratelimit-Reset-", i)] = []string{"1"}
+	}
+	return h
 }

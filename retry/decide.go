@@ -9,6 +9,8 @@ import (
 var (
 	// ErrFinal means that repeating would end the same way.
 	ErrFinal = errors.New("retry: the failure is final")
+	// ErrForbidden means that the server said not to repeat the call.
+	ErrForbidden = errors.New("retry: the server said not to repeat it")
 	// ErrUnsafe means that the work may have been done and is not known to be repeatable.
 	ErrUnsafe = errors.New("retry: not safe to repeat")
 	// ErrBody means that the request's body cannot be sent again.
@@ -27,6 +29,7 @@ var (
 type Attempt struct {
 	Number     int           // attempts made so far, this one included
 	Retryable  bool          // the failure may pass
+	Forbidden  bool          // the server said not to repeat it
 	Safe       bool          // a repeat cannot do the work twice: idempotent, or it never left
 	Replayable bool          // the request can be sent again as it was
 	Wait       time.Duration // not before this has passed: the server's word
@@ -40,6 +43,8 @@ type Attempt struct {
 // allows any. The one delay that is returned is the one that was checked against every limit.
 func (p Policy) Next(a Attempt, b *Backoff, budget *Budget) (time.Duration, error) {
 	switch {
+	case a.Forbidden:
+		return 0, ErrForbidden
 	case !a.Retryable:
 		return 0, ErrFinal
 	case !a.Safe:

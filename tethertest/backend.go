@@ -86,7 +86,7 @@ func (s *server) accept() (status int, header http.Header, extra time.Duration, 
 	case s.fault.Down:
 		return 0, nil, 0, nil
 	case s.fault.Closed != 0:
-		return s.fault.Closed, http.Header{"Retry-After": {s.retryAfter()}}, 0, nil
+		return s.fault.Closed, s.comeBack(), 0, nil
 	case lot < lose:
 		return 0, nil, 0, &request{}
 	case lot < lose+fail:
@@ -102,11 +102,18 @@ func (s *server) accept() (status int, header http.Header, extra time.Duration, 
 	return http.StatusOK, nil, extra, r
 }
 
-func (s *server) retryAfter() string {
-	if s.fault.Date {
-		return s.ends.UTC().Format(http.TimeFormat)
+// comeBack says when the fault ends.
+func (s *server) comeBack() http.Header {
+	seconds := strconv.Itoa(int((time.Until(s.ends) + time.Second - 1) / time.Second))
+	switch s.fault.Says {
+	case Date:
+		return http.Header{"Retry-After": {s.ends.UTC().Format(http.TimeFormat)}}
+	case RateLimit:
+		return http.Header{"Ratelimit": {`"default";r=0;t=` + seconds}}
+	case Epoch:
+		return http.Header{"X-Ratelimit-Remaining": {"0"}, "X-Ratelimit-Reset": {strconv.FormatInt(s.ends.Unix(), 10)}}
 	}
-	return strconv.Itoa(int((time.Until(s.ends) + time.Second - 1) / time.Second))
+	return http.Header{"Retry-After": {seconds}}
 }
 
 // serve gives waiting requests to free workers. The server is locked.

@@ -63,9 +63,20 @@ type Fault struct {
 	Demand   float64       // factor of what callers ask for
 	Fail     float64       // share of requests that are answered 500 at once
 	Lose     float64       // share of requests that are never answered
-	Closed   int           // status of every answer, with a Retry-After that names the fault's end
-	Date     bool          // the Retry-After is a date
+	Closed   int           // status of every answer, which names the fault's end
+	Says     Form          // how it names it
 }
+
+// Form is how an answer names a time.
+type Form uint8
+
+// The forms. The zero Form is Retry-After in seconds.
+const (
+	Seconds   Form = iota
+	Date           // Retry-After as a date
+	RateLimit      // RateLimit with nothing left, in seconds
+	Epoch          // X-RateLimit-Reset with nothing left, in seconds since 1970
+)
 
 func (r Rehearsal) withDefaults() Rehearsal {
 	r.Seed = cmp.Or(r.Seed, 1)

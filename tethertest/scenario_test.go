@@ -81,7 +81,7 @@ var scenarios = []scenario{
 		limits{recovery: s, waste: 0.04, goodput: 0.92}, limits{recovery: 6 * s, waste: 0.06, goodput: 0.93}},
 	{"closed, 429 in seconds", tethertest.Rehearsal{Fault: tethertest.Fault{For: 20 * s, Closed: 429}, Deadline: 60 * s},
 		limits{herd: 1.8, okIn: 0.99, lost: 0.5}, limits{okIn: 0.98, lost: 0.5}},
-	{"closed, 503 with a date", tethertest.Rehearsal{Fault: tethertest.Fault{For: 20 * s, Closed: 503, Date: true}, Deadline: 60 * s},
+	{"closed, 503 with a date", tethertest.Rehearsal{Fault: tethertest.Fault{For: 20 * s, Closed: 503, Says: tethertest.Date}, Deadline: 60 * s},
 		limits{herd: 1.8, okIn: 0.99, lost: 0.5}, limits{okIn: 0.98, lost: 0.5}},
 	{"latency times ten", tethertest.Rehearsal{Fault: tethertest.Fault{For: 60 * s, Extra: 540 * time.Millisecond}},
 		limits{served: 0.97}, limits{served: 0.97}},
@@ -150,6 +150,20 @@ func TestHarmless(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestFormsOfReturn: whatever form the server's word has, each client asks once, is silent until then, and
+// the fleet comes back spread.
+func TestFormsOfReturn(t *testing.T) {
+	if testing.Short() || raceDetector {
+		t.Skip("whole fleets; TestSmallFleets is for the race detector")
+	}
+	for _, says := range []tethertest.Form{tethertest.RateLimit, tethertest.Epoch} { // others: above
+		r := tethertest.Rehearse(t, tethertest.Rehearsal{Warm: 12 * s, After: 11 * s, Deadline: 60 * s,
+			Fault: tethertest.Fault{For: 20 * s, Closed: 429, Says: says}})
+		t.Log(r)
+		limits{attempts: 0.102, herd: 1.8, okIn: 0.99, recovery: s}.check(t, r)
 	}
 }
 

@@ -1,0 +1,103 @@
+package tether
+
+import (
+	"hash/maphash"
+	"strings"
+
+	"github.com/tether-go/tether/ratelimit"
+)
+
+// maxRoutes bounds the routes of one target whose partition is kept in mind.
+const maxRoutes = 512
+
+// laneKey names what is told to wait together: a credential, or one partition of its requests. A
+// partition of 0 is all of them.
+type laneKey struct{ credential, partition uint64 }
+
+// partitions is what answers have taught about which requests of a target are counted together. It is
+// guarded by the target's lock.
+type partitions struct {
+	byRoute map[uint64]partition
+	first   uint64 // that was seen
+	several bool   // were seen
+	mixed   bool   // one route is under several policies: a policy's name tells no requests apart
+}
+
+// partition is a route's, as its last answer named it.
+type partition struct {
+	name   uint64
+	policy bool // rather than a bucket or a resource
+}
+
+// learn notes the partition that a route's answer has named. It tells whether this shows for the first
+// time that policies don't divide the requests.
+func (ps *partitions) learn(route, name uint64, scope ratelimit.Scope) (mixed bool) {
+	if scope == ratelimit.AllRequests {
+		return false
+	}
+	is := partition{name, scope == ratelimit.OnePolicy}
+	was, known := ps.byRoute[route]
+	if known && was == is {
+		return false
+	}
+	if known && was.policy && is.policy && !ps.mixed {
+		ps.mixed, mixed = true, true
+	}
+	if ps.first == 0 {
+		ps.first = name
+	}
+	ps.several = ps.several || name != ps.first
+	if ps.byRoute == nil {
+		ps.byRoute = make(map[uint64]partition)
+	}
+	if !known && len(ps.byRoute) >= maxRoutes {
+		for any := range ps.byRoute { // whose next answer names it again
+			delete(ps.byRoute, any)
+			break
+		}
+	}
+	ps.byRoute[route] = is
+	return mixed
+}
+
+// covered is the partition that an answer's word is about. A bucket or a resource divides the requests
+// by its nature; a policy may apply to all of them, until others turn out to be under another one.
+func (ps *partitions) covered(name uint64, scope ratelimit.Scope) uint64 {
+	switch {
+	case scope == ratelimit.SomeRequests, scope == ratelimit.OnePolicy && ps.several && !ps.mixed:
+		return name
+	}
+	return 0
+}
+
+// place names the requests that a server is likely to count together with the call's: its method and
+// path, without what looks like the number or the key of one thing.
+func (c *call) place() uint64 {
+	var h maphash.Hash
+	h.SetSeed(c.engine.hashSeed)
+	h.WriteString(c.Method)
+	h.WriteString(c.GRPCMethod)
+	for segment := range strings.SplitSeq(c.Path, "/") {
+		h.WriteByte('/')
+		if !isKey(segment) {
+			h.WriteString(segment)
+		}
+	}
+	return h.Sum64()
+}
+
+// isKey tells segments such as "4711" or "3f2a90c1" from names such as "items" or "v2".
+func isKey(segment string) bool {
+	digits := 0
+	for _, c := range []byte(segment) {
+		if '0' <= c && c <= '9' {
+			digits++
+		}
+	}
+	return digits > 0 && (digits == len(segment) || len(segment) > 7)
+}
+
+// nameOfPartition keys a partition's name and key for the life of the engine.
+func (e *Engine) nameOfPartition(hint ratelimit.Hint) uint64 {
+	return max(1, maphash.Comparable(e.hashSeed, [2]string{hint.Partition, hint.PartitionKey}))
+}

@@ -1,0 +1,131 @@
+package tether
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/tether-go/tether/ratelimit"
+)
+
+func TestKeysInPaths(t *testing.T) {
+	for segment, want := range map[string]bool{
+		"": false, "items": false, "v2": false, "oauth2": false, "4711": true, "7": true,
+		"3f2a90c1": true, "0b9c7c8e-1d2f-4a7e-9d55-0f5a3e1c2b4d": true, "information": false,
+	} {
+		if isKey(segment) != want {
+			t.Errorf("%q: want %v", segment, want)
+		}
+	}
+}
+
+// TestPartitionsAreBounded: a server that invents routes, partitions and credentials costs no memory
+// beyond the caps.
+func TestPartitionsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e, err := New(Config{}, Options{Seed: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		client := e.Client(&http.Client{Transport: tripper(func(req *http.Request) *http.Response {
+			n++
+			return &http.Response{StatusCode: 429, Body: http.NoBody, Header: http.Header{
+				"Retry-After": {"30"}, "X-Ratelimit-Bucket": {fmt.Sprint("bucket", n)}}}
+		})})
+		for i := range 5000 {
+			req, _ := http.NewRequestWithContext(WithCall(t.Context(), CallOptions{NoWait: true}), http.MethodGet,
+				"http://api.example/"+strings.Repeat("x", i%997)+"/"+fmt.Sprint(i%7), nil)
+			req.Header.Set("Authorization", fmt.Sprint(i))
+			client.Do(req)
+		}
+		for _, target := range e.targets.byKey {
+			if n < 250 {
+				t.Errorf("only %d requests reached the server", n)
+			}
+			if len(target.lanes) > maxLanes+1 || len(target.partitions.byRoute) > maxRoutes {
+				t.Errorf("%d lanes, %d routes", len(target.lanes), len(target.partitions.byRoute))
+			}
+		}
+		var ps partitions
+		for route := range uint64(3 * maxRoutes) {
+			ps.learn(route, route%5, ratelimit.SomeRequests)
+			if is := ps.byRoute[route]; len(ps.byRoute) > maxRoutes || is.name != route%5 {
+				t.Fatalf("route %d: %d routes, %v", route, len(ps.byRoute), is)
+			}
+		}
+	})
+}
+
+type tripper func(*http.Request) *http.Response
+
+func (f tripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req), nil }
+
+// TestPartitionHolds plays random answers of random partitions to two credentials and compares with the
+// rules: a call is held if its credential was told so of all requests, or of the partition that its
+// route was seen in; the other credential's never for it.
+func TestPartitionHolds(t *testing.T) {
+	for seed := range uint64(30) {
+		synctest.Test(t, func(t *testing.T) {
+			e, err := New(Config{}, Options{Seed: seed + 1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			rng := rand.New(rand.NewPCG(seed, 7))
+			c := call{engine: e, target: e.newTarget(targetKey{host: "x"}, builtinPolicy().forTarget(), 1)}
+			whole := map[uint64]time.Time{}
+			parts := map[[2]uint64]time.Time{}
+			routes := map[uint64]uint64{}
+			for step := range 300 {
+				credential, route := 1+rng.Uint64N(2), 1+rng.Uint64N(6)
+				name, scope := 1+rng.Uint64N(3), ratelimit.SomeRequests
+				if rng.IntN(4) == 0 {
+					name, scope = 99, ratelimit.AllRequests
+				}
+				if rng.IntN(2) == 0 {
+					wait := time.Duration(1+rng.IntN(20)) * time.Second
+					c.target.hold(c.target.told(credential, route, name, scope, true, e.rand), wait)
+					until := time.Now().Add(wait)
+					if scope == ratelimit.AllRequests {
+						whole[credential] = latest(whole[credential], until)
+					} else {
+						routes[route] = name
+						key := [2]uint64{credential, name}
+						parts[key] = latest(parts[key], until)
+					}
+				}
+				for credential := uint64(1); credential < 3; credential++ {
+					for route := uint64(1); route < 7; route++ {
+						want := latest(whole[credential], parts[[2]uint64{credential, routes[route]}]).After(time.Now())
+						got := false
+						if l := c.target.lane(credential, route); l != nil {
+							until, _ := l.gate.Status()
+							got = !until.IsZero()
+						}
+						if got != want {
+							t.Fatalf("seed %d, step %d: credential %d, route %d: held %v, want %v",
+								seed, step, credential, route, got, want)
+						}
+					}
+				}
+				time.Sleep(time.Duration(rng.IntN(4000)) * time.Millisecond)
+			}
+		})
+	}
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+func builtinPolicy() *policy {
+	v := builtinValues()
+	return v.policy()
+}
