@@ -61,6 +61,7 @@ type call struct {
 	backoff    retry.Backoff
 
 	replayable bool // the request can be sent again as it was
+	buffered   int  // bytes of its body that are kept for that
 	inner      bool // inside of another wrapper's call, which does the repeating
 	single     bool // admitted by Begin: ends with its permit
 	attempts   int

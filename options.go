@@ -36,6 +36,12 @@ type Options struct {
 	// replaces what the caller's request has there. Servers that shed load can refuse re-attempts first
 	// (SRE book, chapter 21). Default "": nothing is sent.
 	AttemptHeader string
+	// BufferBodies is how many bytes of a request's body are kept while its call is under way, so that a
+	// body without GetBody can be sent again, from 0 to 1 MiB. Nothing is read ahead: what an attempt sends
+	// is kept as it goes by. A body that the request tells to be longer is left alone; one that turns out
+	// to be longer is let go of, and goes on as a stream that has its one attempt. What may be repeated
+	// at all is another question, which it doesn't change. Default 0: nothing is ever kept.
+	BufferBodies int64
 	// MeterProvider is where metrics go. Default: OpenTelemetry's global one, which does nothing until an
 	// application sets it. Retries and refusals are events on the span that a call's context has.
 	MeterProvider metric.MeterProvider
@@ -56,6 +62,9 @@ func (o Options) validate() error {
 	}
 	if o.AttemptHeader != "" && !isToken(o.AttemptHeader) {
 		problems = append(problems, fmt.Errorf("tether: AttemptHeader is %q, no name of a field", o.AttemptHeader))
+	}
+	if n := o.BufferBodies; n < 0 || n > maxBufferBodies {
+		problems = append(problems, fmt.Errorf("tether: BufferBodies is %d, not from 0 to %d", n, maxBufferBodies))
 	}
 	problems = append(problems, o.Bounds.Validate())
 	return errors.Join(problems...)
