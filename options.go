@@ -25,6 +25,10 @@ type Options struct {
 	// InitialRetries is how many re-attempts a target starts with, 0 to 2. Default 1 (nil): few, because
 	// a launch is a million clients that all start at once.
 	InitialRetries *int
+	// Budgets lets engines that were given the same one share their retry budgets. Each keeps its own ratio; a
+	// target starts with the InitialRetries of the engine that called it first. Default nil: an engine has
+	// budgets of its own.
+	Budgets *Budgets
 	// Partition names whom a 429 covers: requests of one partition are held together, others go on.
 	// Default: the value of the Authorization header, kept only as a keyed hash.
 	Partition func(*http.Request) string
