@@ -27,7 +27,11 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		h.Method = http.MethodGet
 	}
 	h.CallOptions, _ = req.Context().Value(callOptionsKey{}).(CallOptions)
-	h.Idempotent = h.Idempotent || isIdempotent(h.Method, req.Header)
+	repeatable := isIdempotent(h.Method, req.Header)
+	if !repeatable && h.IdempotencyKey != NoKey {
+		h.key = h.IdempotencyKey.newKey()
+	}
+	h.Idempotent = h.Idempotent || repeatable || h.key != ""
 	h.replayable = req.Body == nil || req.Body == http.NoBody || req.GetBody != nil
 	h.start(req.Context(), t.engine)
 	h.spoolBody()
@@ -48,6 +52,7 @@ type httpCall struct {
 	response *http.Response // of the last attempt that had one
 	kept     *keptBody      // that response's body, while a repeat is under way
 	spool    *spool         // the request's body, where it is kept; else nil
+	key      string         // that was made for the call; "": none was
 }
 
 func (h *httpCall) roundTrip() (*http.Response, error) {
@@ -164,12 +169,7 @@ func hasBadHeader(header http.Header) bool {
 // ones a fresh copy of it. A body that is kept is read by all of them in the same way.
 func (h *httpCall) prepare() (*http.Request, error) {
 	req := h.request.WithContext(h)
-	if name := h.engine.opts.AttemptHeader; name != "" && h.attempts > 1 {
-		if req.Header = h.request.Header.Clone(); req.Header == nil {
-			req.Header = make(http.Header)
-		}
-		req.Header.Set(name, strconv.Itoa(h.attempts-1))
-	}
+	h.addFields(req)
 	switch {
 	case h.spool != nil:
 		req.GetBody = h.spool.open
@@ -182,6 +182,24 @@ func (h *httpCall) prepare() (*http.Request, error) {
 	}
 	req.Body = body
 	return req, nil
+}
+
+// addFields adds the header fields that are ours, to a copy of the caller's.
+func (h *httpCall) addFields(req *http.Request) {
+	name := h.engine.opts.AttemptHeader
+	counted := name != "" && h.attempts > 1
+	if !counted && h.key == "" {
+		return
+	}
+	if req.Header = h.request.Header.Clone(); req.Header == nil {
+		req.Header = make(http.Header)
+	}
+	if counted {
+		req.Header.Set(name, strconv.Itoa(h.attempts-1))
+	}
+	if h.key != "" {
+		req.Header.Set(keyField, h.key)
+	}
 }
 
 // keep holds on to the response until its repeat has brought another: if that is refused, the caller
@@ -209,7 +227,7 @@ func isIdempotent(method string, header http.Header) bool {
 	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodPut, http.MethodDelete:
 		return true
 	}
-	return header.Get("Idempotency-Key") != "" || header.Get("X-Idempotency-Key") != ""
+	return header.Get(keyField) != "" || header.Get("X-Idempotency-Key") != ""
 }
 
 var _ context.Context = (*httpCall)(nil)
