@@ -119,15 +119,20 @@ func TestW10NothingPilesUp(t *testing.T) {
 // sizes, and connections break.
 func TestW10RepeatsLeaveNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var n atomic.Int32
+		var n, lost atomic.Int32 // connections that break, or whose answer is too long to be kept
 		base, url := memnet.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			switch i := n.Add(1); {
 			case i%2 == 0: // so that there is a re-attempt for the next one
 			case i%20 == 7:
+				lost.Add(1)
 				abort("")(w, r)
 			default:
+				size := []int{0, 10, 60 << 10, 70 << 10}[i/2%4]
+				if size > 64<<10 {
+					lost.Add(1)
+				}
 				w.WriteHeader(http.StatusInternalServerError)
-				io.WriteString(w, letters([]int{0, 10, 64 << 10, 70 << 10}[i/2%4]))
+				io.WriteString(w, letters(size))
 			}
 		}))
 		defer base.CloseIdleConnections()
@@ -148,8 +153,8 @@ func TestW10RepeatsLeaveNothing(t *testing.T) {
 				t.Fatal(status, err)
 			}
 		}
-		if got := n.Load(); int(got) != 2*calls || most.Load() > 3 {
-			t.Errorf("%d attempts over %d connections, %d at once", got, dialled.Load(), most.Load())
+		if got := n.Load(); int(got) != 2*calls || most.Load() > 3 || dialled.Load() > lost.Load()+1 {
+			t.Errorf("%d attempts over %d connections, %d were lost, %d at once", got, dialled.Load(), lost.Load(), most.Load())
 		}
 	})
 }
@@ -206,4 +211,42 @@ func TestW11PoolIsLeftAlone(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestW34LongLivedContext: calls leave nothing behind in a context that outlives them, served or failed.
+func TestW34LongLivedContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := 0
+		b := roundTrip(func(req *http.Request) (*http.Response, error) {
+			if n++; n%2 == 0 {
+				return nil, io.EOF
+			}
+			return answer(req, 200), nil
+		})
+		cfg := budgetOnly()
+		cfg.Defaults.Call.AttemptTimeout = tether.Set(time.Second)
+		c := clientOf(t, b, cfg, 1)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		live := func() uint64 {
+			var m runtime.MemStats
+			runtime.GC()
+			runtime.ReadMemStats(&m)
+			return m.HeapAlloc
+		}
+		call := func() {
+			req, _ := http.NewRequestWithContext(ctx, http.MethodPost, api, nil)
+			if resp, err := c.Do(req); err == nil {
+				resp.Body.Close()
+			}
+		}
+		call()
+		before := live()
+		for range 5000 {
+			call()
+		}
+		if after := live(); after > before+500<<10 {
+			t.Errorf("%d bytes more are in use after 5,000 calls", after-before)
+		}
+	})
 }

@@ -74,12 +74,24 @@ func TestW07Cancelled(t *testing.T) {
 			})
 			cfg := tether.Config{}
 			cfg.Defaults.Call.AttemptTimeout = tether.Set(time.Second)
-			c := clientOf(t, hangs, cfg, 1)
+			repeats := 0
+			c, err := tether.NewClient(&http.Client{Transport: hangs}, cfg, tether.Options{Seed: 1,
+				Observe: func(e tether.Event) {
+					if e.Kind == tether.EventRetry {
+						repeats++
+					}
+				}})
+			if err != nil {
+				t.Fatal(err)
+			}
 			ctx, cancel := context.WithCancelCause(t.Context())
 			began := time.Now()
 			time.AfterFunc(at, func() { cancel(cause) })
 			req, _ := http.NewRequestWithContext(ctx, http.MethodGet, api, nil)
-			_, err := c.Do(req)
+			_, err = c.Do(req)
+			if at < time.Second && repeats > 0 {
+				t.Errorf("cancelled after %v: %d repeats were announced", at, repeats)
+			}
 			if err == nil || time.Since(began) != at || attempts.Load() != 1 {
 				t.Errorf("cancelled after %v: %v after %v and %d attempts", at, err, time.Since(began), attempts.Load())
 			}
@@ -253,8 +265,8 @@ func TestW19RefusedByWhom(t *testing.T) {
 		if b.attempts() != sent || now.Attempts != was.Attempts || now.Breaker != was.Breaker {
 			t.Errorf("%d attempts were sent; %+v, was %+v", b.attempts()-sent, now, was)
 		}
-		if state := outer.Engine().Health().Targets[0]; state.Breaker.String() != "closed" {
-			t.Errorf("the outer breaker is %v", state.Breaker)
+		if state := outer.Engine().Health().Targets[0]; state.Breaker.String() != "closed" || state.Attempts != 20 {
+			t.Errorf("the outer breaker is %v after %d attempts", state.Breaker, state.Attempts)
 		}
 	})
 }
