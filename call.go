@@ -28,6 +28,11 @@ type Call struct {
 type CallOptions struct {
 	// Idempotent declares that repeating the call cannot do its work twice.
 	Idempotent bool
+	// IdempotencyKey makes an HTTP call repeatable at an API that declares to know keys: one is made before
+	// the first attempt and sent with each, unless the method is idempotent by itself or the request has a
+	// key. It is for this call only: each hop of a redirect, and whatever the caller repeats, has a key of
+	// its own. Default NoKey: none is made.
+	IdempotencyKey KeyForm
 	// NoWait refuses where the call would have to wait for its turn.
 	NoWait bool
 	// Explained makes a response carry what [Explain] tells of it. Its Request is then a copy of the
@@ -64,6 +69,7 @@ type call struct {
 	backoff    retry.Backoff
 
 	replayable bool // the request can be sent again as it was
+	buffered   int  // bytes of its body that are kept for that
 	inner      bool // inside of another wrapper's call, which does the repeating
 	single     bool // admitted by Begin: ends with its permit
 	attempts   int

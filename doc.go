@@ -45,9 +45,9 @@
 // # What it never does
 //
 // It never repeats a call that may do its work twice: POST and PATCH are repeated only with an
-// Idempotency-Key, by [WithCall], or when the request provably never left. It never waits past the
+// Idempotency-Key, by [WithCall] (which can also make the key), or when the request provably never left. It never waits past the
 // caller's deadline, nor towards one that the next attempt can't meet. It never buffers a request's
-// body, changes the caller's request, or cancels a body that is being read. It starts no goroutine
+// body unless [Options].BufferBodies asks for it, changes the caller's request, or cancels a body that is being read. It starts no goroutine
 // that outlives a call, and needs no closing.
 //
 // net/http's own transport repeats some requests by itself on a reused connection that broke: GET,

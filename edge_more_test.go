@@ -248,32 +248,6 @@ func TestW14NestedWrappers(t *testing.T) {
 	})
 }
 
-// TestW11PoolIsLeftAlone: failures of one host open no new connections to another (W11).
-func TestW11PoolIsLeftAlone(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		network := memnet.New()
-		good := network.Serve(t, "good.example", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			io.WriteString(w, r.RemoteAddr)
-		}))
-		bad := network.Serve(t, "bad.example", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			w.WriteHeader(http.StatusBadGateway)
-		}))
-		transport := network.Transport()
-		defer transport.CloseIdleConnections()
-		c := client(t, transport, tether.Options{})
-		_, before, err := get(c, good)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for range 100 {
-			get(c, bad)
-			if _, now, err := get(c, good); now != before || err != nil {
-				t.Fatalf("another connection: %q after %q, %v", now, before, err)
-			}
-		}
-	})
-}
-
 // TestBrokenTransport: neither a response nor an error is an error, not a panic.
 func TestBrokenTransport(t *testing.T) {
 	c := client(t, roundTrip(func(*http.Request) (*http.Response, error) { return nil, nil }), tether.Options{})

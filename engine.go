@@ -164,7 +164,7 @@ func (c *call) failure(last Outcome, reason error) error {
 	case c.attempts == 1 && (errors.Is(reason, retry.ErrFinal) || c.Context.Err() != nil):
 		return last.Err
 	}
-	return &failedError{&retry.Error{Attempts: c.attempts, Err: last.Err, Reason: reason}, Story{c.tried, reason}}
+	return &failedError{&retry.Error{Attempts: c.attempts, Err: last.Err, Reason: reason}, Story{c.tried, reason, c.buffered}}
 }
 
 func (c *call) retrying(last Outcome, delay time.Duration) {

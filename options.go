@@ -27,6 +27,10 @@ type Options struct {
 	// InitialRetries is how many re-attempts a target starts with, 0 to 2. Default 1 (nil): few, because
 	// a launch is a million clients that all start at once.
 	InitialRetries *int
+	// Budgets lets engines that were given the same one share their retry budgets. Each keeps its own ratio; a
+	// target starts with the InitialRetries of the engine that called it first. Default nil: an engine has
+	// budgets of its own.
+	Budgets *Budgets
 	// Partition names whom a 429 covers: requests of one partition are held together, others go on.
 	// Default: the value of the Authorization header, kept only as a keyed hash.
 	Partition func(*http.Request) string
@@ -41,6 +45,12 @@ type Options struct {
 	// replaces what the caller's request has there. Servers that shed load can refuse re-attempts first
 	// (SRE book, chapter 21). Default "": nothing is sent.
 	AttemptHeader string
+	// BufferBodies is how many bytes of a request's body are kept while its call is under way, so that a
+	// body without GetBody can be sent again, from 0 to 1 MiB. Nothing is read ahead: what an attempt sends
+	// is kept as it goes by. A body that the request tells to be longer is left alone; one that turns out
+	// to be longer is let go of, and goes on as a stream that has its one attempt. What may be repeated
+	// at all is another question, which it doesn't change. Default 0: nothing is ever kept.
+	BufferBodies int64
 	// MeterProvider is where metrics go. Default: OpenTelemetry's global one, which does nothing until an
 	// application sets it. Retries and refusals are events on the span that a call's context has.
 	MeterProvider metric.MeterProvider
@@ -66,6 +76,9 @@ func (o Options) validate() error {
 		if err := profile.Validate(); err != nil {
 			problems = append(problems, fmt.Errorf("tether: HintProfiles[%q]: %w", host, err))
 		}
+	}
+	if n := o.BufferBodies; n < 0 || n > maxBufferBodies {
+		problems = append(problems, fmt.Errorf("tether: BufferBodies is %d, not from 0 to %d", n, maxBufferBodies))
 	}
 	problems = append(problems, o.Bounds.Validate())
 	return errors.Join(problems...)

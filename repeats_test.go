@@ -30,19 +30,24 @@ var kinds = []struct {
 	name    string
 	methods []string
 	change  func(*http.Request)
+	opts    tether.Options
 }{
-	{"GET, HEAD, OPTIONS, TRACE", []string{"GET", "HEAD", "OPTIONS", "TRACE"}, nil},
-	{"PUT, DELETE", []string{"PUT", "DELETE"}, nil},
-	{"POST, PATCH", []string{"POST", "PATCH"}, nil},
+	{"GET, HEAD, OPTIONS, TRACE", []string{"GET", "HEAD", "OPTIONS", "TRACE"}, nil, tether.Options{}},
+	{"PUT, DELETE", []string{"PUT", "DELETE"}, nil, tether.Options{}},
+	{"POST, PATCH", []string{"POST", "PATCH"}, nil, tether.Options{}},
 	{"POST, PATCH with Idempotency-Key", []string{"POST", "PATCH"}, func(r *http.Request) {
 		r.Header.Set("Idempotency-Key", `"8e03978e"`)
-	}},
+	}, tether.Options{}},
 	{"POST, PATCH declared Idempotent", []string{"POST", "PATCH"}, func(r *http.Request) {
 		*r = *r.WithContext(tether.WithCall(r.Context(), tether.CallOptions{Idempotent: true}))
-	}},
-	{"PUT of a stream", []string{"PUT"}, func(r *http.Request) {
-		r.Body, r.GetBody, r.ContentLength = io.NopCloser(strings.NewReader("a stream")), nil, -1
-	}},
+	}, tether.Options{}},
+	{"PUT of a stream", []string{"PUT"}, streamed, tether.Options{}},
+	{"PUT of a stream, BufferBodies set", []string{"PUT"}, streamed, tether.Options{BufferBodies: 64 << 10}},
+	{"POST of a stream, BufferBodies set", []string{"POST"}, streamed, tether.Options{BufferBodies: 64 << 10}},
+}
+
+func streamed(r *http.Request) {
+	r.Body, r.GetBody, r.ContentLength = io.NopCloser(strings.NewReader("a stream")), nil, -1
 }
 
 // scene is a server that fails the first request in one way and serves every other.
@@ -204,12 +209,12 @@ func (s *scene) frames(first func(stream uint32) ([]byte, bool), worked bool) {
 // play makes one call in a scene and says what came of it: who repeated, and how many requests the
 // server worked on.
 func play(t *testing.T, identity *httptest.Server, set func(*scene), method string,
-	change func(*http.Request)) (cell string) {
+	change func(*http.Request), opts tether.Options) (cell string) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &scene{t: t, network: memnet.New(), identity: identity}
 		set(s)
 		defer s.base.CloseIdleConnections()
-		c := client(t, s.base, tether.Options{})
+		c := client(t, s.base, opts)
 		before := uint64(0)
 		if s.warm != nil {
 			if status, _, err := get(c, s.url+"/warm"); status != 200 || err != nil {
@@ -270,7 +275,7 @@ func TestW13Repeats(t *testing.T) {
 		for _, kind := range kinds {
 			var cell string
 			for i, method := range kind.methods {
-				got := play(t, identity, failure.set, method, kind.change)
+				got := play(t, identity, failure.set, method, kind.change, kind.opts)
 				if i > 0 && got != cell {
 					t.Errorf("%s: %s is %q, %s is %q", failure.name, kind.methods[0], cell, method, got)
 				}

@@ -21,6 +21,9 @@ type Story struct {
 	// NotRepeated is why no further attempt was made: one of package retry's sentinels, a
 	// *[RejectedError], or the error of the caller's context. It is nil if the last attempt served.
 	NotRepeated error
+	// Buffered is how many bytes of the request's body were kept to be sent again, as
+	// [Options].BufferBodies asks for; 0 if none were, or more were sent than that.
+	Buffered int
 }
 
 // Attempt is one attempt of a call that is over.
@@ -82,6 +85,9 @@ func (s Story) String() string {
 	if s.NotRepeated != nil {
 		fmt.Fprintf(&b, "; not repeated: %v", s.NotRepeated)
 	}
+	if s.Buffered > 0 {
+		fmt.Fprintf(&b, "; %d bytes of the body were kept", s.Buffered)
+	}
 	return b.String()
 }
 
@@ -133,6 +139,6 @@ type told struct {
 // tell lets the response carry its story, in the context of a copy of the caller's request: the
 // request itself is the caller's, and all other fields of a response show what they hold.
 func (h *httpCall) tell(reason error) {
-	ctx := context.WithValue(h.Context, toldKey{}, told{weak.Make(h.response), Story{h.tried, reason}})
+	ctx := context.WithValue(h.Context, toldKey{}, told{weak.Make(h.response), Story{h.tried, reason, h.buffered}})
 	h.response.Request = h.request.WithContext(ctx)
 }

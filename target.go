@@ -95,12 +95,15 @@ func (e *Engine) newTarget(key targetKey, settings targetPolicy, version uint64)
 		t.breaker, _ = breaker.New(breaker.Policy{}, opts)
 	}
 	t.limits = newLimits(settings, e.rand)
-	initial := retry.BudgetOptions{Initial: *e.opts.InitialRetries}
+	budget := retry.BudgetOptions{Initial: *e.opts.InitialRetries}
 	if e.targets.forgot { // perhaps this very target: coming and going must not save anything
-		initial.Initial = 0
+		budget.Initial = 0
 	}
-	if t.budget, err = retry.NewBudget(settings.budgetRatio, initial); err != nil {
-		t.budget, _ = retry.NewBudget(0, initial)
+	if shared := e.opts.Budgets; shared != nil {
+		budget.Within = shared.of(key, budget.Initial)
+	}
+	if t.budget, err = retry.NewBudget(settings.budgetRatio, budget); err != nil {
+		t.budget, _ = retry.NewBudget(0, budget)
 	}
 	return t
 }

@@ -27,9 +27,14 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		h.Method = http.MethodGet
 	}
 	h.CallOptions, _ = req.Context().Value(callOptionsKey{}).(CallOptions)
-	h.Idempotent = h.Idempotent || isIdempotent(h.Method, req.Header)
+	repeatable := isIdempotent(h.Method, req.Header)
+	if !repeatable && h.IdempotencyKey != NoKey {
+		h.key = h.IdempotencyKey.newKey()
+	}
+	h.Idempotent = h.Idempotent || repeatable || h.key != ""
 	h.replayable = req.Body == nil || req.Body == http.NoBody || req.GetBody != nil
 	h.start(req.Context(), t.engine)
+	h.spoolBody()
 	return h.roundTrip()
 }
 
@@ -46,10 +51,15 @@ type httpCall struct {
 	base     http.RoundTripper
 	response *http.Response // of the last attempt that had one
 	kept     *keptBody      // that response's body, while a repeat is under way
+	spool    *spool         // the request's body, where it is kept; else nil
+	key      string         // that was made for the call; "": none was
 }
 
 func (h *httpCall) roundTrip() (*http.Response, error) {
 	settled := false
+	if h.spool != nil {
+		defer h.spool.end()
+	}
 	defer func() {
 		if !settled { // a panic, or Goexit, in the base transport
 			h.drop()
@@ -57,7 +67,7 @@ func (h *httpCall) roundTrip() (*http.Response, error) {
 	}()
 	last, reason := h.run(h)
 	settled = true
-	if h.attempts == 0 && h.request.Body != nil {
+	if h.attempts == 0 && h.request.Body != nil && h.spool == nil {
 		h.request.Body.Close() // as every RoundTripper must
 	}
 	if h.response != nil {
@@ -94,6 +104,9 @@ func (h *httpCall) attempt(*Permit) Outcome {
 	resp, err := h.base.RoundTrip(req)
 	timeout := clock.stop()
 	h.countResends(w)
+	if h.spool != nil {
+		h.buffered, h.replayable = h.spool.claim()
+	}
 	if resp == nil || timeout != nil && h.Context.Err() == nil {
 		out := h.failed(req, resp, err, timeout)
 		if out.Sent == MaybeSent && err != nil && w.neverLeft(ctx, err) {
@@ -125,6 +138,8 @@ func (h *httpCall) failed(req *http.Request, resp *http.Response, err, timeout e
 		return h.timedOut(resp, err, timeout)
 	case hasBadHeader(req.Header):
 		return Outcome{Class: Ignored, Err: err, Final: true, Sent: NotSent}
+	case h.spool.failed(err):
+		return Outcome{Class: Ignored, Err: err, Final: true}
 	}
 	return ClassifyHTTP(nil, err)
 }
@@ -158,27 +173,40 @@ func hasBadHeader(header http.Header) bool {
 }
 
 // prepare makes a request of the attempt's own: the first one sends the caller's body untouched, later
-// ones a fresh copy of it.
+// ones a fresh copy of it. A body that is kept is read by all of them in the same way.
 func (h *httpCall) prepare() (*http.Request, error) {
 	req := h.request.WithContext(h)
-	if h.attempts == 1 {
+	h.addFields(req)
+	switch {
+	case h.spool != nil:
+		req.GetBody = h.spool.open
+	case h.attempts == 1 || h.request.GetBody == nil:
 		return req, nil
 	}
-	if name := h.engine.opts.AttemptHeader; name != "" {
-		if req.Header = h.request.Header.Clone(); req.Header == nil {
-			req.Header = make(http.Header)
-		}
-		req.Header.Set(name, strconv.Itoa(h.attempts-1))
-	}
-	if h.request.GetBody == nil {
-		return req, nil
-	}
-	body, err := h.request.GetBody()
+	body, err := req.GetBody()
 	if err != nil {
 		return nil, err
 	}
 	req.Body = body
 	return req, nil
+}
+
+// addFields adds the header fields that are ours, to a copy of the caller's.
+func (h *httpCall) addFields(req *http.Request) {
+	name := h.engine.opts.AttemptHeader
+	counted := name != "" && h.attempts > 1
+	if !counted && h.key == "" {
+		return
+	}
+	if req.Header = h.request.Header.Clone(); req.Header == nil {
+		req.Header = make(http.Header)
+	}
+	if counted {
+		req.Header.Set(name, strconv.Itoa(h.attempts-1))
+	}
+	if h.key != "" {
+		req.Header.Set(keyField, h.key)
+	}
 }
 
 // keep holds on to the response until its repeat has brought another: if that is refused, the caller
@@ -207,7 +235,7 @@ func isIdempotent(method string, header http.Header) bool {
 	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodPut, http.MethodDelete:
 		return true
 	}
-	return header.Get("Idempotency-Key") != "" || header.Get("X-Idempotency-Key") != ""
+	return header.Get(keyField) != "" || header.Get("X-Idempotency-Key") != ""
 }
 
 var _ context.Context = (*httpCall)(nil)

@@ -17,6 +17,11 @@ type BudgetOptions struct {
 	// Initial is how many re-attempts are saved at the start, 0 to 2. Few, because a launch is a
 	// million clients that all start at once.
 	Initial int
+	// Within is a budget that this one shares with others, so that several clients of one server, each with
+	// a ratio and a budget of its own, have one purse beside: what a success saves here it saves there too,
+	// times that budget's ratio (usually 1), and a re-attempt is taken from both or from neither. Default
+	// nil: none.
+	Within *Budget
 }
 
 // Budget bounds re-attempts to a share of the calls that succeeded. Each success saves Ratio of a
@@ -24,11 +29,13 @@ type BudgetOptions struct {
 // Nothing is ever saved by time alone, so that a dead server sees no re-attempts (Bronson and others,
 // "Metastable Failures in Distributed Systems", HotOS 2021). It is safe for concurrent use.
 type Budget struct {
+	within *Budget // nil: none; locked after this one
+
 	mu     sync.Mutex // guards what follows
 	ratio  float64
 	saved  float64
-	calls  [budgetBuckets]uint32 // calls of the last budgetWindow, a bucket a second
-	newest int64                 // the bucket period that the newest count belongs to
+	calls  [budgetBuckets]float64 // calls of the last budgetWindow, a bucket a second
+	newest int64                  // the bucket period that the newest count belongs to
 	start  time.Time
 }
 
@@ -40,22 +47,32 @@ func NewBudget(ratio float64, opts BudgetOptions) (*Budget, error) {
 	if opts.Initial < 0 || opts.Initial > savedAtMost {
 		return nil, fmt.Errorf("retry: budget starts with %d, not from 0 to %d", opts.Initial, savedAtMost)
 	}
-	return &Budget{ratio: ratio, saved: float64(opts.Initial), start: time.Now()}, nil
+	return &Budget{within: opts.Within, ratio: ratio, saved: float64(opts.Initial), start: time.Now()}, nil
 }
 
 // Call counts a call that begins: what may be saved grows with traffic.
-func (b *Budget) Call() {
+func (b *Budget) Call() { b.call(1) }
+
+func (b *Budget) call(share float64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.roll()
-	b.calls[b.newest%budgetBuckets]++
+	b.calls[b.newest%budgetBuckets] += share
+	if b.within != nil {
+		b.within.call(share * b.ratio)
+	}
 }
 
 // Success saves a share of a re-attempt: a call got its answer.
-func (b *Budget) Success() {
+func (b *Budget) Success() { b.success(1) }
+
+func (b *Budget) success(share float64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.saved = min(b.saved+b.ratio, b.room())
+	b.saved = min(b.saved+share*b.ratio, b.room())
+	if b.within != nil {
+		b.within.success(share * b.ratio)
+	}
 }
 
 // Take spends one re-attempt, or reports that none is saved.
@@ -63,7 +80,7 @@ func (b *Budget) Take() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.saved = min(b.saved, b.room())
-	if b.ratio == 0 || b.saved < 1 {
+	if b.ratio == 0 || b.saved < 1 || b.within != nil && !b.within.Take() {
 		return false
 	}
 	b.saved--
@@ -75,6 +92,9 @@ func (b *Budget) Refund() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.saved = min(b.saved+1, b.room())
+	if b.within != nil {
+		b.within.Refund()
+	}
 }
 
 // SetRatio changes the share. A lower one scales what is saved with what may be; a higher one leaves
@@ -94,12 +114,18 @@ func (b *Budget) SetRatio(ratio float64) error {
 	return nil
 }
 
-// Saved returns how many re-attempts are saved and how many could be.
+// Saved returns how many re-attempts are saved and how many could be: in the budget that this one is
+// within too, if that has less.
 func (b *Budget) Saved() (saved, room float64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	room = b.room()
-	return min(b.saved, room), room
+	saved = min(b.saved, room)
+	if b.within != nil {
+		shared, most := b.within.Saved()
+		saved, room = min(saved, shared), min(room, most)
+	}
+	return saved, room
 }
 
 // room is the most that may be saved now.
@@ -107,7 +133,7 @@ func (b *Budget) room() float64 {
 	b.roll()
 	var calls float64
 	for _, n := range b.calls {
-		calls += float64(n)
+		calls += n
 	}
 	return max(savedAtMost, b.ratio*calls)
 }
