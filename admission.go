@@ -16,6 +16,7 @@ import (
 type Permit struct {
 	call    *call
 	attempt int
+	hedge   bool
 	ticket  breaker.Ticket
 	lane    *lane // of the credential; nil if it was never told to wait
 	sent    time.Time

@@ -42,6 +42,7 @@ func (c *call) settleHealthy(p *Permit) {
 	t, took := c.target, time.Since(p.sent)
 	calm := !t.gate.Paced() && (p.lane == nil || !p.lane.gate.Paced())
 	slow := t.learn(c.route(), took, calm)
+	c.learnLate(p, took, calm)
 	t.gate.Good(took, slow)
 	t.answered(p.ticket)
 	if p.lane != nil {
@@ -126,7 +127,7 @@ const (
 
 // outcomeOfContext corrects an outcome for the caller's own context: a cancelled call teaches nothing,
 // nor does a deadline that left less than ten times the usual time.
-func (c *call) outcomeOfContext(out Outcome) Outcome {
+func (c *call) outcomeOfContext(p *Permit, out Outcome) Outcome {
 	err := c.Context.Err()
 	if err == nil || out.Class == Healthy || out.Class == Overloaded || out.Status != 0 {
 		return out
@@ -135,7 +136,7 @@ func (c *call) outcomeOfContext(out Outcome) Outcome {
 	if useful := c.target.useful(); useful > 0 {
 		enough = min(manyTimes*useful, time.Second)
 	}
-	if errors.Is(err, context.DeadlineExceeded) && (time.Since(c.permit.sent) >= enough || c.target.silent(c.permit.sent)) {
+	if errors.Is(err, context.DeadlineExceeded) && (time.Since(p.sent) >= enough || c.target.silent(p.sent)) {
 		out.Class = Transient
 	} else {
 		out.Class = Ignored

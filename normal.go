@@ -7,16 +7,21 @@ import (
 
 // normal learns how long answers of one kind usually take: their 90th percentile, which a heavy tail
 // moves less than it moves the mean. It goes up by 13.5 % of itself for an answer above it and down by
-// 1.5 % for one below, which is at rest where one in ten is above.
+// 1.5 % for one below, which is at rest where one in ten is above. With other shares of the same 15 % it
+// learns other quantiles.
 type normal struct {
 	most    time.Duration // about what nine in ten answers take at most
-	answers uint8         // up to enoughAnswers
+	answers uint8         // up to enoughToHedge
 }
 
 const (
 	enoughAnswers = 8
+	enoughToHedge = 50  // the higher a quantile, the longer it takes to find
 	tailToMean    = 2.3 // of an exponential distribution: ln 10
 	slowFactor    = 2.2 // of the 90th percentile: five times the mean of an exponential distribution
+	normalStep    = 15_000
+	normalUp      = normalStep * 9 / 10 // of stepParts, above the 90th percentile
+	stepParts     = 100_000
 )
 
 // slow is from when on an answer is slow; 0: not known.
@@ -27,15 +32,19 @@ func (n *normal) slow() time.Duration {
 	return time.Duration(slowFactor * float64(n.most))
 }
 
-func (n *normal) learn(took time.Duration) {
-	switch {
-	case n.answers < enoughAnswers:
+// learn goes up by so many stepParts for an answer above, and down by the rest of normalStep for one
+// below.
+func (n *normal) learn(took time.Duration, up time.Duration) {
+	if n.answers < enoughToHedge {
 		n.answers++
+	}
+	switch {
+	case n.answers <= enoughAnswers:
 		n.most += (time.Duration(tailToMean*float64(took)) - n.most) / time.Duration(n.answers)
 	case took > n.most:
-		n.most += n.most * 135 / 1000
+		n.most += n.most * up / stepParts
 	default:
-		n.most -= n.most * 15 / 1000
+		n.most -= n.most * (normalStep - up) / stepParts
 	}
 }
 
@@ -44,6 +53,7 @@ func (n *normal) learn(took time.Duration) {
 type normals struct {
 	all    normal
 	routes [32]normal
+	late   [32]normal // of each route, the quantile from which its attempts are hedged
 }
 
 func (n *normals) learn(route uint64, took time.Duration, calm bool) (slow time.Duration) {
@@ -52,10 +62,26 @@ func (n *normals) learn(route uint64, took time.Duration, calm bool) (slow time.
 		slow = n.all.slow()
 	}
 	if calm || own.answers < enoughAnswers { // what overload does to answers is not their usual time
-		own.learn(took)
-		n.all.learn(took)
+		own.learn(took, normalUp)
+		n.all.learn(took, normalUp)
 	}
 	return slow
+}
+
+// late is when an attempt on a route is due to be hedged by a quantile; 0: not known yet.
+func (t *target) late(route uint64) time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if n := &t.normals.late[route%uint64(len(t.normals.late))]; n.answers >= enoughToHedge {
+		return n.most
+	}
+	return 0
+}
+
+func (t *target) learnLate(route uint64, took, up time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.normals.late[route%uint64(len(t.normals.late))].learn(took, up)
 }
 
 // route names what answers are comparable with the call's.

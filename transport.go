@@ -27,8 +27,9 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		h.Method = http.MethodGet
 	}
 	h.CallOptions, _ = req.Context().Value(callOptionsKey{}).(CallOptions)
-	h.Idempotent = h.Idempotent || isIdempotent(h.Method, req.Header)
 	h.replayable = req.Body == nil || req.Body == http.NoBody || req.GetBody != nil
+	h.hedgeable = isHedgeable(req, h.Idempotent && h.replayable)
+	h.Idempotent = h.Idempotent || isIdempotent(h.Method, req.Header)
 	h.start(req.Context(), t.engine)
 	return h.roundTrip()
 }
@@ -43,9 +44,11 @@ func (t *transport) CloseIdleConnections() {
 // httpCall is a call over HTTP.
 type httpCall struct {
 	call
-	base     http.RoundTripper
-	response *http.Response // of the last attempt that had one
-	kept     *keptBody      // that response's body, while a repeat is under way
+	base      http.RoundTripper
+	response  *http.Response // of the last attempt that had one
+	hedgeable bool           // two of its requests may be under way at once
+	apart     bool           // they may be: each attempt's request shares nothing with the caller's
+	kept      *keptBody      // that response's body, while a repeat is under way
 }
 
 func (h *httpCall) roundTrip() (*http.Response, error) {
@@ -74,16 +77,35 @@ func (h *httpCall) roundTrip() (*http.Response, error) {
 
 var errNothing = errors.New("tether: the base transport returned neither a response nor an error")
 
-// attempt sends the request once.
-func (h *httpCall) attempt(*Permit) Outcome {
+// attempt sends the request once, and once more beside that where it is hedged.
+func (h *httpCall) attempt(p *Permit) Outcome {
 	if h.kept != nil && !h.kept.complete() {
 		h.kept, h.response = nil, nil
 	}
-	req, err := h.prepare()
-	if err != nil {
-		return Outcome{Class: Ignored, Err: err, Final: true, Sent: NotSent}
+	if delay := h.hedgeAfter(); delay > 0 {
+		return h.race(p, delay)
 	}
-	ctx, clock := h.startClock(h)
+	resp, out := h.exchange(h, p)
+	h.take(resp)
+	return h.settled(p, out)
+}
+
+// take replaces an earlier attempt's response.
+func (h *httpCall) take(resp *http.Response) {
+	if resp != nil {
+		h.drop()
+		h.response = resp
+	}
+}
+
+// exchange sends the request once, within ctx. It changes nothing of the call: an attempt and its hedge
+// are under way together.
+func (h *httpCall) exchange(ctx context.Context, p *Permit) (*http.Response, Outcome) {
+	req, err := h.prepare(ctx, p.attempt)
+	if err != nil {
+		return nil, Outcome{Class: Ignored, Err: err, Final: true, Sent: NotSent}
+	}
+	ctx, clock := h.startClock(ctx)
 	defer clock.endUnlessHanded() // a panic too
 	ctx, w := h.watch(ctx)
 	if clock != nil || w != nil {
@@ -97,16 +119,14 @@ func (h *httpCall) attempt(*Permit) Outcome {
 		if out.Sent == MaybeSent && err != nil && w.neverLeft(ctx, err) {
 			out.Sent = NotSent
 		}
-		return out
+		return nil, out
 	}
 	if resp.Body == nil { // which http.Client mends too, but later
 		resp.Body = http.NoBody
 	}
 	resp.Request = h.request // whose context is the caller's
 	clock.endWith(resp)
-	h.drop()
-	h.response = resp
-	return ClassifyHTTP(resp, nil)
+	return resp, ClassifyHTTP(resp, nil)
 }
 
 // failed is the outcome of an attempt without a response, or with one that came too late.
@@ -152,16 +172,19 @@ func hasBadHeader(header http.Header) bool {
 
 // prepare makes a request of the attempt's own: the first one sends the caller's body untouched, later
 // ones a fresh copy of it.
-func (h *httpCall) prepare() (*http.Request, error) {
-	req := h.request.WithContext(h)
-	if h.attempts == 1 {
+func (h *httpCall) prepare(ctx context.Context, attempt int) (*http.Request, error) {
+	req := h.request.WithContext(ctx)
+	if h.apart { // transports that write into their request are common
+		req = h.request.Clone(ctx)
+	}
+	if attempt == 1 {
 		return req, nil
 	}
 	if name := h.engine.opts.AttemptHeader; name != "" {
 		if req.Header = h.request.Header.Clone(); req.Header == nil {
 			req.Header = make(http.Header)
 		}
-		req.Header.Set(name, strconv.Itoa(h.attempts-1))
+		req.Header.Set(name, strconv.Itoa(attempt-1))
 	}
 	if h.request.GetBody == nil {
 		return req, nil
