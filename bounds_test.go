@@ -148,6 +148,10 @@ func randomBounds(rng *rand.Rand) Bounds {
 	}
 	b.MinTimeout, b.MinAttemptTimeout, b.MaxMaxWait = span(0.1), span(0.1), span(1)
 	b.MaxAttempts, b.MinInitialBackoff, b.MinMaxBackoff = count(10), span(0.1), span(0.5)
+	b.MinHedgingDelay = span(0.1)
+	if g.some() {
+		b.MinHedgingQuantile = 0.5 + 0.5*rng.Float64()
+	}
 	if g.some() {
 		b.MinBackoffMultiplier, b.MaxRetryRatio, b.MaxFailureRatio = 1.5, rng.Float64(),
 			0.01+0.9*rng.Float64()

@@ -184,12 +184,10 @@ func (r *race) result() Outcome {
 		h.record(r.attempt.permit, out)
 		return out
 	}
-	if r.winner == nil {
-		other := r.other(end)
-		h.take(other.response) // which the other replaces if it has one too
-		out.Hint.Wait = max(out.Hint.Wait, other.out.Hint.Wait)
-	}
+	other := r.other(end)
+	h.take(other.response) // which is closed where the other has one too
 	h.take(end.response)
+	out.Hint.Wait = max(out.Hint.Wait, other.out.Hint.Wait)
 	count(h.Context, h.engine.telemetry.hedges, h.target.series.hedged[result])
 	if r.winner == nil || h.Explained {
 		attempt, hedge := r.attempt.permit.sent, r.hedge.permit.sent

@@ -1,0 +1,156 @@
+package tether
+
+import (
+	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// whimsical is a server that does whatever a server, or a transport, can do to an attempt.
+type whimsical struct {
+	mu             sync.Mutex // guards rng and contexts
+	rng            *rand.Rand
+	contexts       []context.Context
+	sent           atomic.Int64
+	opened, closed atomic.Int64
+}
+
+type whimsicalBody struct {
+	io.Reader
+	once sync.Once
+	of   *whimsical
+}
+
+func (b *whimsicalBody) Close() error {
+	b.once.Do(func() { b.of.closed.Add(1) })
+	return nil
+}
+
+func (w *whimsical) RoundTrip(req *http.Request) (*http.Response, error) {
+	w.sent.Add(1)
+	w.mu.Lock()
+	w.contexts = append(w.contexts, req.Context())
+	kind, wait := w.rng.IntN(24), time.Duration(w.rng.ExpFloat64()*float64(200*time.Millisecond))
+	w.mu.Unlock()
+	if kind == 0 {
+		wait = time.Hour
+	}
+	if kind == 1 { // it doesn't heed contexts
+		time.Sleep(wait)
+	}
+	select {
+	case <-time.After(wait):
+	case <-req.Context().Done():
+		if kind != 2 { // an answer in the very moment of the end
+			return nil, req.Context().Err()
+		}
+	}
+	status, header := 200, make(http.Header)
+	switch kind {
+	case 3:
+		return nil, io.ErrUnexpectedEOF
+	case 4:
+		panic("broken")
+	case 5:
+		runtime.Goexit()
+	case 6, 7:
+		status = 500
+	case 8:
+		status = 503
+		header.Set("Retry-After", "1")
+	case 9:
+		status = 429
+	case 10:
+		return nil, nil
+	}
+	w.opened.Add(1)
+	return &http.Response{StatusCode: status, Header: header, Body: &whimsicalBody{Reader: http.NoBody, of: w},
+		Request: req}, nil
+}
+
+// whimsicalCalls are one caller's, some of which it gives up.
+func whimsicalCalls(e *Engine, w *whimsical, rng *rand.Rand, n int) (served int) {
+	client := e.Client(&http.Client{Transport: w})
+	for range n {
+		ctx, cancel := context.WithCancel(WithCall(context.Background(), CallOptions{Explained: rng.IntN(2) == 0}))
+		if rng.IntN(4) == 0 {
+			time.AfterFunc(time.Duration(rng.ExpFloat64()*float64(300*time.Millisecond)), cancel)
+		}
+		ended := make(chan struct{})
+		go func() { // which Goexit and a panic end
+			defer close(ended)
+			defer func() { recover() }()
+			req, _ := http.NewRequestWithContext(ctx, http.MethodGet, "http://a.example/x", nil)
+			resp, err := client.Do(req)
+			if err != nil {
+				return
+			}
+			io.Copy(io.Discard, resp.Body)
+			resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				served++
+			}
+		}()
+		<-ended
+		cancel()
+		time.Sleep(time.Duration(rng.IntN(200)) * time.Millisecond)
+	}
+	return served
+}
+
+// TestHedgeProperty: whatever servers, transports and callers do, every permit is settled once, every body
+// is closed, every context ends, and re-attempts stay within the budget.
+func TestHedgeProperty(t *testing.T) {
+	var hedges uint64
+	for seed := range uint64(60) {
+		synctest.Test(t, func(t *testing.T) {
+			w := &whimsical{rng: rand.New(rand.NewPCG(seed, 0))}
+			e, err := New(Config{Defaults: Settings{Call: CallSettings{Timeout: Set(3 * time.Second),
+				AttemptTimeout: Set(time.Second), HedgingPolicy: &HedgingSettings{
+					HedgingDelay: Set(100 * time.Millisecond), Quantile: Set(0.8)}}}}, Options{Seed: seed + 1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var all sync.WaitGroup
+			var served atomic.Int64
+			for i := range uint64(3) {
+				all.Go(func() { served.Add(int64(whimsicalCalls(e, w, rand.New(rand.NewPCG(seed, 1+i)), 60))) })
+			}
+			all.Wait()
+			h := e.Health().Targets[0]
+			hedges += h.Hedges
+			target := e.targets.byKey[targetKey{scheme: "http", host: "a.example"}]
+			if n := target.inFlight.Load(); n != 0 {
+				t.Errorf("seed %d: %d permits are not settled", seed, n)
+			}
+			if n := target.users.Load(); n != 0 {
+				t.Errorf("seed %d: %d calls have not ended", seed, n)
+			}
+			if o, c := w.opened.Load(), w.closed.Load(); o != c {
+				t.Errorf("seed %d: %d bodies were opened, %d closed", seed, o, c)
+			}
+			for _, ctx := range w.contexts {
+				if !errors.Is(ctx.Err(), context.Canceled) {
+					t.Errorf("seed %d: the context of an attempt has not ended", seed)
+				}
+			}
+			if most := float64(h.Calls) + 1 + 0.1*float64(served.Load()); float64(w.sent.Load()) > most {
+				t.Errorf("seed %d: %d attempts, at most %v", seed, w.sent.Load(), most)
+			}
+			if uint64(w.sent.Load()) != h.Attempts {
+				t.Errorf("seed %d: %d attempts were counted, %d sent", seed, h.Attempts, w.sent.Load())
+			}
+		})
+	}
+	if hedges < 200 {
+		t.Errorf("%d hedges: it proves nothing", hedges)
+	}
+}
