@@ -109,10 +109,10 @@ func (c *call) unadmitHedge(p *Permit) {
 	}
 }
 
-// calm tells whether nothing and nobody is kept back at the place.
+// calm tells whether nobody waits at the place, and who passes it takes nothing from others.
 func (at place) calm() bool {
-	until, perSecond := at.gate.Status()
-	return until.IsZero() && perSecond == 0 && at.line.length.Load() == 0 &&
+	_, perSecond := at.gate.Status()
+	return perSecond == 0 && at.line.length.Load() == 0 &&
 		(at.breaker == nil || at.breaker.State() == breaker.Closed)
 }
 

@@ -80,9 +80,11 @@ func (w *whimsical) RoundTrip(req *http.Request) (*http.Response, error) {
 func whimsicalCalls(e *Engine, w *whimsical, rng *rand.Rand, n int) (served int) {
 	client := e.Client(&http.Client{Transport: w})
 	for range n {
-		ctx, cancel := context.WithCancel(WithCall(context.Background(), CallOptions{Explained: rng.IntN(2) == 0}))
-		if rng.IntN(4) == 0 {
+		ctx := WithCall(context.Background(), CallOptions{Explained: rng.IntN(2) == 0})
+		if rng.IntN(4) == 0 { // else only the call itself ends its attempts' contexts
+			given, cancel := context.WithCancel(ctx)
 			time.AfterFunc(time.Duration(rng.ExpFloat64()*float64(300*time.Millisecond)), cancel)
+			ctx = given
 		}
 		ended := make(chan struct{})
 		go func() { // which Goexit and a panic end
@@ -100,7 +102,6 @@ func whimsicalCalls(e *Engine, w *whimsical, rng *rand.Rand, n int) (served int)
 			}
 		}()
 		<-ended
-		cancel()
 		time.Sleep(time.Duration(rng.IntN(200)) * time.Millisecond)
 	}
 	return served
@@ -152,5 +153,36 @@ func TestHedgeProperty(t *testing.T) {
 	}
 	if hedges < 200 {
 		t.Errorf("%d hedges: it proves nothing", hedges)
+	}
+}
+
+// TestUnadmittedHedge: what a hedge was given that is not sent is all given back.
+func TestUnadmittedHedge(t *testing.T) {
+	e, err := New(Config{}, Options{Seed: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &call{Call: Call{Host: "orders"}}
+	c.start(t.Context(), e)
+	if refusal := c.admit(); refusal != nil {
+		t.Fatal(refusal)
+	}
+	permit := c.permit
+	for range 10 {
+		p := c.admitHedge()
+		if p == nil || p == permit || c.permit != permit {
+			t.Fatalf("admitted %v beside %v", p, permit)
+		}
+		if saved, _ := c.target.budget.Saved(); saved != 0 {
+			t.Errorf("%v re-attempts are saved beside a hedge, want 0", saved)
+		}
+		c.unadmitHedge(p)
+		if saved, _ := c.target.budget.Saved(); saved != 1 {
+			t.Errorf("%v re-attempts are saved, want 1", saved)
+		}
+	}
+	permit.Done(Outcome{Class: Healthy})
+	if n := c.target.inFlight.Load(); n != 0 || c.attempts != 1 {
+		t.Errorf("%d permits are not settled, %d attempts", n, c.attempts)
 	}
 }

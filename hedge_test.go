@@ -303,6 +303,36 @@ func TestHedgeCallersTime(t *testing.T) {
 	}
 }
 
+// TestHedgeOfNoUse: no hedge is sent that can't be answered in time, or that nobody waits for any more.
+func TestHedgeOfNoUse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &backend{serve: steps(step{wait: 100 * time.Millisecond, status: 200})}
+		c := hedged(t, b, tether.Options{})
+		get(c, api)
+		b.becomes(steps(step{wait: time.Second, status: 200}))
+		c.Timeout = 295 * time.Millisecond // the delay is 200 ms at least, an answer takes 100 ms
+		if _, _, err := get(c, api); err == nil || b.attempts() != 2 {
+			t.Errorf("%v, %d attempts", err, b.attempts())
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		b := &backend{serve: func(req *http.Request, _ int) (*http.Response, error) {
+			time.Sleep(time.Second) // and does not heed the caller
+			return answer(req, 200), nil
+		}}
+		c := hedged(t, b, tether.Options{})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		time.AfterFunc(100*time.Millisecond, cancel)
+		req, _ := http.NewRequestWithContext(ctx, http.MethodGet, api, nil)
+		if resp, err := c.Do(req); err == nil {
+			resp.Body.Close()
+		}
+		if b.attempts() != 1 {
+			t.Errorf("%d attempts", b.attempts())
+		}
+	})
+}
+
 // TestHedgeBrokenTransport: a panic of the hedge reaches the caller, as the attempt's would; a goroutine
 // that ends harms nobody; neither leaves anything behind.
 func TestHedgeBrokenTransport(t *testing.T) {
