@@ -24,7 +24,8 @@ type Call struct {
 
 // CallOptions are what a caller may say about one call.
 type CallOptions struct {
-	// Idempotent declares that repeating the call cannot do its work twice.
+	// Idempotent declares that repeating the call cannot do its work twice, nor can two of it at once,
+	// which is what hedging makes where that is on.
 	Idempotent bool
 	// NoWait refuses where the call would have to wait for its turn.
 	NoWait bool

@@ -31,7 +31,8 @@
 //	pacing       refused connections, timeouts and 503s in a row slow the client down to probes, fast
 //	             answers bring it back; after a hold or a kill it returns at its usual rate
 //
-// Off until a [Config] sets them: call and attempt timeouts, because streams and long polls exist.
+// Off until a [Config] sets them: call and attempt timeouts, because streams and long polls exist; and
+// hedging ([HedgingSettings]), a second attempt beside one that is slow, within the same budget.
 //
 // # Periodic work
 //

@@ -113,7 +113,7 @@ func (c *call) settled(p *Permit, out Outcome) Outcome {
 // says what came of it. fn is called again only where that is safe: what is Idempotent, or an attempt
 // that was NotSent or NotProcessed. Do returns nil after a Healthy outcome, else the last attempt's
 // error, wrapped in a *[retry.Error] where a repeat was thought of, or a *[RejectedError] if nothing
-// was sent.
+// was sent. It never hedges: fn may not be safe to run twice at once.
 func (e *Engine) Do(ctx context.Context, what Call, fn func(context.Context, *Permit) Outcome) error {
 	c := &call{Call: what, replayable: true}
 	c.start(ctx, e)

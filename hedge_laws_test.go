@@ -5,6 +5,7 @@ import (
 	"io"
 	"math"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -287,6 +288,40 @@ func TestW15HedgedBody(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+// TestHedgeOverSockets: the same over TCP and TLS, with HTTP/1 and HTTP/2, one call after another.
+func TestHedgeOverSockets(t *testing.T) {
+	for _, h2 := range []bool{false, true} {
+		t.Run(fmt.Sprint("http2 ", h2), func(t *testing.T) {
+			var n atomic.Int32
+			server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if n.Add(1)%3 == 0 { // one request in three would never be answered
+					<-r.Context().Done()
+					return
+				}
+				io.WriteString(w, strings.Repeat("x", 1<<20))
+			}))
+			server.EnableHTTP2 = h2
+			server.StartTLS()
+			defer server.Close()
+			c, err := tether.NewClient(server.Client(), tether.Config{Defaults: tether.Settings{
+				Call: tether.CallSettings{HedgingPolicy: &tether.HedgingSettings{HedgingDelay: tether.Set(5 * time.Millisecond)},
+					RetryPolicy: &tether.RetrySettings{MaxAttempts: tether.Set(2)}, Timeout: tether.Set(3 * time.Second)},
+				Target: tether.TargetSettings{RetryBudget: &tether.BudgetSettings{Ratio: tether.Set(1.0)}}}}, tether.Options{Seed: 1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 30 { // a hedge at most each: what follows a hang is answered, and saves the next one
+				if status, body, err := get(c, server.URL); status != 200 || len(body) != 1<<20 || err != nil {
+					t.Fatalf("%d, %d bytes, %v", status, len(body), err)
+				}
+			}
+			if hedges := c.Engine().Health().Targets[0].Hedges; hedges < 10 {
+				t.Errorf("%d hedges", hedges)
+			}
+		})
 	}
 }
 
