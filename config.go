@@ -160,8 +160,9 @@ type RetrySettings struct {
 // whose body can be sent again; a request that asks for an upgrade isn't. A body's GetBody must then give
 // a copy that is independent of the one being sent. A hedge counts as one of RetryPolicy.MaxAttempts and is
 // taken from the retry budget. It never waits: it is sent where nothing stands in its way, and not at all
-// while the server asks for silence, the breaker isn't closed, or calls are paced or in line. Don't switch
-// it on for long polls, whose answers are late on purpose.
+// while the server asks for silence, the breaker isn't closed, or calls are paced or in line. The call
+// returns when the other attempt has ended, so at once with a transport that heeds its request's context.
+// Don't switch it on for long polls, whose answers are late on purpose.
 type HedgingSettings struct {
 	// HedgingDelay is the shortest time without an answer after which an attempt is hedged; a jitter of
 	// up to half of it is added. From 1 ms to 24 h; 0: with Quantile alone, if that is set (in gRFC A6 it

@@ -80,11 +80,7 @@ func TestW16DeniedHedge(t *testing.T) {
 				if name == "breaker" { // pacing would be in the way sooner
 					own.Target.Pacing = &tether.PacingSettings{Mode: tether.Set("off")}
 				}
-				c, err := tether.NewClient(&http.Client{Transport: b}, tether.Config{Defaults: own},
-					tether.Options{Seed: 1, InitialRetries: &test.saved})
-				if err != nil {
-					t.Fatal(err)
-				}
+				c := clientBy(t, b, own, tether.Options{InitialRetries: &test.saved})
 				var all sync.WaitGroup
 				all.Go(func() {
 					if status, _, err := get(c, "http://api.example/slow"); status != 200 || err != nil {
@@ -167,13 +163,10 @@ func TestHedgeQuantile(t *testing.T) {
 				wait := -100 * math.Log(1-rng.Float64())
 				return after(req, time.Duration(wait*1e6), answer(req, 200))
 			}}
-			c, err := tether.NewClient(&http.Client{Transport: b}, tether.Config{Defaults: tether.Settings{
+			c := clientBy(t, b, tether.Settings{
 				Call:   tether.CallSettings{HedgingPolicy: &tether.HedgingSettings{Quantile: &quantile}},
 				Target: tether.TargetSettings{RetryBudget: &tether.BudgetSettings{Ratio: tether.Set(1.0)}},
-			}}, tether.Options{Seed: 1})
-			if err != nil {
-				t.Fatal(err)
-			}
+			}, tether.Options{})
 			ask := func(n int) (hedges float64) {
 				before := c.Engine().Health()
 				for range n {
@@ -301,24 +294,23 @@ func TestHedgeOverSockets(t *testing.T) {
 					<-r.Context().Done()
 					return
 				}
-				io.WriteString(w, strings.Repeat("x", 1<<20))
+				io.WriteString(w, strings.Repeat("x", 100_000))
 			}))
 			server.EnableHTTP2 = h2
 			server.StartTLS()
 			defer server.Close()
-			c, err := tether.NewClient(server.Client(), tether.Config{Defaults: tether.Settings{
-				Call: tether.CallSettings{HedgingPolicy: &tether.HedgingSettings{HedgingDelay: tether.Set(5 * time.Millisecond)},
-					RetryPolicy: &tether.RetrySettings{MaxAttempts: tether.Set(2)}, Timeout: tether.Set(3 * time.Second)},
-				Target: tether.TargetSettings{RetryBudget: &tether.BudgetSettings{Ratio: tether.Set(1.0)}}}}, tether.Options{Seed: 1})
-			if err != nil {
-				t.Fatal(err)
-			}
-			for range 30 { // a hedge at most each: what follows a hang is answered, and saves the next one
-				if status, body, err := get(c, server.URL); status != 200 || len(body) != 1<<20 || err != nil {
+			c := clientBy(t, server.Client().Transport, tether.Settings{
+				Call: tether.CallSettings{Timeout: tether.Set(5 * time.Second),
+					HedgingPolicy: &tether.HedgingSettings{HedgingDelay: tether.Set(5 * time.Millisecond)},
+					RetryPolicy:   &tether.RetrySettings{MaxAttempts: tether.Set(2)}},
+				Target: tether.TargetSettings{RetryBudget: &tether.BudgetSettings{Ratio: tether.Set(1.0)}},
+			}, tether.Options{})
+			for range 12 { // a hedge at most each: what follows a hang is answered, and saves the next one
+				if status, body, err := get(c, server.URL); status != 200 || len(body) != 100_000 || err != nil {
 					t.Fatalf("%d, %d bytes, %v", status, len(body), err)
 				}
 			}
-			if hedges := c.Engine().Health().Targets[0].Hedges; hedges < 10 {
+			if hedges := c.Engine().Health().Targets[0].Hedges; hedges < 4 {
 				t.Errorf("%d hedges", hedges)
 			}
 		})
