@@ -193,11 +193,16 @@ func TestHedgeInner(t *testing.T) {
 	})
 }
 
-// TestHedgeFailure: where both fail for good the error tells both.
+// TestHedgeFailure: where both fail for good the error tells both, and nothing is left of them.
 func TestHedgeFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := &backend{serve: steps(step{wait: time.Second}, step{wait: time.Millisecond})}
+		b := &tracked{base: &backend{serve: steps(step{wait: time.Second}, step{wait: time.Millisecond})}}
 		_, err := hedged(t, b, tether.Options{}).Get(api)
+		for _, ctx := range b.contexts {
+			if ctx.Err() == nil {
+				t.Error("a context is left")
+			}
+		}
 		var failed *retry.Error
 		if !errors.As(err, &failed) || failed.Attempts != 2 || !errors.Is(err, io.EOF) || !errors.Is(err, retry.ErrBudget) {
 			t.Errorf("%v", err)
