@@ -115,15 +115,24 @@ func TestHedgeBrokenTransport(t *testing.T) {
 					}
 					return after(req, time.Second, answer(req, 200))
 				})}
-				c := hedged(t, bodies, tether.Options{AttemptHeader: "N"})
-				var status int
-				var recovered any
-				func() {
-					defer func() { recovered = recover() }()
-					status, _, _ = get(c, api)
-				}()
-				if test.panics != (recovered == "broken") || !test.panics && status != 200 {
-					t.Errorf("recovered %v, status %d", recovered, status)
+				c := hedged(t, bodies, tether.Options{AttemptHeader: "N", InitialRetries: tether.Set(2)})
+				for range 2 {
+					var status int
+					var recovered any
+					began := time.Now()
+					func() {
+						defer func() { recovered = recover() }()
+						status, _, _ = get(c, api)
+					}()
+					if test.panics != (recovered == "broken") || !test.panics && status != 200 {
+						t.Errorf("recovered %v, status %d", recovered, status)
+					}
+					if took := time.Since(began); test.panics && took > time.Second {
+						t.Errorf("told of the panic after %v", took)
+					}
+				}
+				if h := c.Engine().Health().Targets[0]; h.PacedPerSecond > 0 || h.Hedges != 2 {
+					t.Errorf("%d hedges, paced at %v: a panic teaches nothing", h.Hedges, h.PacedPerSecond)
 				}
 				for i, ctx := range bodies.contexts {
 					if ctx.Err() == nil {

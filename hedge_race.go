@@ -59,9 +59,10 @@ func (r *race) await(timer *time.Timer) {
 	<-r.over
 }
 
+// abandon leaves nothing of the race after a panic.
 func (r *race) abandon(timer *time.Timer) {
 	r.mu.Lock()
-	r.last = &r.attempt // no hedge is sent from now on
+	r.last, r.winner = &r.attempt, &r.attempt // no hedge is sent from now on, and one under way teaches nothing
 	cancel := r.hedge.cancel
 	r.mu.Unlock()
 	r.attempt.cancel()
@@ -137,8 +138,8 @@ func (r *race) outrun(a *runner, resp *http.Response, out Outcome) Outcome {
 func (r *race) sendHedge() {
 	defer close(r.over)
 	defer func() {
-		if r.panicked = recover(); r.panicked != nil {
-			r.attempt.cancel()
+		if reason := recover(); reason != nil {
+			r.surrender(reason)
 		}
 	}()
 	c := &r.h.call
@@ -156,6 +157,14 @@ func (r *race) sendHedge() {
 	}
 	c.hedging(p)
 	r.run(&r.hedge)
+}
+
+// surrender ends the race after a panic of the hedge: what becomes of the attempt then teaches nothing.
+func (r *race) surrender(reason any) {
+	r.mu.Lock()
+	r.panicked, r.winner = reason, &r.hedge
+	r.mu.Unlock()
+	r.attempt.cancel()
 }
 
 // enter puts the hedge beside the attempt, unless that has ended.

@@ -34,7 +34,7 @@ func (n *normal) slow() time.Duration {
 
 // learn goes up by so many stepParts for an answer above, and down by the rest of normalStep for one
 // below.
-func (n *normal) learn(took time.Duration, up time.Duration) {
+func (n *normal) learn(took, up time.Duration) {
 	if n.answers < enoughToHedge {
 		n.answers++
 	}
