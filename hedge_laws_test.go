@@ -1,6 +1,7 @@
 package tether_test
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -228,6 +229,33 @@ func TestLaw3HedgesAreSpread(t *testing.T) {
 				t.Errorf("%d of 1,000 hedges within 10 ms", n)
 			}
 		}
+	})
+}
+
+// Law 2: what the loser's server says in the last moment is obeyed, and the winner's answer is the call's.
+func TestLaw2OutrunAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &tracked{base: &backend{serve: func(req *http.Request, n int) (*http.Response, error) {
+			if n == 1 {
+				<-req.Context().Done()
+				return answer(req, 503, "Retry-After", "60"), nil
+			}
+			return answer(req, 200), nil
+		}}}
+		c := hedged(t, b, tether.Options{})
+		resp, err := explained(t, c, http.MethodGet, api)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if c.Engine().Health().Targets[0].HeldUntil.IsZero() {
+			t.Error("the server is not held")
+		}
+		a := storyOf(t, resp, nil).Attempts[0]
+		if resp.StatusCode != 200 || a.Status != 503 || !errors.Is(a.Err, tether.ErrOutrun) {
+			t.Errorf("%d, and %+v before", resp.StatusCode, a)
+		}
+		b.check(t)
 	})
 }
 

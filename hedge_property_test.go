@@ -156,6 +156,50 @@ func TestHedgeProperty(t *testing.T) {
 	}
 }
 
+// TestHedgeInTheSameMoment: an answer that comes as its hedge is due waits for nothing.
+func TestHedgeInTheSameMoment(t *testing.T) {
+	const due = 100 * time.Millisecond
+	synctest.Test(t, func(t *testing.T) {
+		e, err := New(Config{Defaults: Settings{Call: CallSettings{HedgingPolicy: &HedgingSettings{Quantile: Set(0.9)}},
+			Target: TargetSettings{RetryBudget: &BudgetSettings{Ratio: Set(1.0)}}}}, Options{Seed: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		client := e.Client(&http.Client{Transport: exactly(due)})
+		for range 2000 {
+			for _, target := range e.targets.byKey {
+				for i := range target.normals.late {
+					target.normals.late[i] = normal{due, enoughToHedge}
+				}
+			}
+			began := time.Now()
+			resp, err := client.Get("http://a.example/x")
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			if took := time.Since(began); took != due {
+				t.Fatalf("took %v", took)
+			}
+		}
+		if e.Health().Targets[0].Hedges == 0 {
+			t.Error("no hedge: it proves nothing")
+		}
+	})
+}
+
+// exactly is a server whose answers all take the same time.
+type exactly time.Duration
+
+func (s exactly) RoundTrip(req *http.Request) (*http.Response, error) {
+	select {
+	case <-time.After(time.Duration(s)):
+		return &http.Response{StatusCode: 200, Body: http.NoBody, Request: req}, nil
+	case <-req.Context().Done():
+		return nil, req.Context().Err()
+	}
+}
+
 // TestUnadmittedHedge: what a hedge was given that is not sent is all given back.
 func TestUnadmittedHedge(t *testing.T) {
 	e, err := New(Config{}, Options{Seed: 1})

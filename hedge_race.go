@@ -116,19 +116,15 @@ func (r *race) other(a *runner) *runner {
 }
 
 // outrun is the outcome of the one that came too late. What a server said all the same counts, a "not
-// before" above all; an end that we brought about teaches only that an answer takes as long at least.
-// Without that the slowest answers would never be learnt, and ever more attempts be hedged.
+// before" above all; an end that we brought about teaches no stage. That the answer takes as long at least
+// is learnt all the same: else the slowest would be missing, and ever more attempts be hedged.
 func (r *race) outrun(a *runner, resp *http.Response, out Outcome) Outcome {
 	if resp != nil {
 		resp.Body.Close()
 	}
 	if out.Status == 0 {
 		out = Outcome{}
-		if !a.permit.hedge {
-			took, calm := time.Since(a.permit.sent), !r.h.target.gate.Paced()
-			r.h.target.learn(r.h.route(), took, calm)
-			r.h.learnLate(a.permit, took, calm)
-		}
+		r.h.learnLate(a.permit, time.Since(a.permit.sent), !r.h.target.gate.Paced())
 	}
 	out.Err = ErrOutrun
 	return out

@@ -102,6 +102,8 @@ func TestHedge(t *testing.T) {
 			{ms, 200, nil}}, "3", 200, []int{502, 503, 200}, 1, [2]time.Duration{2210 * ms, 6 * time.Second}},
 		"a hold that is too long is no repeat": {[]step{{600 * ms, 502, nil}, {10 * ms, 503, []string{"Retry-After", "60"}}}, "1", 502,
 			[]int{502, 503}, 1, [2]time.Duration{600 * ms, 600 * ms}},
+		"what the policy repeats doesn't serve": {[]step{{400 * ms, 425, nil}, {500 * ms, 200, nil}}, "2", 200, []int{425, 200}, 1,
+			[2]time.Duration{700 * ms, 800 * ms}},
 		"failing at once is no reason": {[]step{{ms, 502, nil}, {ms, 200, nil}}, "2", 200, []int{502, 200}, 0,
 			[2]time.Duration{2 * ms, time.Second}},
 		"three attempts, both kinds": {[]step{{ms, 502, nil}, never, {ms, 200, nil}}, "3", 200, []int{502, 0, 200}, 1,
