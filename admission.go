@@ -17,6 +17,7 @@ import (
 type Permit struct {
 	call    *call
 	attempt int
+	hedge   bool
 	ticket  breaker.Ticket
 	lane    *lane                        // of the credential; nil if it was never told to wait
 	slot    *ratelimit.Slot              // among the attempts under way; nil where nothing limits them
@@ -86,7 +87,7 @@ func (c *call) throughLines() *RejectedError {
 				l.ask()
 				counted = true
 			}
-			if err := c.pass(place{&l.line, l.gate, l.allowance, nil}); err != nil {
+			if err := c.pass(l.place()); err != nil {
 				return err
 			}
 		}

@@ -40,6 +40,12 @@ type Bounds struct {
 	// loosens, whichever way: no kind is calmer than another for every backoff and every fault.
 	// Default false: the own setting only.
 	OtherJitter bool
+	// MinHedgingDelay is the shortest hedgingDelay. Shorter loosens, and so does any where the own setting
+	// is 0. Default the own setting.
+	MinHedgingDelay time.Duration
+	// MinHedgingQuantile is the lowest quantile at which calls are hedged, from 0.5 to 1. Lower loosens.
+	// Default the own setting.
+	MinHedgingQuantile float64
 	// RetryableStatusCodes are all the codes that may be retried. More loosens. Default (nil) the
 	// own setting; an empty slice means none.
 	RetryableStatusCodes []StatusCode
@@ -222,6 +228,8 @@ func (s *setting) clamp(v, least, most float64) float64 {
 	switch size := s.size(v); {
 	case v == unsetNumber && s.free == 0: // bounded where it is resolved
 		return v
+	case size < least && math.IsInf(least, 1):
+		return 0 // which is how no limit at all is written
 	case size < least:
 		return least
 	case size > most:

@@ -82,6 +82,12 @@ func looser(p, own *policy, b Bounds) (ways []string) {
 		-1)
 	span("maxBackoff", p.retry.MaxBackoff, b.MinMaxBackoff, own.retry.MaxBackoff, -1)
 	num("multiplier", -p.retry.Multiplier, -b.MinBackoffMultiplier, -own.retry.Multiplier)
+	span("hedgingDelay", timeout(p.hedge.delay), b.MinHedgingDelay, timeout(own.hedge.delay), -1)
+	lowest := own.hedge.up // 0 is the whole of all answers
+	if b.MinHedgingQuantile > 0 {
+		lowest = quantileUp(b.MinHedgingQuantile)
+	}
+	off("lower quantile", p.hedge.up > 0 && (lowest == 0 || p.hedge.up < lowest), false, false)
 	num("ratio", p.budgetRatio, b.MaxRetryRatio, own.budgetRatio)
 	span("hold.max", p.holdMax, b.MinHoldMax, own.holdMax, -1)
 	num("consecutiveFailures", float64(p.breaker.ConsecutiveFailures),
@@ -166,6 +172,10 @@ func randomBounds(rng *rand.Rand) Bounds {
 	}
 	b.MinTimeout, b.MinAttemptTimeout, b.MaxMaxWait = span(0.1), span(0.1), span(1)
 	b.MaxAttempts, b.MinInitialBackoff, b.MinMaxBackoff = count(10), span(0.1), span(0.5)
+	b.MinHedgingDelay = span(0.1)
+	if g.some() {
+		b.MinHedgingQuantile = 0.5 + 0.5*rng.Float64()
+	}
 	if g.some() {
 		b.MinBackoffMultiplier, b.MaxRetryRatio, b.MaxFailureRatio = 1.5, rng.Float64(),
 			0.01+0.9*rng.Float64()

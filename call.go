@@ -26,7 +26,8 @@ type Call struct {
 
 // CallOptions are what a caller may say about one call.
 type CallOptions struct {
-	// Idempotent declares that repeating the call cannot do its work twice.
+	// Idempotent declares that repeating the call cannot do its work twice, nor can two of it at once,
+	// which is what hedging makes where that is on.
 	Idempotent bool
 	// IdempotencyKey makes an HTTP call repeatable at an API that declares to know keys: one is made before
 	// the first attempt and sent with each, unless the method is idempotent by itself or the request has a

@@ -129,6 +129,8 @@ type CallSettings struct {
 	MaxWait *time.Duration `json:"maxWait,omitempty"`
 	// RetryPolicy says how often and how patiently a call is repeated.
 	RetryPolicy *RetrySettings `json:"retryPolicy,omitempty"`
+	// HedgingPolicy says when a second attempt of a slow call is sent beside the first.
+	HedgingPolicy *HedgingSettings `json:"hedgingPolicy,omitempty"`
 }
 
 // RetrySettings say how often and how patiently a call is repeated; names as in gRFC A6.
@@ -149,6 +151,28 @@ type RetrySettings struct {
 	// 408, 425, 429, 500, 502, 503, 504, UNAVAILABLE, and RESOURCE_EXHAUSTED when the server names
 	// a delay.
 	RetryableStatusCodes []StatusCode `json:"retryableStatusCodes,omitzero"`
+}
+
+// HedgingSettings say when an attempt that has no answer yet is hedged: the same request is sent once
+// more beside it, and the first answer that serves is the call's. What its zero value says, no hedge, is
+// the default.
+//
+// Hedged are GET, HEAD, OPTIONS and TRACE without a body, and calls that are [CallOptions].Idempotent and
+// whose body can be sent again; a request that asks for an upgrade isn't. A body's GetBody must then give
+// a copy that is independent of the one being sent. A hedge counts as one of RetryPolicy.MaxAttempts and is
+// taken from the retry budget. It never waits: it is sent where nothing stands in its way, and not at all
+// while the server asks for silence, the breaker isn't closed, or calls are paced or in line. The call
+// returns when the other attempt has ended, so at once with a transport that heeds its request's context.
+// Don't switch it on for long polls, whose answers are late on purpose.
+type HedgingSettings struct {
+	// HedgingDelay is the shortest time without an answer after which an attempt is hedged; a jitter of
+	// up to half of it is added. From 1 ms to 24 h; 0: with Quantile alone, if that is set (in gRFC A6 it
+	// means at once, which is never meant here). Default 0.
+	HedgingDelay *time.Duration `json:"hedgingDelay,omitempty"`
+	// Quantile hedges an attempt that takes longer than this share of the answers of its route (method and
+	// path) usually do. It is learnt; until 50 answers were seen only HedgingDelay counts, if that is set.
+	// From 0.5 to 1; 1: with HedgingDelay alone. Default 1.
+	Quantile *float64 `json:"quantile,omitempty"`
 }
 
 // TargetSettings say how one target is spared.

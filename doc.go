@@ -33,7 +33,8 @@
 //	             answers bring it back; after a hold or a kill it returns at its usual rate
 //
 // Off until a [Config] sets them: call and attempt timeouts, because streams and long polls exist; the
-// client's own limits of attempts a second and under way; the breaker's eye for slow answers.
+// client's own limits of attempts a second and under way; the breaker's eye for slow answers; and hedging
+// ([HedgingSettings]), a second attempt beside one that is slow, within the same budget.
 //
 // # Periodic work
 //

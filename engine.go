@@ -57,7 +57,7 @@ func New(cfg Config, opts Options) (*Engine, error) {
 
 // attempter is one way of sending: over HTTP, or by a function.
 type attempter interface {
-	// attempt sends once. It lets go of what keep has kept.
+	// attempt sends once, and settles and records what it brought. It lets go of what keep has kept.
 	attempt(*Permit) Outcome
 	// keep is told that the attempt's answer will be followed by another attempt, unless that is
 	// refused.
@@ -74,9 +74,7 @@ func (c *call) run(a attempter) (last Outcome, reason error) {
 			return last, refusal
 		}
 		last = c.send(a)
-		served := last.Class == Healthy && !last.retryable(c.policy)
-		c.record(last, served)
-		if served {
+		if last.served(c.policy) {
 			c.target.budget.Success()
 			return last, nil
 		}
@@ -100,7 +98,13 @@ func (c *call) run(a attempter) (last Outcome, reason error) {
 func (c *call) send(a attempter) Outcome {
 	p := c.permit
 	defer p.Done(Outcome{})
-	out := c.outcomeOfContext(a.attempt(p))
+	return a.attempt(p)
+}
+
+// settled tells the stages and the story what an attempt brought.
+func (c *call) settled(p *Permit, out Outcome) Outcome {
+	out = c.outcomeOfContext(p, out)
+	c.record(p, out)
 	p.Done(out)
 	return out
 }
@@ -109,7 +113,7 @@ func (c *call) send(a attempter) Outcome {
 // says what came of it. fn is called again only where that is safe: what is Idempotent, or an attempt
 // that was NotSent or NotProcessed. Do returns nil after a Healthy outcome, else the last attempt's
 // error, wrapped in a *[retry.Error] where a repeat was thought of, or a *[RejectedError] if nothing
-// was sent.
+// was sent. It never hedges: fn may not be safe to run twice at once.
 func (e *Engine) Do(ctx context.Context, what Call, fn func(context.Context, *Permit) Outcome) error {
 	c := &call{Call: what, replayable: true}
 	c.start(ctx, e)
@@ -149,7 +153,7 @@ func (f function) attempt(p *Permit) Outcome {
 		}
 		out.Err, out.Final = timeout, timeout == ErrCallTimeout
 	}
-	return out
+	return f.call.settled(p, out)
 }
 
 func (f function) keep() {}

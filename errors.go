@@ -37,6 +37,9 @@ var (
 	ErrKilled = errors.New("switched off by the configuration")
 	// ErrQueueFull means that as many calls wait for this target as may.
 	ErrQueueFull = errors.New("too many calls wait already")
+	// ErrOutrun means that an attempt was ended, or its answer given up, because the other one of it and
+	// its hedge was served first. Only [Story] shows it.
+	ErrOutrun = errors.New("tether: the other attempt was served first")
 	// ErrAttemptTimeout means that an attempt brought no response headers within its timeout.
 	ErrAttemptTimeout error = timeoutError("no response headers within the attempt timeout")
 	// ErrCallTimeout means that a call brought no response headers within its timeout.

@@ -43,6 +43,7 @@ func (c *call) settleHealthy(p *Permit, out Outcome) {
 	t, took := c.target, time.Since(p.sent)
 	calm := !t.gate.Paced() && (p.lane == nil || !p.lane.gate.Paced())
 	slow := t.learn(c.route(), took, calm, c.policy.breaker.SlowCallRatio > 0)
+	c.learnLate(p, took, calm)
 	if t.gate.Good(took, slow) {
 		c.engine.emit(Event{Kind: EventPaced, Target: t.name, Stage: StagePacing, Attempt: p.attempt,
 			Note: "only slow answers to a surge of calls"})
@@ -181,7 +182,7 @@ const (
 
 // outcomeOfContext corrects an outcome for the caller's own context: a cancelled call teaches nothing,
 // nor does a deadline that left less than ten times the usual time.
-func (c *call) outcomeOfContext(out Outcome) Outcome {
+func (c *call) outcomeOfContext(p *Permit, out Outcome) Outcome {
 	err := c.Context.Err()
 	if err == nil || out.Class == Healthy || out.Class == Overloaded || out.Status != 0 {
 		return out
@@ -190,7 +191,7 @@ func (c *call) outcomeOfContext(out Outcome) Outcome {
 	if useful := c.target.useful(); useful > 0 {
 		enough = min(manyTimes*useful, time.Second)
 	}
-	if errors.Is(err, context.DeadlineExceeded) && (time.Since(c.permit.sent) >= enough || c.target.silent(c.permit.sent)) {
+	if errors.Is(err, context.DeadlineExceeded) && (time.Since(p.sent) >= enough || c.target.silent(p.sent)) {
 		out.Class = Transient
 	} else {
 		out.Class = Ignored

@@ -40,6 +40,15 @@ func retryField[T int | float64 | time.Duration](at func(*RetrySettings) **T) se
 	})
 }
 
+func hedgingField[T float64 | time.Duration](at func(*HedgingSettings) **T) settingField {
+	return numberField(func(s *Settings) **T {
+		if s.Call.HedgingPolicy == nil {
+			return nil
+		}
+		return at(s.Call.HedgingPolicy)
+	})
+}
+
 func breakerField[T int | float64 | time.Duration](at func(*BreakerSettings) **T) settingField {
 	return numberField(func(s *Settings) **T {
 		if s.Target.CircuitBreaker == nil {
@@ -133,6 +142,7 @@ func wordField[T ~string](words []string, at func(*Settings) **T) settingField {
 // own returns settings whose numbers can be set without the original seeing it.
 func (s Settings) own() Settings {
 	s.Call.RetryPolicy = copyOf(s.Call.RetryPolicy)
+	s.Call.HedgingPolicy = copyOf(s.Call.HedgingPolicy)
 	s.Target.RetryBudget = copyOf(s.Target.RetryBudget)
 	s.Target.Hold = copyOf(s.Target.Hold)
 	s.Target.CircuitBreaker = copyOf(s.Target.CircuitBreaker)

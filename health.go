@@ -11,8 +11,8 @@ import (
 
 // stats counts what happened at one target.
 type stats struct {
-	calls, attempts, retries atomic.Uint64
-	stages                   [stageCount]struct{ passed, waited, refused atomic.Uint64 }
+	calls, attempts, retries, hedges atomic.Uint64
+	stages                           [stageCount]struct{ passed, waited, refused atomic.Uint64 }
 }
 
 func (s *stats) passed(stage Stage)  { s.stages[stage].passed.Add(1) }
@@ -33,6 +33,7 @@ type TargetHealth struct {
 	Calls             uint64 // that were asked for
 	Attempts          uint64 // that were sent
 	Retries           uint64 // that were decided on
+	Hedges            uint64 // attempts that were sent beside another
 	Stages            map[Stage]StageHealth
 	Breaker           breaker.State // as learnt, whatever its mode
 	BreakerMode       breaker.Mode
@@ -77,7 +78,7 @@ func (e *Engine) Health() Health {
 func (t *target) health() TargetHealth {
 	h := TargetHealth{
 		Target: t.name, Calls: t.stats.calls.Load(), Attempts: t.stats.attempts.Load(),
-		Retries: t.stats.retries.Load(), Stages: make(map[Stage]StageHealth),
+		Retries: t.stats.retries.Load(), Hedges: t.stats.hedges.Load(), Stages: make(map[Stage]StageHealth),
 		Waiting: int(t.line.length.Load()), UsualTime: t.useful(),
 	}
 	b := t.breaker.Health()

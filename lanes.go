@@ -18,6 +18,8 @@ type lane struct {
 	shared    bool // by whoever found no room for a lane of their own
 }
 
+func (l *lane) place() place { return place{&l.line, l.gate, l.allowance, nil} }
+
 // ask counts a call that is asked for, once a call.
 func (l *lane) ask() {
 	l.gate.Ask()

@@ -8,19 +8,27 @@ import (
 
 // normal learns how long answers of one kind usually take: their 90th percentile, which a heavy tail
 // moves less than it moves the mean. It goes up by 13.5 % of itself for an answer above it and down by
-// 1.5 % for one below, which is at rest where one in ten is above. All answers of a second together move
-// it no further than one does, once some are known: the onset of trouble must not pass for normal at
-// a client that gets hundreds of answers before the first of them fails.
+// 1.5 % for one below, which is at rest where one in ten is above. With other shares of the same 15 % it
+// learns other quantiles. All answers of a second together move it no further than one does, once some
+// are known: the onset of trouble must not pass for normal at a client that gets hundreds of answers before
+// the first of them fails.
 type normal struct {
 	most    time.Duration // about what nine in ten answers take at most
 	answers uint16        // up to 65,535
+	lately  float64       // answers of about countTime
 	at      time.Time     // of the last one
 }
 
 const (
 	enoughAnswers = 8
-	tailToMean    = 2.3 // of an exponential distribution: ln 10
-	slowFactor    = 2.2 // of the 90th percentile: five times the mean of an exponential distribution
+	countTime     = 10 * time.Second // longer than answers take, or late ones would weigh more
+	enoughToHedge = 50               // the higher a quantile, the longer it takes to find
+	tailToMean    = 2.3              // of an exponential distribution: ln 10
+	slowFactor    = 2.2              // of the 90th percentile: five times the mean of an exponential distribution
+	normalStep    = 15_000
+	normalUp      = normalStep * 9 / 10 // of stepParts, above the 90th percentile
+	gentlyUp      = normalStep - normalUp
+	stepParts     = 100_000
 )
 
 // slow is from when on an answer is slow; 0: not known.
@@ -31,21 +39,24 @@ func (n *normal) slow() time.Duration {
 	return time.Duration(slowFactor * float64(n.most))
 }
 
-// learn takes note of an answer; gently, of one that is slow, where a breaker must see it as such for
-// long enough.
-func (n *normal) learn(took time.Duration, now time.Time, gently bool) {
-	weight := min(1, max(enoughAnswers/float64(n.answers), now.Sub(n.at).Seconds()))
-	n.answers = min(n.answers, math.MaxUint16-1) + 1
+// weight counts an answer at a time, and is what it weighs where all of a second weigh as much as one.
+func (n *normal) weight(now time.Time) float64 {
+	n.lately = n.lately*math.Exp(-max(0, now.Sub(n.at)).Seconds()/countTime.Seconds()) + 1
 	n.at = now
+	return min(1, max(enoughAnswers/float64(n.answers+1), countTime.Seconds()/n.lately))
+}
+
+// learn goes up by so many stepParts for an answer above, and down by the rest of normalStep for one
+// below, or by weight of that.
+func (n *normal) learn(took, up time.Duration, weight float64) {
+	n.answers = min(n.answers, math.MaxUint16-1) + 1
 	switch {
 	case n.answers <= enoughAnswers:
 		n.most += (time.Duration(tailToMean*float64(took)) - n.most) / time.Duration(n.answers)
-	case took > n.most && gently:
-		n.most += time.Duration(0.015 * weight * float64(n.most))
 	case took > n.most:
-		n.most += time.Duration(0.135 * weight * float64(n.most))
+		n.most += time.Duration(weight * float64(n.most) * float64(up) / stepParts)
 	default:
-		n.most -= time.Duration(0.015 * weight * float64(n.most))
+		n.most -= time.Duration(weight * float64(n.most) * float64(normalStep-up) / stepParts)
 	}
 }
 
@@ -54,6 +65,7 @@ func (n *normal) learn(took time.Duration, now time.Time, gently bool) {
 type normals struct {
 	all    normal
 	routes [32]normal
+	late   [32]normal // of each route, the quantile from which its attempts are hedged
 }
 
 func (n *normals) learn(route uint64, took time.Duration, calm, slowCounts bool) (slow time.Duration) {
@@ -62,11 +74,30 @@ func (n *normals) learn(route uint64, took time.Duration, calm, slowCounts bool)
 		slow = n.all.slow()
 	}
 	if calm || own.answers < enoughAnswers { // what overload does to answers is not their usual time
-		now, gently := time.Now(), slowCounts && slow > 0 && took > slow
-		own.learn(took, now, gently)
-		n.all.learn(took, now, gently)
+		now, up := time.Now(), time.Duration(normalUp)
+		if slowCounts && slow > 0 && took > slow { // a breaker must see it as such for long enough
+			up = gentlyUp
+		}
+		own.learn(took, up, own.weight(now))
+		n.all.learn(took, up, n.all.weight(now))
 	}
 	return slow
+}
+
+// late is when an attempt on a route is due to be hedged by a quantile; 0: not known yet.
+func (t *target) late(route uint64) time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if n := &t.normals.late[route%uint64(len(t.normals.late))]; n.answers >= enoughToHedge {
+		return n.most
+	}
+	return 0
+}
+
+func (t *target) learnLate(route uint64, took, up time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.normals.late[route%uint64(len(t.normals.late))].learn(took, up, 1)
 }
 
 // route names what answers are comparable with the call's.

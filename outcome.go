@@ -71,6 +71,9 @@ type Outcome struct {
 	Partitioned bool
 }
 
+// served tells whether the answer is what the caller wants, by the policy that the call has.
+func (o Outcome) served(p *policy) bool { return o.Class == Healthy && !o.retryable(p) }
+
 // retryable tells whether a repeat may end better, by the policy that the call has.
 func (o Outcome) retryable(p *policy) bool {
 	if o.Final || o.Class == Healthy && o.Status == 0 {

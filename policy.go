@@ -18,6 +18,7 @@ type policy struct {
 	maxWait        time.Duration // 0: unset, see CallSettings.MaxWait, unless noWait
 	noWait         bool          // refuse instead of waiting
 	retry          retry.Policy
+	hedge          hedgePolicy
 	// retryable has RESOURCE_EXHAUSTED by default: that one is for answers that name a delay.
 	retryable   statusSet
 	budgetRatio float64 // 0: no retries
@@ -115,6 +116,7 @@ func (v *settingValues) policy() *policy {
 			Multiplier:     v.number[retryMultiplier],
 			Jitter:         retry.Jitter(jitters[int(v.number[retryJitter])]),
 		},
+		hedge:       hedgePolicy{span(hedgingDelay), quantileUp(v.number[hedgingQuantile])},
 		retryable:   v.codes,
 		budgetRatio: v.number[budgetRatio],
 		holdMax:     span(holdMax),

@@ -151,6 +151,9 @@ func (g generator) settings(target bool) (s Settings) {
 		}
 		s.Call.RetryPolicy = r
 	}
+	if g.some() {
+		s.Call.HedgingPolicy = &HedgingSettings{HedgingDelay: g.orZero(g.span(0.1)), Quantile: g.fraction(0.5, 1)}
+	}
 	if !target || !g.some() {
 		return s
 	}

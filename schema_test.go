@@ -245,7 +245,7 @@ func TestEveryBoundIsUsed(t *testing.T) {
 
 // filled returns Settings with every struct in place and every member absent.
 func filled() (s Settings) {
-	s.Call.RetryPolicy = &RetrySettings{}
+	s.Call.RetryPolicy, s.Call.HedgingPolicy = &RetrySettings{}, &HedgingSettings{}
 	s.Target = TargetSettings{&BudgetSettings{}, &HoldSettings{}, &BreakerSettings{},
 		&PacingSettings{}, &RateSettings{}, &ConcurrencySettings{}}
 	return s

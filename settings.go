@@ -21,6 +21,8 @@ const (
 	retryMaxBackoff
 	retryMultiplier
 	retryJitter
+	hedgingDelay
+	hedgingQuantile
 	budgetRatio
 	holdMax
 	breakerConsecutiveFailures
@@ -139,6 +141,15 @@ var settings = [numSettings]setting{
 	retryJitter: {path: "call.retryPolicy.jitter", unit: inWords, zero: zeroIsZero, most: 2,
 		words: jitters, field: jitterField(),
 		other: "OtherJitter"},
+
+	// 0 and the whole of all answers are the calmest: no hedge.
+	hedgingDelay: {path: "call.hedgingPolicy.hedgingDelay", unit: inDuration, zero: zeroIsNever,
+		field: hedgingField(func(h *HedgingSettings) **time.Duration { return &h.HedgingDelay }),
+		least: 0.001 * oneSecond, most: 86400 * oneSecond,
+		floor: "MinHedgingDelay"},
+	hedgingQuantile: {path: "call.hedgingPolicy.quantile", unit: inRatio, builtin: 1, least: 0.5, most: 1,
+		field: hedgingField(func(h *HedgingSettings) **float64 { return &h.Quantile }),
+		floor: "MinHedgingQuantile"},
 
 	budgetRatio: {path: "target.retryBudget.ratio", unit: inRatio, zero: zeroIsZero,
 		field: budgetField(), builtin: 0.1, most: 1,

@@ -16,7 +16,7 @@ import (
 // Story is how a call came to its response or its error.
 type Story struct {
 	// Attempts are what was sent, in order; none if nothing was. A response is that of the last one
-	// that has no Err.
+	// that has no Err; of an attempt and its hedge that were both answered, that of the later answer.
 	Attempts []Attempt
 	// NotRepeated is why no further attempt was made: one of package retry's sentinels, a
 	// *[RejectedError], or the error of the caller's context. It is nil if the last attempt served.
@@ -28,8 +28,11 @@ type Story struct {
 
 // Attempt is one attempt of a call that is over.
 type Attempt struct {
-	// Wait is how long the call waited before it, for whatever reason: backoff, a hold, pacing.
+	// Wait is how long the call waited before it, for whatever reason: backoff, a hold, pacing. A
+	// hedge's is counted from when the attempt before it was sent.
 	Wait time.Duration
+	// Hedge tells that it was sent while the one before had no answer yet.
+	Hedge bool
 	// Status is the answer's HTTP status; 0 where there was none, or none of HTTP's.
 	Status int
 	// Err is the failure as the transport told it, so that its text is the transport's; nil for an answer.
@@ -77,6 +80,9 @@ func (s Story) String() string {
 		if i > 0 {
 			b.WriteString(", ")
 		}
+		if a.Hedge {
+			b.WriteString("hedged ")
+		}
 		if wait := a.Wait.Round(time.Millisecond); wait > 0 {
 			fmt.Fprintf(&b, "after %v ", wait)
 		}
@@ -94,6 +100,8 @@ func (s Story) String() string {
 // result says in a few words what came of the attempt.
 func (a Attempt) result() string {
 	switch {
+	case errors.Is(a.Err, ErrOutrun):
+		return "outrun"
 	case a.Err == nil && a.Status == 0:
 		return "an answer"
 	case a.Err == nil:
@@ -109,13 +117,16 @@ func (a Attempt) result() string {
 }
 
 // record notes what an attempt brought. A first attempt that serves is noted only where somebody asks.
-func (c *call) record(out Outcome, served bool) {
-	if served && !c.Explained {
+func (c *call) record(p *Permit, out Outcome) {
+	if out.served(c.policy) && !c.Explained {
 		return
 	}
-	waited := c.permit.sent.Sub(c.idleSince)
-	c.tried = append(c.tried, Attempt{waited, out.Status, out.Err, out.Sent})
+	c.tried = append(c.tried, out.attempt(p.sent.Sub(c.idleSince)))
 	c.idleSince = time.Now()
+}
+
+func (o Outcome) attempt(waited time.Duration) Attempt {
+	return Attempt{Wait: waited, Status: o.Status, Err: o.Err, Sent: o.Sent}
 }
 
 // failedError is a *retry.Error with its story. It shows itself as the former only.

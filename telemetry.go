@@ -25,8 +25,8 @@ const (
 
 // telemetry is the engine's OpenTelemetry metrics. Attribute sets are closed and built once a target.
 type telemetry struct {
-	calls, attempts, retries, refusals, resends metric.Int64Counter
-	waits                                       metric.Float64Histogram
+	calls, attempts, retries, hedges, refusals, resends metric.Int64Counter
+	waits                                               metric.Float64Histogram
 
 	mu    sync.Mutex // guards named
 	named map[string]*series
@@ -39,6 +39,7 @@ type series struct {
 	byClass  [Overloaded + 1][]metric.AddOption
 	byStage  [stageCount][]metric.AddOption
 	waitedBy [stageCount][]metric.RecordOption
+	hedged   [hedgeFailed + 1][]metric.AddOption
 }
 
 func (e *Engine) newTelemetry(provider metric.MeterProvider) (*telemetry, error) {
@@ -47,7 +48,7 @@ func (e *Engine) newTelemetry(provider metric.MeterProvider) (*telemetry, error)
 	}
 	meter := provider.Meter(scope)
 	t := &telemetry{named: make(map[string]*series)}
-	var errs [7]error
+	var errs [8]error
 	t.calls, errs[0] = meter.Int64Counter("tether.client.calls", metric.WithUnit("{call}"),
 		metric.WithDescription("Calls that were asked for."))
 	t.attempts, errs[1] = meter.Int64Counter("tether.client.attempts", metric.WithUnit("{attempt}"),
@@ -62,6 +63,8 @@ func (e *Engine) newTelemetry(provider metric.MeterProvider) (*telemetry, error)
 	errs[5] = e.gauges(meter)
 	t.resends, errs[6] = meter.Int64Counter("tether.client.resends", metric.WithUnit("{request}"),
 		metric.WithDescription("Requests that net/http sent again by itself, within an attempt."))
+	t.hedges, errs[7] = meter.Int64Counter("tether.client.hedges", metric.WithUnit("{hedge}"),
+		metric.WithDescription("Hedges that were due, by what became of them."))
 	return t, errors.Join(errs[:]...)
 }
 
@@ -133,6 +136,9 @@ func newSeries(target string) *series {
 	s.plain = []metric.AddOption{with()}
 	for class := range s.byClass {
 		s.byClass[class] = []metric.AddOption{with(attribute.String("tether.outcome", Class(class).String()))}
+	}
+	for result := range s.hedged {
+		s.hedged[result] = []metric.AddOption{with(attribute.String("tether.result", hedgeResult(result).String()))}
 	}
 	for stage := StageKill; stage < stageCount; stage++ {
 		option := with(attribute.String("tether.stage", stage.String()))

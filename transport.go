@@ -31,8 +31,9 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if !repeatable && h.IdempotencyKey != NoKey {
 		h.key = h.IdempotencyKey.newKey()
 	}
-	h.Idempotent = h.Idempotent || repeatable || h.key != ""
 	h.replayable = req.Body == nil || req.Body == http.NoBody || req.GetBody != nil
+	h.hedgeable = isHedgeable(req, h.Idempotent && h.replayable)
+	h.Idempotent = h.Idempotent || repeatable || h.key != ""
 	h.start(req.Context(), t.engine)
 	h.spoolBody()
 	return h.roundTrip()
@@ -48,11 +49,13 @@ func (t *transport) CloseIdleConnections() {
 // httpCall is a call over HTTP.
 type httpCall struct {
 	call
-	base     http.RoundTripper
-	response *http.Response // of the last attempt that had one
-	kept     *keptBody      // that response's body, while a repeat is under way
-	spool    *spool         // the request's body, where it is kept; else nil
-	key      string         // that was made for the call; "": none was
+	base      http.RoundTripper
+	response  *http.Response // of the last attempt that had one
+	hedgeable bool           // two of its requests may be under way at once
+	apart     bool           // they may be: each attempt's request shares nothing with the caller's
+	kept      *keptBody      // that response's body, while a repeat is under way
+	spool     *spool         // the request's body, where it is kept; else nil
+	key       string         // that was made for the call; "": none was
 }
 
 func (h *httpCall) roundTrip() (*http.Response, error) {
@@ -86,16 +89,38 @@ func (h *httpCall) roundTrip() (*http.Response, error) {
 
 var errNothing = errors.New("tether: the base transport returned neither a response nor an error")
 
-// attempt sends the request once.
-func (h *httpCall) attempt(*Permit) Outcome {
+// attempt sends the request once, and once more beside that where it is hedged.
+func (h *httpCall) attempt(p *Permit) Outcome {
 	if h.kept != nil && !h.kept.complete() {
 		h.kept, h.response = nil, nil
 	}
-	req, err := h.prepare()
-	if err != nil {
-		return Outcome{Class: Ignored, Err: err, Final: true, Sent: NotSent}
+	if delay := h.hedgeAfter(); delay > 0 {
+		return h.race(p, delay)
 	}
-	ctx, clock := h.startClock(h)
+	resp, out := h.exchange(h, p)
+	if h.spool != nil {
+		h.buffered, h.replayable = h.spool.claim()
+	}
+	h.take(resp)
+	return h.settled(p, out)
+}
+
+// take replaces an earlier attempt's response.
+func (h *httpCall) take(resp *http.Response) {
+	if resp != nil {
+		h.drop()
+		h.response = resp
+	}
+}
+
+// exchange sends the request once, within ctx. It changes nothing of the call: an attempt and its hedge
+// are under way together.
+func (h *httpCall) exchange(ctx context.Context, p *Permit) (*http.Response, Outcome) {
+	req, err := h.prepare(ctx, p.attempt)
+	if err != nil {
+		return nil, Outcome{Class: Ignored, Err: err, Final: true, Sent: NotSent}
+	}
+	ctx, clock := h.startClock(ctx)
 	defer clock.endUnlessHanded() // a panic too
 	ctx, w := h.watch(ctx)
 	if clock != nil || w != nil {
@@ -104,25 +129,20 @@ func (h *httpCall) attempt(*Permit) Outcome {
 	resp, err := h.base.RoundTrip(req)
 	timeout := clock.stop()
 	h.countResends(w)
-	if h.spool != nil {
-		h.buffered, h.replayable = h.spool.claim()
-	}
 	if resp == nil || timeout != nil && h.Context.Err() == nil {
 		out := h.failed(req, resp, err, timeout)
 		if out.Sent == MaybeSent && err != nil && w.neverLeft(ctx, err) {
 			out.Sent = NotSent
 		}
-		return out
+		return nil, out
 	}
 	if resp.Body == nil { // which http.Client mends too, but later
 		resp.Body = http.NoBody
 	}
 	resp.Request = h.request // whose context is the caller's
 	clock.endWith(resp)
-	h.permit.lend(resp)
-	h.drop()
-	h.response = resp
-	return h.classify(resp)
+	p.lend(resp)
+	return resp, h.classify(resp)
 }
 
 func (h *httpCall) classify(resp *http.Response) Outcome {
@@ -174,13 +194,16 @@ func hasBadHeader(header http.Header) bool {
 
 // prepare makes a request of the attempt's own: the first one sends the caller's body untouched, later
 // ones a fresh copy of it. A body that is kept is read by all of them in the same way.
-func (h *httpCall) prepare() (*http.Request, error) {
-	req := h.request.WithContext(h)
-	h.addFields(req)
+func (h *httpCall) prepare(ctx context.Context, attempt int) (*http.Request, error) {
+	req := h.request.WithContext(ctx)
+	if h.apart { // transports that write into their request are common
+		req = h.request.Clone(ctx)
+	}
+	h.addFields(req, attempt)
 	switch {
 	case h.spool != nil:
 		req.GetBody = h.spool.open
-	case h.attempts == 1 || h.request.GetBody == nil:
+	case attempt == 1 || h.request.GetBody == nil:
 		return req, nil
 	}
 	body, err := req.GetBody()
@@ -192,9 +215,9 @@ func (h *httpCall) prepare() (*http.Request, error) {
 }
 
 // addFields adds the header fields that are ours, to a copy of the caller's.
-func (h *httpCall) addFields(req *http.Request) {
+func (h *httpCall) addFields(req *http.Request, attempt int) {
 	name := h.engine.opts.AttemptHeader
-	counted := name != "" && h.attempts > 1
+	counted := name != "" && attempt > 1
 	if !counted && h.key == "" {
 		return
 	}
@@ -202,7 +225,7 @@ func (h *httpCall) addFields(req *http.Request) {
 		req.Header = make(http.Header)
 	}
 	if counted {
-		req.Header.Set(name, strconv.Itoa(h.attempts-1))
+		req.Header.Set(name, strconv.Itoa(attempt-1))
 	}
 	if h.key != "" {
 		req.Header.Set(keyField, h.key)

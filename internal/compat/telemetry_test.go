@@ -131,6 +131,52 @@ func TestMetrics(t *testing.T) {
 	})
 }
 
+// TestHedgeMetrics: what became of hedges that were due.
+func TestHedgeMetrics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		reader := metric.NewManualReader()
+		base := roundTrip(func(req *http.Request) (*http.Response, error) {
+			name := map[bool]string{true: "Hedge", false: "First"}[req.Header.Get("Attempt") != ""]
+			wait, err := time.ParseDuration(req.Header.Get(name))
+			select {
+			case <-time.After(wait):
+			case <-req.Context().Done():
+				return nil, req.Context().Err()
+			}
+			if err != nil {
+				return nil, io.EOF
+			}
+			return answers(200)(req)
+		})
+		c, err := tether.NewClient(&http.Client{Transport: base}, tether.Config{Defaults: tether.Settings{
+			Call: tether.CallSettings{RetryPolicy: &tether.RetrySettings{MaxAttempts: tether.Set(2)},
+				HedgingPolicy: &tether.HedgingSettings{HedgingDelay: tether.Set(time.Second)}},
+			Target: tether.TargetSettings{RetryBudget: &tether.BudgetSettings{Ratio: tether.Set(0.5)}}}},
+			tether.Options{Seed: 1, AttemptHeader: "Attempt", InitialRetries: tether.Set(2),
+				MeterProvider: metric.NewMeterProvider(metric.WithReader(reader))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, waits := range [][2]string{{"9s", "1s"}, {"3s", "9s"}, {"4s", "9s"}, {"3s", "9s"}, {"3s", "9s"}} {
+			req, _ := http.NewRequest(http.MethodGet, "http://api.example/", nil)
+			req.Header.Set("First", waits[0])
+			req.Header.Set("Hedge", waits[1])
+			if resp, err := c.Do(req); err == nil {
+				resp.Body.Close()
+			}
+		}
+		want := []string{
+			"tether.client.hedges{server.address=api.example,tether.result=denied} 1",
+			"tether.client.hedges{server.address=api.example,tether.result=outrun} 3",
+			"tether.client.hedges{server.address=api.example,tether.result=served} 1",
+		}
+		got := slices.DeleteFunc(collect(t, reader), func(point string) bool { return !strings.HasPrefix(point, "tether.client.hedges") })
+		if !slices.Equal(got, want) {
+			t.Errorf("metrics are\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+		}
+	})
+}
+
 // TestSeriesAreBounded: a million hosts are not a million series (here twenty thousand), dead ones with
 // open breakers neither.
 func TestSeriesAreBounded(t *testing.T) {

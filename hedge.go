@@ -1,0 +1,144 @@
+package tether
+
+import (
+	"math"
+	"net/http"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+
+	"github.com/tether-go/tether/breaker"
+)
+
+// hedgePolicy says when an attempt without an answer is hedged. The zero value: never.
+type hedgePolicy struct {
+	delay time.Duration // at least
+	up    time.Duration // of a normal that learns the quantile; 0: there is none
+}
+
+// quantileUp is by how many stepParts a normal goes up that learns a quantile; 0 for the whole of all
+// answers, which none is later than.
+func quantileUp(quantile float64) time.Duration {
+	if quantile >= 1 {
+		return 0
+	}
+	return time.Duration(min(math.Round(quantile*normalStep), normalStep-1))
+}
+
+// isHedgeable tells whether two of a request may be under way at once. Declared is what its caller said of
+// it: that a method is idempotent says nothing about two at the same moment, nor that its body can be read
+// twice at once.
+func isHedgeable(req *http.Request, declared bool) bool {
+	if req.Header.Get("Upgrade") != "" { // a conversation, and not a question
+		return false
+	}
+	switch req.Method {
+	case "", http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
+		return declared || req.Body == nil || req.Body == http.NoBody
+	}
+	return declared
+}
+
+// hedgeAfter is how long the coming attempt may go without an answer before it is hedged; 0: it isn't.
+func (h *httpCall) hedgeAfter() time.Duration {
+	policy := &h.policy.hedge
+	if *policy == (hedgePolicy{}) || !h.hedgeable || h.inner || h.attempts >= h.policy.retry.MaxAttempts {
+		return 0
+	}
+	var delay time.Duration
+	if policy.delay > 0 { // the same in all clients, so that those that call together would hedge together
+		delay = policy.delay + time.Duration(h.engine.rand()*float64(policy.delay)/2)
+	}
+	if policy.up > 0 {
+		delay = max(delay, h.target.late(h.route()))
+	}
+	if left := h.timeLeft(time.Now()); left >= 0 && delay+h.target.useful() >= left {
+		return 0
+	}
+	return delay
+}
+
+// learnLate notes how long an attempt took, where a quantile of that is when attempts are hedged. Hedges
+// are no samples: those that take long are cancelled.
+func (c *call) learnLate(p *Permit, took time.Duration, calm bool) {
+	if up := c.policy.hedge.up; up > 0 && calm && !p.hedge {
+		c.target.learnLate(c.route(), took, up)
+	}
+}
+
+// admitHedge passes a hedge through the stages, as every attempt. But it takes only what no call waits
+// for, and doesn't wait: where anything at all stands in its way it isn't sent, and nil is returned.
+func (c *call) admitHedge() *Permit {
+	c.killers = c.engine.config.Load()
+	if c.Context.Err() != nil ||
+		c.killers.killed(c.Scheme, c.Host, c.Method, c.Path, c.GRPCMethod, time.Now()) != nil {
+		return nil
+	}
+	p := &Permit{call: c, attempt: c.attempts + 1, hedge: true, lane: c.ownLane()}
+	at := place{&c.target.line, c.target.gate, nil, c.target.breaker}
+	calm := at.calm() && (p.lane == nil || p.lane.place().calm())
+	if !calm || !c.target.budget.Take() {
+		return nil
+	}
+	defer func(of *Permit) { c.permit = of }(c.permit) // the attempt's, which is still under way
+	c.permit = p
+	if c.try(at, 0) != nil {
+		c.target.budget.Refund()
+		return nil
+	}
+	late := p.ticket.Probe() // the breaker opened and half closed meanwhile
+	if p.lane != nil && c.try(p.lane.place(), 0) != nil {
+		p.lane, late = nil, true
+	}
+	if late {
+		c.unadmitHedge(p)
+		return nil
+	}
+	return p
+}
+
+// unadmitHedge gives back what admitHedge gave to a hedge that isn't sent.
+func (c *call) unadmitHedge(p *Permit) {
+	c.target.budget.Refund()
+	p.ticket.Done(breaker.Ignored)
+	c.target.gate.Untake()
+	c.target.rate.Untake()
+	p.end()
+	c.target.line.wakeNext()
+	if p.lane != nil {
+		p.lane.untake()
+	}
+}
+
+// calm tells whether nobody waits at the place, and who passes it takes nothing from others.
+func (at place) calm() bool {
+	return at.rate() == 0 && at.line.length.Load() == 0 &&
+		(at.breaker == nil || at.breaker.State() == breaker.Closed)
+}
+
+// hedging counts and reports a hedge that is about to be sent. Who observes may be slow, and mustn't hold
+// up the attempt: the call's end delivers the event.
+func (c *call) hedging(p *Permit) {
+	p.sent = time.Now()
+	c.target.stats.attempts.Add(1)
+	c.target.stats.hedges.Add(1)
+	c.target.inFlight.Add(1)
+	waited := p.sent.Sub(c.permit.sent)
+	c.spanEvent("tether.hedge", attribute.Float64("tether.delay", waited.Seconds()))
+	c.engine.note(Event{Kind: EventHedge, Target: c.target.name, Attempt: c.attempts, Wait: waited})
+	c.attempts++
+}
+
+// hedgeResult is what became of a hedge that was due.
+type hedgeResult uint8
+
+const (
+	hedgeDenied hedgeResult = iota // not sent
+	hedgeServed                    // its answer was first
+	hedgeOutrun                    // the attempt's answer was first
+	hedgeFailed                    // neither was served
+)
+
+func (r hedgeResult) String() string {
+	return [...]string{"denied", "served", "outrun", "failed"}[min(r, hedgeFailed)]
+}
