@@ -43,7 +43,7 @@ func (n *normal) slow() time.Duration {
 func (n *normal) weight(now time.Time) float64 {
 	n.lately = n.lately*math.Exp(-max(0, now.Sub(n.at)).Seconds()/countTime.Seconds()) + 1
 	n.at = now
-	return min(1, max(enoughAnswers/float64(n.answers+1), countTime.Seconds()/n.lately))
+	return min(1, max(enoughAnswers/(float64(n.answers)+1), countTime.Seconds()/n.lately))
 }
 
 // learn goes up by so many stepParts for an answer above, and down by the rest of normalStep for one
