@@ -72,22 +72,39 @@ var scenarios = []scenario{
 		limits{attempts: 0.40, peakIn: 1.2, peakAfter: 1.2, recovery: s, lost: 0.9, okAfter: 0.98}},
 	{"brown-out, deep queue", tethertest.Rehearsal{Fault: tethertest.Fault{For: 30 * s, Capacity: 0.2}},
 		limits{attempts: 0.40, peakAfter: 1.2, recovery: 2500 * time.Millisecond, lost: 0.5, waste: 0.17, goodput: 0.20},
-		limits{attempts: 0.40, peakAfter: 1.35, recovery: 2 * s, lost: 1, waste: 0.17, goodput: 0.60}},
+		limits{attempts: 0.40, peakAfter: 1.2, recovery: s, lost: 0.5, waste: 0.05, goodput: 0.80}},
 	{"brown-out, shallow queue", tethertest.Rehearsal{Fault: tethertest.Fault{For: 30 * s, Capacity: 0.2},
 		Backend: tethertest.Backend{Queue: s / 2}},
 		limits{attempts: 0.40, peakAfter: 1.2, recovery: 5 * s, goodput: 0.57},
-		limits{attempts: 0.40, peakAfter: 1.35, recovery: 3 * s, goodput: 0.57}},
+		limits{attempts: 0.40, peakAfter: 1.2, recovery: s, lost: 0.5, waste: 0.05, goodput: 0.87}},
 	{"five times the demand", tethertest.Rehearsal{Fault: tethertest.Fault{For: 60 * s, Demand: 5}},
-		limits{recovery: s, waste: 0.04, goodput: 0.92}, limits{recovery: 6 * s, waste: 0.06, goodput: 0.93}},
+		limits{recovery: s, waste: 0.04, goodput: 0.92}, limits{recovery: s, waste: 0.03, goodput: 0.975}},
 	{"closed, 429 in seconds", tethertest.Rehearsal{Fault: tethertest.Fault{For: 20 * s, Closed: 429}, Deadline: 60 * s},
-		limits{herd: 1.8, okIn: 0.99, lost: 0.5}, limits{okIn: 0.98, lost: 0.5}},
+		limits{herd: 1.8, okIn: 0.99, lost: 0.5}, limits{okIn: 0.99, lost: 0.3}},
 	{"closed, 503 with a date", tethertest.Rehearsal{Fault: tethertest.Fault{For: 20 * s, Closed: 503, Says: tethertest.Date}, Deadline: 60 * s},
-		limits{herd: 1.8, okIn: 0.99, lost: 0.5}, limits{okIn: 0.98, lost: 0.5}},
+		limits{herd: 1.8, okIn: 0.99, lost: 0.5}, limits{okIn: 0.99, lost: 0.3}},
 	{"latency times ten", tethertest.Rehearsal{Fault: tethertest.Fault{For: 60 * s, Extra: 540 * time.Millisecond}},
 		limits{served: 0.97}, limits{served: 0.97}},
 	{"a call a minute, ten minutes down", tethertest.Rehearsal{Clients: 10_000, Rate: 1. / 60, Warm: 120 * s, After: 120 * s,
 		Backend: tethertest.Backend{Workers: 13}, Fault: tethertest.Fault{For: 600 * s, Down: true}},
-		limits{attempts: 1.2, recovery: 90 * s}, limits{}},
+		// Recovery is judged by the second, and 5 of 167 calls are 3 %: what is behind and who succeeds say more.
+		limits{attempts: 1.2, lost: 0.5, okAfter: 0.99}, limits{lost: 1, okAfter: 0.99}},
+	// The same defaults elsewhere.
+	{"half the load, deep brown-out", tethertest.Rehearsal{Rate: 1. / 3, Fault: tethertest.Fault{For: 30 * s, Capacity: 0.2}},
+		limits{goodput: 0.35, recovery: 8 * s, lost: 1}, limits{goodput: 0.85, recovery: s, lost: 0.3}},
+	{"90 % load, five times the demand", tethertest.Rehearsal{Rate: 0.6, Fault: tethertest.Fault{For: 60 * s, Demand: 5}},
+		limits{goodput: 0.92, recovery: s, waste: 0.05}, limits{goodput: 0.96, recovery: s, waste: 0.03}},
+	{"four seconds of queue, five times the demand", tethertest.Rehearsal{Backend: tethertest.Backend{Queue: 4 * s},
+		Fault: tethertest.Fault{For: 60 * s, Demand: 5}},
+		limits{goodput: 0.84, recovery: s, waste: 0.09}, limits{goodput: 0.96, recovery: s, waste: 0.03}},
+	{"constant service, deep brown-out", tethertest.Rehearsal{Fault: tethertest.Fault{For: 30 * s, Capacity: 0.2},
+		Backend: tethertest.Backend{Service: tethertest.Constant(60 * time.Millisecond)}},
+		limits{goodput: 0.20, recovery: 2500 * time.Millisecond, waste: 0.17}, limits{goodput: 0.80, recovery: s, waste: 0.05}},
+	{"five calls a second, deep brown-out", tethertest.Rehearsal{Clients: 200, Rate: 5,
+		Fault: tethertest.Fault{For: 30 * s, Capacity: 0.2}},
+		limits{goodput: 0.65, recovery: 2500 * time.Millisecond, waste: 0.07}, limits{goodput: 0.80, recovery: s, waste: 0.05}},
+	{"no timeout, five times the demand", tethertest.Rehearsal{HeaderTimeout: -1, Fault: tethertest.Fault{For: 60 * s, Demand: 5}},
+		limits{goodput: 0.98, recovery: s, waste: 0.01}, limits{goodput: 0.98, recovery: s, waste: 0.01}},
 }
 
 // harmless are healthy servers, on which tether must not be felt.
@@ -101,6 +118,8 @@ var harmless = []scenario{
 		Deadline: 60 * s}},
 	{name: "asleep for an hour", run: tethertest.Rehearsal{Fault: tethertest.Fault{For: time.Hour, Demand: 1e-9}}},
 	{name: "30 % fail at once", run: tethertest.Rehearsal{Backend: tethertest.Backend{Fail: 0.3}}},
+	{name: "five times the demand, and room for it", run: tethertest.Rehearsal{Backend: tethertest.Backend{Workers: 400},
+		Fault: tethertest.Fault{For: 30 * s, Demand: 5}, After: 10 * s}},
 	{name: "1 % lost", run: tethertest.Rehearsal{Backend: tethertest.Backend{Lose: 0.01}}},
 }
 
@@ -122,8 +141,34 @@ func TestScenarios(t *testing.T) {
 					r := tethertest.Rehearse(t, sc.run)
 					t.Log(r)
 					limits.check(t, r)
+					if strings.Contains(sc.name, "minute") && share == 1 {
+						checkQuiet(t, sc.run, r)
+					}
 				}
 			})
+		}
+	}
+}
+
+// checkQuiet looks at a long outage of clients with a call a minute: their budgets are spent in its first
+// two minutes, and nobody comes back in step.
+func checkQuiet(t *testing.T, run tethertest.Rehearsal, r tethertest.Report) {
+	t.Helper()
+	count := func(from, to time.Duration) (sum tethertest.Second) {
+		for _, second := range r.PerSecond[from/s : to/s] {
+			sum.Asked += second.Asked
+			sum.Sent += second.Sent
+		}
+		return sum
+	}
+	ends := run.Warm + run.Fault.For
+	if late := count(run.Warm+120*s, ends); float64(late.Sent) > 1.01*float64(late.Asked) {
+		t.Errorf("%d attempts for %d calls after the second minute", late.Sent, late.Asked)
+	}
+	mean := float64(run.Clients) * run.Rate * 10
+	for from := ends; from+10*s <= ends+run.After; from += 10 * s {
+		if sent := count(from, from+10*s).Sent; float64(sent) > 1.5*mean {
+			t.Errorf("%d attempts in the ten seconds from %v after the outage, %v are usual", sent, from-ends, mean)
 		}
 	}
 }
