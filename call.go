@@ -84,14 +84,35 @@ type call struct {
 	idleSince time.Time // the last attempt's end, or the call's beginning
 }
 
-type insideKey struct{}
+type (
+	insideKey  struct{}
+	attemptKey struct{}
+)
 
 // Value makes the call visible to wrappers further in.
 func (c *call) Value(key any) any {
-	if key == (insideKey{}) {
+	switch {
+	case key == insideKey{}:
 		return c
+	case key == attemptKey{} && !c.inner: // else the wrapper further out counts
+		return 1
 	}
 	return c.Context.Value(key)
+}
+
+// withAttempt is the context of an attempt; the first one's is the call's own, which says so.
+func (c *call) withAttempt(ctx context.Context, attempt int) context.Context {
+	if attempt == 1 || c.inner {
+		return ctx
+	}
+	return context.WithValue(ctx, attemptKey{}, attempt)
+}
+
+// AttemptFrom tells which attempt of its call ctx belongs to: 1 for the first, hedges counted as they
+// are sent. It is for base transports and for the functions of [Engine.Do]. 0: ctx is no attempt's.
+func AttemptFrom(ctx context.Context) int {
+	attempt, _ := ctx.Value(attemptKey{}).(int)
+	return attempt
 }
 
 // start takes the call's one snapshot of the configuration and finds its target.

@@ -144,7 +144,7 @@ type function struct {
 }
 
 func (f function) attempt(p *Permit) Outcome {
-	ctx, clock := f.call.startClock(f.call)
+	ctx, clock := f.call.startClock(f.call.withAttempt(f.call, p.attempt))
 	defer clock.endUnlessHanded()
 	out := f.fn(ctx, p)
 	if timeout := clock.stop(); timeout != nil && out.Class != Healthy && f.call.Context.Err() == nil {
