@@ -76,7 +76,7 @@ const (
 // random phase at about the client's own usual rate, so that nobody owes the server a burst. It paces
 // calls too while failures say that the server is down or overloaded: fast enough to find the end of
 // that, slowly enough not to stand in its way. A lone timeout, failures that answer fast, and slowness
-// pace nobody. It is safe for concurrent use.
+// without a surge of calls pace nobody. It is safe for concurrent use.
 type Gate struct {
 	rand func() float64
 
