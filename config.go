@@ -79,7 +79,8 @@ type Rule struct {
 	// Match says which calls; required in JSON, where {} means every call.
 	Match Match `json:"match"`
 	// Key "rule" gives the calls of this rule a target state of their own (breaker, budget, hold,
-	// pacing), apart from the rest of their host. Default "": the state of their host.
+	// pacing, limits), apart from the rest of their host. One that a document adds begins without a
+	// saved retry, and keeps a hold of its host. Default "": the state of their host.
 	Key string `json:"key,omitempty"`
 	// Call changes how one call is made.
 	Call CallSettings `json:"call,omitzero"`

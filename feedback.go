@@ -44,10 +44,7 @@ func (c *call) settleHealthy(p *Permit, out Outcome) {
 	calm := !t.gate.Paced() && (p.lane == nil || !p.lane.gate.Paced())
 	slow := t.learn(c.route(), took, calm, c.policy.breaker.SlowCallRatio > 0)
 	c.learnLate(p, took, calm)
-	if t.gate.Good(took, slow) {
-		c.engine.emit(Event{Kind: EventPaced, Target: t.name, Stage: StagePacing, Attempt: p.attempt,
-			Note: "only slow answers to a surge of calls"})
-	}
+	t.gate.Good(took, slow)
 	t.answered(p.ticket, c.result(took, slow))
 	held := c.heed(p, out)
 	if p.lane != nil && p.lane != held {

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/tether-go/tether/ratelimit"
 )
 
 // race is an attempt and its hedge. The attempt runs where the call does, the hedge where its timer ends,
@@ -193,8 +195,13 @@ func (r *race) result() Outcome {
 	other := r.other(end)
 	h.take(other.response) // which is closed where the other has one too
 	h.take(end.response)
-	h.permit = end.permit
+	if h.permit = end.permit; end.response == nil && other.response != nil {
+		h.permit = other.permit // whose place that response has
+	}
 	out.Hint.Wait = max(out.Hint.Wait, other.out.Hint.Wait)
+	if r.winner == nil && other.out.Hint.Verdict == ratelimit.DontRepeat {
+		out.Hint.Verdict = ratelimit.DontRepeat
+	}
 	count(h.Context, h.engine.telemetry.hedges, h.target.series.hedged[result])
 	if r.winner == nil || h.Explained {
 		attempt, hedge := r.attempt.permit.sent, r.hedge.permit.sent

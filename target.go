@@ -96,7 +96,8 @@ func (e *Engine) newTarget(key targetKey, settings targetPolicy, version uint64)
 	}
 	t.limits = newLimits(settings, e.rand)
 	budget := retry.BudgetOptions{Initial: *e.opts.InitialRetries}
-	if e.targets.forgot { // perhaps this very target: coming and going must not save anything
+	kin := e.targets.kin(key, version)
+	if e.targets.forgot || kin.any { // perhaps this very target: coming and going must not save anything
 		budget.Initial = 0
 	}
 	if shared := e.opts.Budgets; shared != nil {
@@ -105,7 +106,44 @@ func (e *Engine) newTarget(key targetKey, settings targetPolicy, version uint64)
 	if t.budget, err = retry.NewBudget(settings.budgetRatio, budget); err != nil {
 		t.budget, _ = retry.NewBudget(0, budget)
 	}
+	t.inherit(kin)
 	return t
+}
+
+// kin is what the targets of one server tell of it to one that a pushed rule's key divides from them.
+type kin struct {
+	any     bool
+	held    time.Time // until when; zero: it isn't
+	trouble bool      // a breaker refuses, or calls are paced
+}
+
+// kin looks for them. The table is locked. Before a document came there is nothing that it could loosen.
+func (ts *targets) kin(key targetKey, version uint64) (k kin) {
+	ts.keyed = ts.keyed || key.rule != ""
+	if !ts.keyed || version < 2 {
+		return k
+	}
+	for other, t := range ts.byKey {
+		if other.scheme != key.scheme || other.host != key.host {
+			continue
+		}
+		until, perSecond := t.gate.Status()
+		if k.any = true; until.After(k.held) {
+			k.held = until
+		}
+		k.trouble = k.trouble || perSecond > 0 || t.breaker.Refuses()
+	}
+	return k
+}
+
+// inherit keeps a hold, and lets calls return slowly where they would have to elsewhere (law 8).
+func (t *target) inherit(k kin) {
+	switch {
+	case !k.held.IsZero():
+		t.gate.Hold(time.Until(k.held))
+	case k.trouble:
+		t.gate.Resume()
+	}
 }
 
 // follow brings the stages up to a newer snapshot's settings; what they have learnt stays.
@@ -192,6 +230,7 @@ type targets struct {
 	byKey  map[targetKey]*target
 	rest   *target // shared by what finds no room
 	forgot bool    // a target was forgotten to make room
+	keyed  bool    // a rule had a target of its own
 }
 
 // target returns the state of the server that key names, and counts the caller as a user of it; the

@@ -19,7 +19,6 @@ type demand struct {
 	weight float64 // seconds, decayed in the same way: what the count is divided by
 	at     time.Time
 	born   time.Time
-	burst  float64 // calls of about the last second
 }
 
 // demandOf is a meter that has seen that rate for its shorter memory.
@@ -31,13 +30,6 @@ func demandOf(rate float64, now time.Time) demand {
 func (d *demand) ask(now time.Time) {
 	d.decay(now)
 	d.calls++
-	d.burst++
-}
-
-// surging tells whether far more was asked for within about the last second than usual, by a client whose
-// calls are many enough to tell.
-func (d *demand) surging(usual float64) bool {
-	return d.burst > max(10, 1.5*usual+2*math.Sqrt(1.5*usual))
 }
 
 // rate is in calls per second, never under demandFloor.
@@ -64,6 +56,5 @@ func (d *demand) decay(now time.Time) {
 	memory := min(max(shortMemory.Seconds(), callsToKnow/max(rate, 1e-9)), longMemory.Seconds())
 	keep := math.Exp(-elapsed / memory)
 	d.calls *= keep
-	d.burst *= math.Exp(-elapsed)
 	d.weight = d.weight*keep + memory*(1-keep)
 }

@@ -76,7 +76,7 @@ const (
 // random phase at about the client's own usual rate, so that nobody owes the server a burst. It paces
 // calls too while failures say that the server is down or overloaded: fast enough to find the end of
 // that, slowly enough not to stand in its way. A lone timeout, failures that answer fast, and slowness
-// without a surge of calls pace nobody. It is safe for concurrent use.
+// pace nobody. It is safe for concurrent use.
 type Gate struct {
 	rand func() float64
 
@@ -200,11 +200,11 @@ func (g *Gate) Take(waiting int) (retryAt time.Time, err error) {
 func (g *Gate) free() { g.pacer.free(); g.usual = 0 }
 
 // windowFull tells whether as many attempts are under way as the rate needs where answers are fast:
-// what more there is would only wait in the server's queue. Without a failure, or a minute after the last
-// one, slowness may be the server's new normal: then the usual rate always has the room that it needs.
+// what more there is would only wait in the server's queue. A minute after the last failure slowness may
+// be the server's new normal: then the usual rate always has the room that it needs.
 func (g *Gate) windowFull(now time.Time, d float64) bool {
 	needed := g.pacer.rate * g.mean.Seconds()
-	if g.pacer.strikes == 0 || now.Sub(g.from) > returnTime {
+	if now.Sub(g.from) > returnTime {
 		needed = max(needed, d*g.recent.Seconds())
 	}
 	return g.mean > 0 && float64(g.running) >= max(1, window*needed)

@@ -48,9 +48,8 @@ func (g *Gate) Recovered() {
 }
 
 // Good says that an answer was good, and how long it took. Slow is the time from which on answers of
-// its kind are slow; 0: not known. It tells whether calls are paced since this answer: that is so where a busy
-// client asks for far more than usual and nothing but slow answers comes back.
-func (g *Gate) Good(took, slow time.Duration) (began bool) {
+// its kind are slow; 0: not known.
+func (g *Gate) Good(took, slow time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.ended()
@@ -60,11 +59,6 @@ func (g *Gate) Good(took, slow time.Duration) (began bool) {
 	average(&g.recent, took, d)
 	if !g.pacer.paced && !g.pacer.failing {
 		average(&g.mean, took, d)
-		began = !g.policy.PacingOff && g.pacer.crawled(took, slow, d, g.demand.surging(d))
-	}
-	if began {
-		g.at, g.credit = now, 0
-		return true
 	}
 	before := g.pacer.rate
 	switch back := g.pacer.good(took, slow, d, now, now.Sub(g.from) < returnTime); {
@@ -88,7 +82,6 @@ func (g *Gate) Good(took, slow time.Duration) (began bool) {
 	if !g.pacer.paced && !g.pacer.failing {
 		g.usual = 0
 	}
-	return false
 }
 
 // average moves a mean towards an answer's time, for a client of the usual rate d.

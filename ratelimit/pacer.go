@@ -73,7 +73,6 @@ type pacer struct {
 	failing bool      // no good answer came since the last failure
 	last    Failure
 	strikes int  // failures since nobody was paced and an answer was good
-	crawls  int  // slow answers in a row to a surge of calls
 	gentle  bool // since a hold, until an answer shows the server's limit
 
 	outcomes  float64 // of about the last second
@@ -84,23 +83,7 @@ type pacer struct {
 // reach the headroom.
 func best(d float64) float64 { return headroom * d * math.Exp(failStep/max(1, d-0.5)) }
 
-func (p *pacer) free() { p.paced, p.failing, p.strikes, p.rate, p.crawls = false, false, 0, 0, 0 }
-
-// crawled begins to pace, at the usual rate, when a surge of calls has brought nothing but slow answers for
-// about a fifth of a second: the surge is what made the server slow, and its queue is about to be full.
-func (p *pacer) crawled(took, slow time.Duration, d float64, surging bool) (began bool) {
-	if ratio, _ := slowness(took, slow, d); !surging || ratio < 1 {
-		p.crawls = 0
-		return false
-	}
-	p.crawls++
-	if float64(p.crawls) < max(10, d/5) {
-		return false
-	}
-	p.crawls = 0
-	p.paced, p.rate, p.damp, p.gentle = true, returnFactor*d, 1, false
-	return true
-}
+func (p *pacer) free() { p.paced, p.failing, p.strikes, p.rate = false, false, 0, 0 }
 
 // elapse brings the rate up to now.
 func (p *pacer) elapse(now time.Time, d float64) {
@@ -169,7 +152,7 @@ func (p *pacer) good(took, slow time.Duration, d float64, now time.Time, lately 
 	default:
 		weight := min(1, 1/(among*max(seconds, 1)))
 		floor := costlyFloor * d
-		if !lately || p.strikes == 0 {
+		if !lately {
 			floor = returnFactor * d
 		}
 		if p.rate > floor {
