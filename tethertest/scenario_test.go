@@ -229,7 +229,8 @@ func TestSmallFleets(t *testing.T) {
 		if strings.Contains(sc.name, "minute") {
 			continue
 		}
-		sc.run.Clients, sc.run.Share = 40, 4
+		sc.run.Share = 4
+		sc.run.Clients = int(20 / max(sc.run.Rate, 0.5)) // that two workers can serve
 		sc.run.Backend.Workers = 2
 		sc.run.Warm, sc.run.After = 10*s, 10*s
 		sc.run.Fault.For = min(sc.run.Fault.For, 10*s)
