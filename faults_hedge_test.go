@@ -61,7 +61,11 @@ func TestFaultHedgeKeptSlot(t *testing.T) {
 		}
 		first.Body.Close()
 		var stream *http.Response
-		time.AfterFunc(750*time.Millisecond, func() { stream, _ = c.Get(api) })
+		var other sync.WaitGroup
+		other.Go(func() {
+			time.Sleep(750 * time.Millisecond)
+			stream, _ = c.Get(api)
+		})
 		began := time.Now()
 		resp, err := c.Do(waiting(t, time.Minute, tether.CallOptions{}))
 		if err != nil {
@@ -71,6 +75,7 @@ func TestFaultHedgeKeptSlot(t *testing.T) {
 		if took := time.Since(began); resp.StatusCode != 200 || took > 5*time.Second {
 			t.Errorf("status %d after %v, %d attempts: waits for the slot that its own answer has", resp.StatusCode, took, b.attempts())
 		}
+		other.Wait()
 		if stream != nil {
 			stream.Body.Close()
 		}
