@@ -167,3 +167,29 @@ func TestFaultSurgeSlower(t *testing.T) {
 		})
 	}
 }
+
+// Nor does it get round the hold of one credential; others go on.
+func TestFaultKeyRuleLane(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &backend{serve: steps(step{0, 429, []string{"Retry-After", "600"}}, step{0, 200, nil})}
+		c := hedged(t, b, tether.Options{})
+		ask := func(credential string) error {
+			req := waiting(t, time.Second, tether.CallOptions{})
+			req.Header.Set("Authorization", credential)
+			resp, err := c.Do(req)
+			if err == nil {
+				resp.Body.Close()
+			}
+			return err
+		}
+		ask("a")
+		apply(t, c, 1, `,"rules":[{"name":"x","key":"rule","match":{"path":"/"},"target":{"rateLimit":{"perSecond":2}}}]`)
+		before := b.attempts()
+		if err := ask("a"); b.attempts() != before {
+			t.Errorf("the held credential's call was sent: %v", err)
+		}
+		if err := ask("b"); err != nil || b.attempts() != before+1 {
+			t.Errorf("another credential's call wasn't: %v", err)
+		}
+	})
+}

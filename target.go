@@ -97,7 +97,7 @@ func (e *Engine) newTarget(key targetKey, settings targetPolicy, version uint64)
 	t.limits = newLimits(settings, e.rand)
 	budget := retry.BudgetOptions{Initial: *e.opts.InitialRetries}
 	kin := e.targets.kin(key, version)
-	if e.targets.forgot || kin.any { // perhaps this very target: coming and going must not save anything
+	if e.targets.forgot || len(kin) > 0 { // perhaps this very target: coming and going must not save anything
 		budget.Initial = 0
 	}
 	if shared := e.opts.Budgets; shared != nil {
@@ -106,44 +106,8 @@ func (e *Engine) newTarget(key targetKey, settings targetPolicy, version uint64)
 	if t.budget, err = retry.NewBudget(settings.budgetRatio, budget); err != nil {
 		t.budget, _ = retry.NewBudget(0, budget)
 	}
-	t.inherit(kin)
+	t.inherit(kin, e.rand)
 	return t
-}
-
-// kin is what the targets of one server tell of it to one that a pushed rule's key divides from them.
-type kin struct {
-	any     bool
-	held    time.Time // until when; zero: it isn't
-	trouble bool      // a breaker refuses, or calls are paced
-}
-
-// kin looks for them. The table is locked. Before a document came there is nothing that it could loosen.
-func (ts *targets) kin(key targetKey, version uint64) (k kin) {
-	ts.keyed = ts.keyed || key.rule != ""
-	if !ts.keyed || version < 2 {
-		return k
-	}
-	for other, t := range ts.byKey {
-		if other.scheme != key.scheme || other.host != key.host {
-			continue
-		}
-		until, perSecond := t.gate.Status()
-		if k.any = true; until.After(k.held) {
-			k.held = until
-		}
-		k.trouble = k.trouble || perSecond > 0 || t.breaker.Refuses()
-	}
-	return k
-}
-
-// inherit keeps a hold, and lets calls return slowly where they would have to elsewhere (law 8).
-func (t *target) inherit(k kin) {
-	switch {
-	case !k.held.IsZero():
-		t.gate.Hold(time.Until(k.held))
-	case k.trouble:
-		t.gate.Resume()
-	}
 }
 
 // follow brings the stages up to a newer snapshot's settings; what they have learnt stays.
@@ -195,9 +159,9 @@ func (t *target) learnTimeout(took time.Duration) {
 	t.tooShort = max(t.tooShort, took)
 }
 
-// reserve is what a call that waits must keep of its time for the attempt: twice the median, since half of
-// the calls that leave with no more would be served too late, or what was not enough lately. The next answer corrects it; calls that need not wait are not asked, and so
-// there always are such answers.
+// reserve is what a call that waits must keep of its time for the attempt: twice the median, since half
+// of the calls that leave with no more would be served too late, or what was not enough lately. The
+// next answer corrects it; calls that need not wait are not asked, and so there always are such answers.
 func (t *target) reserve() time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -228,9 +192,9 @@ func (t *target) alive() {
 type targets struct {
 	mu     sync.Mutex // guards what follows
 	byKey  map[targetKey]*target
-	rest   *target // shared by what finds no room
-	forgot bool    // a target was forgotten to make room
-	keyed  bool    // a rule had a target of its own
+	rest   *target         // shared by what finds no room
+	forgot bool            // a target was forgotten to make room
+	rules  map[string]bool // that had a target of their own, up to maxRules
 }
 
 // target returns the state of the server that key names, and counts the caller as a user of it; the
