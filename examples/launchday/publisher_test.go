@@ -65,7 +65,8 @@ func TestPublisher(t *testing.T) {
 			t.Errorf("spread %+v", s)
 		}
 	}
-	if polls := p.peakPolls(); polls < 1 || polls > 2 {
+	// Of three clients whose intervals are up to 1.1 s, two may be all that poll in a second.
+	if polls := p.peakPolls(); polls <= 0 || polls > 2 {
 		t.Errorf("at most %v polls a second and client", polls)
 	}
 	if err := p.close(); err != nil {
