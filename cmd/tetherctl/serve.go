@@ -1,0 +1,195 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"maps"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/dunglas/httpsfv"
+
+	"github.com/tether-go/tether"
+	"github.com/tether-go/tether/remoteconfig"
+)
+
+// runServe publishes a file until it is interrupted.
+func runServe(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	flags := options("serve", stderr)
+	addr := flags.String("addr", "127.0.0.1:8470", "where to listen")
+	every := flags.Duration("every", time.Minute, "how often to tell who has which version")
+	each := flags.Bool("log", false, "tell each poll")
+	if err := flags.Parse(args); err != nil || flags.NArg() != 1 || *every < time.Second {
+		fmt.Fprint(stderr, usage)
+		return 2
+	}
+	p := &publication{name: flags.Arg(0), log: log.New(stdout, "", log.LstdFlags), polls: make(map[string]int)}
+	if err := p.look(); err != nil {
+		fmt.Fprintf(stderr, "tetherctl: %s: %v\n", p.name, err)
+		return 1
+	}
+	listener, err := net.Listen("tcp", *addr)
+	if err != nil {
+		fmt.Fprintln(stderr, "tetherctl:", err)
+		return 2
+	}
+	p.log.Printf("serving %s on http://%s/", p.name, listener.Addr())
+	if err := p.serve(ctx, listener, *every, *each); err != nil {
+		fmt.Fprintln(stderr, "tetherctl:", err)
+		return 2
+	}
+	return 0
+}
+
+// publication is a file that is published. What can't be a document isn't: the last good one stays.
+type publication struct {
+	name string
+	log  *log.Logger
+
+	mu       sync.Mutex // guards what follows
+	document []byte
+	version  string
+	seen     [sha256.Size]byte // of the file, good or not
+	polls    map[string]int    // by the version that the client had
+}
+
+// look reads the file again.
+func (p *publication) look() error {
+	data, err := readFile(p.name)
+	if err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	sum := sha256.Sum256(data)
+	if sum == p.seen {
+		return nil
+	}
+	p.seen = sum
+	cfg, _, err := tether.Parse(data)
+	if err == nil && (cfg.Document == "" || cfg.Version == 0) {
+		err = tether.ErrUnidentified
+	}
+	if err != nil {
+		return err
+	}
+	p.document, p.version = data, fmt.Sprintf("%s v%d", cfg.Document, cfg.Version)
+	p.log.Printf("published: %s", p.version)
+	return nil
+}
+
+// serve answers until ctx ends. It looks once a second whether the file has changed.
+func (p *publication) serve(ctx context.Context, listener net.Listener, every time.Duration, each bool) error {
+	serving := remoteconfig.Handler(func() []byte {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return p.document
+	})
+	server := &http.Server{
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			had := versionOf(r.Header)
+			p.count(had)
+			if each {
+				p.log.Printf("poll: has %s", had)
+			}
+			serving.ServeHTTP(w, r)
+		}),
+		ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: 10 * time.Second,
+		MaxHeaderBytes: 16 << 10, ErrorLog: p.log,
+	}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	look, tell := time.NewTicker(time.Second), time.NewTicker(every)
+	defer look.Stop()
+	defer tell.Stop()
+	problem := ""
+	for {
+		select {
+		case <-look.C:
+			if err := p.look(); err != nil && !errors.Is(err, os.ErrNotExist) { // it may be being replaced
+				if now := err.Error(); now != problem {
+					p.log.Printf("not published, the last good one stays: %v", err)
+					problem = now
+				}
+			}
+		case <-tell.C:
+			p.tell()
+		case err := <-served:
+			return err
+		case <-ctx.Done():
+			stopping, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+			defer cancel()
+			err := server.Shutdown(stopping)
+			<-served
+			p.tell()
+			return err
+		}
+	}
+}
+
+const (
+	noVersion  = "no document"
+	otherWords = "something else"
+	// maxVersions bounds the versions that are counted apart: what clients send is theirs to choose.
+	maxVersions = 50
+)
+
+func (p *publication) count(had string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, known := p.polls[had]; !known && len(p.polls) >= maxVersions {
+		had = otherWords
+	}
+	p.polls[had]++
+}
+
+// versionOf is the document that a client says it has: Tether-Config: "shop";v=41.
+func versionOf(header http.Header) string {
+	values := header.Values("Tether-Config")
+	if len(values) == 0 {
+		return noVersion
+	}
+	if len(values) > 1 || len(values[0]) > 200 {
+		return otherWords
+	}
+	item, err := httpsfv.UnmarshalItem(values)
+	if err != nil {
+		return otherWords
+	}
+	name, named := item.Value.(string)
+	v, _ := item.Params.Get("v")
+	version, numbered := v.(int64)
+	if !named || !numbered || version < 0 {
+		return otherWords
+	}
+	return fmt.Sprintf("%q v%d", name, version)
+}
+
+// tell says how many polls came since it last did, by version, the most first, and forgets them.
+func (p *publication) tell() {
+	p.mu.Lock()
+	polls := p.polls
+	p.polls = make(map[string]int)
+	p.mu.Unlock()
+	total := 0
+	for _, n := range polls {
+		total += n
+	}
+	p.log.Printf("%d polls", total)
+	names := slices.SortedFunc(maps.Keys(polls), func(a, b string) int {
+		return cmp.Or(polls[b]-polls[a], strings.Compare(a, b))
+	})
+	for _, name := range names {
+		p.log.Printf("  %5.1f %%  %s", 100*float64(polls[name])/float64(total), name)
+	}
+}

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// said collects what a command says while it runs, and tells of it.
+type saying struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+	more chan struct{}
+}
+
+func (s *saying) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	select {
+	case s.more <- struct{}{}:
+	default:
+	}
+	return s.text.Write(b)
+}
+
+func (s *saying) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.String()
+}
+
+// wait returns once what is said has the words.
+func (s *saying) wait(t *testing.T, words string) {
+	t.Helper()
+	for !strings.Contains(s.String(), words) {
+		select {
+		case <-s.more:
+		case <-time.After(20 * time.Second):
+			t.Fatalf("%q was not said:\n%s", words, s)
+		}
+	}
+}
+
+func TestServe(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := listener.Addr().String()
+	listener.Close()
+	name := file(t, document)
+	out := &saying{more: make(chan struct{}, 1)}
+	ctx, stop := context.WithCancel(t.Context())
+	status := make(chan int, 1)
+	go func() { status <- runServe(ctx, []string{"-addr", address, "-log", name}, out, out) }()
+	out.wait(t, "serving")
+	transport := new(http.Transport)
+	defer transport.CloseIdleConnections()
+	get := func(versions ...string) (body string) {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+"/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header["Tether-Config"] = versions
+		resp, err := (&http.Client{Transport: transport}).Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		data, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(data)
+	}
+	if get() != document || get(`"shop";v=41`) != document || get(`"shop";v=41`) != document {
+		t.Error("another document was served")
+	}
+	get("nonsense")
+	get(`"shop";v=41`, `"shop";v=41`)
+
+	// A mistake is not published; the next good version is.
+	replace := func(content string) {
+		if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	replace(strings.Replace(document, `"1s"`, `"fast"`, 1))
+	out.wait(t, "not published, the last good one stays")
+	if get() != document {
+		t.Error("a mistake was published")
+	}
+	next := strings.Replace(document, `"version": 1`, `"version": 2`, 1)
+	replace(next)
+	out.wait(t, "published: shop v2")
+	if get() != next {
+		t.Error("the next version was not published")
+	}
+	stop()
+	if got := <-status; got != 0 {
+		t.Errorf("exit status %d", got)
+	}
+	for _, want := range []string{"7 polls", `42.9 %  no document`, `28.6 %  "shop" v41`, `28.6 %  something else`,
+		`poll: has "shop" v41`} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q was not said", want)
+		}
+	}
+	if t.Failed() {
+		t.Log(out)
+	}
+}
+
+func TestServeRefuses(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		args   []string
+		status int
+	}{
+		{"no file", nil, 2},
+		{"a file that isn't there", []string{"/nobody/has/this"}, 1},
+		{"a mistake", []string{file(t, "{}")}, 1},
+		{"no version", []string{file(t, `{"schema": 1, "document": "shop"}`)}, 1},
+		{"an address that isn't one", []string{"-addr", "nowhere", file(t, document)}, 2},
+		{"no time", []string{"-every", "1ms", file(t, document)}, 2},
+	} {
+		var out bytes.Buffer
+		if status := runServe(t.Context(), test.args, &out, &out); status != test.status {
+			t.Errorf("%s: exit status %d, want %d\n%s", test.name, status, test.status, &out)
+		}
+	}
+}
+
+// However many versions clients claim, few are counted apart.
+func TestServeCountsFew(t *testing.T) {
+	p := &publication{polls: make(map[string]int)}
+	for i := range 10_000 {
+		p.count(strings.Repeat("v", i%1000))
+	}
+	if len(p.polls) > maxVersions+1 || p.polls[otherWords] < 9000 {
+		t.Errorf("%d versions, %d others", len(p.polls), p.polls[otherWords])
+	}
+}
