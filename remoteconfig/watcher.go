@@ -115,9 +115,9 @@ func New(source Source, target Target, opts Options) (*Watcher, error) {
 	if source == nil || target == nil {
 		return nil, errors.New("remoteconfig: a watcher needs a source and a target")
 	}
-	for _, s := range [...]Source{source, opts.Default} {
-		if s, ok := s.(interface{ check() error }); ok {
-			if err := s.check(); err != nil {
+	for _, part := range [...]any{source, opts.Default, target} {
+		if part, ok := part.(interface{ check() error }); ok {
+			if err := part.check(); err != nil {
 				return nil, err
 			}
 		}
