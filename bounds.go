@@ -101,6 +101,9 @@ type Bounds struct {
 	// MaxConcurrency is the highest concurrency.max. More loosens, and no limit is the loosest. Default
 	// the own setting.
 	MaxConcurrency int
+	// FixedConcurrency lets a document make an adaptive concurrency limit a fixed one, which loosens.
+	// Default false: only where the own setting does.
+	FixedConcurrency bool
 
 	// MaxKill is how long a kill lasts at most from when its document is applied, up to 7 days: an
 	// application must not stay stopped because somebody was forgetful. Default 24 h.

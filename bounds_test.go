@@ -110,6 +110,7 @@ func looser(p, own *policy, b Bounds) (ways []string) {
 	off("breaker off", rank(p.breaker.Mode) > rank(own.breaker.Mode), b.BreakerOff, false)
 	off("another jitter", p.retry.Jitter != own.retry.Jitter, b.OtherJitter, false)
 	off("pacing off", p.pacingOff, b.PacingOff, own.pacingOff)
+	off("concurrency fixed", !p.concurrency.Adaptive, b.FixedConcurrency, !own.concurrency.Adaptive)
 	limit := func(v float64) float64 {
 		if v == 0 {
 			return math.Inf(1)
@@ -193,7 +194,7 @@ func randomBounds(rng *rand.Rand) Bounds {
 		b.MaxPerSecond, b.MaxBurst, b.MaxConcurrency = 0.1+20*rng.Float64(), count(20), count(20)
 	}
 	b.OtherJitter = rng.IntN(2) == 0
-	b.BreakerOff, b.PacingOff = rng.IntN(2) == 0, rng.IntN(2) == 0
+	b.BreakerOff, b.PacingOff, b.FixedConcurrency = rng.IntN(2) == 0, rng.IntN(2) == 0, rng.IntN(2) == 0
 	return b
 }
 
@@ -274,7 +275,7 @@ func calmest(rng *rand.Rand) (s Settings) {
 	}
 	if some() {
 		s.Target.RateLimit = &RateSettings{PerSecond: Set(0.0001), Burst: Set(1)}
-		s.Target.Concurrency = &ConcurrencySettings{Max: Set(1)}
+		s.Target.Concurrency = &ConcurrencySettings{Max: Set(1), Mode: Set("adaptive")}
 	}
 	return s
 }

@@ -261,6 +261,9 @@ type ConcurrencySettings struct {
 	// Max is how many may be under way, from when they are sent until their answers' bodies have
 	// ended. From 1 to 10,000; 0: any number. Default 0.
 	Max *int `json:"max,omitempty"`
+	// Mode is "fixed": the limit is Max; or "adaptive": while calls are lost for overload it is below, as
+	// far as the answers say. Default "fixed".
+	Mode *string `json:"mode,omitempty"`
 }
 
 // ScheduleSettings steer one kind of periodic work. They can make it rarer and move it to other

@@ -20,13 +20,14 @@ const (
 	EventPanic                     // scheduled work, named by Note, panicked; Err is a *PanicError
 	EventPaced                     // failures make calls to a target leave at a pace; Note says which kind
 	EventLoop                      // Note's route is asked for over 20 times as often as usual; at most once a minute
+	EventLimit                     // the adaptive concurrency limit falls or is lifted; Note says to what
 	EventHedge                     // a second attempt was sent beside one that had no answer after Wait
 )
 
 // String returns the name of the kind.
 func (k EventKind) String() string {
 	return [...]string{"refused", "waited", "retry", "gave up", "held", "breaker", "applied", "note",
-		"not taken", "skipped", "panic", "paced", "loop", "hedge", "unknown"}[min(k, EventHedge+1)]
+		"not taken", "skipped", "panic", "paced", "loop", "limit", "hedge", "unknown"}[min(k, EventHedge+1)]
 }
 
 // Event is something that an operator may want to know. Fields that say nothing about its kind are

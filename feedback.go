@@ -45,6 +45,9 @@ func (c *call) settleHealthy(p *Permit, out Outcome) {
 	slow := t.learn(c.route(), took, calm, c.policy.breaker.SlowCallRatio > 0)
 	c.learnLate(p, took, calm)
 	t.gate.Good(took, slow)
+	if t.concurrency.Answered(took, slow) {
+		c.tellLimit("lifted")
+	}
 	t.answered(p.ticket, c.result(took, slow))
 	held := c.heed(p, out)
 	if p.lane != nil && p.lane != held {
@@ -97,6 +100,7 @@ func (c *call) settleTransient(p *Permit, out Outcome) {
 		p.ticket.Done(breaker.Fault)
 		return
 	case isTimeout(out.Err):
+		c.lost()
 		c.failedAt(t.gate, p, ratelimit.TimedOut)
 	default:
 		c.failedAt(t.gate, p, ratelimit.Refused)
@@ -145,6 +149,7 @@ func (c *call) settleOverloaded(p *Permit, out Outcome) {
 	}
 	wait := out.wait()
 	if !out.Partitioned {
+		c.lost()
 		p.lane.ignored()
 		if wait <= 0 {
 			c.failedAt(t.gate, p, ratelimit.Overloaded)

@@ -94,6 +94,15 @@ func concurrencyField() settingField {
 	})
 }
 
+func concurrencyModeField() settingField {
+	return wordField(concurrencyModes, func(s *Settings) **string {
+		if s.Target.Concurrency == nil {
+			return nil
+		}
+		return &s.Target.Concurrency.Mode
+	})
+}
+
 func breakerModeField() settingField {
 	return wordField(breakerModes, func(s *Settings) **breaker.Mode {
 		if s.Target.CircuitBreaker == nil {

@@ -1,6 +1,7 @@
 package tether
 
 import (
+	"fmt"
 	"net/http"
 	"time"
 	"weak"
@@ -126,4 +127,17 @@ func (p *Permit) lend(resp *http.Response) {
 func (p *Permit) takeBack() {
 	p.lent.Value().Release()
 	p.call.target.line.wakeNext()
+}
+
+// lost tells an adaptive concurrency limit that the server couldn't serve an attempt.
+func (c *call) lost() {
+	if c.target.concurrency.Lost() {
+		c.tellLimit("falls")
+	}
+}
+
+func (c *call) tellLimit(what string) {
+	_, limit := c.target.concurrency.Status()
+	c.engine.emit(Event{Kind: EventLimit, Target: c.target.name, Stage: StageConcurrency, Attempt: c.attempts,
+		Note: fmt.Sprintf("%s: %d under way", what, limit)})
 }

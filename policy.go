@@ -133,9 +133,10 @@ func (v *settingValues) policy() *policy {
 			SlowCallRatio:       v.number[breakerSlowRatio],
 			SlowCallDuration:    span(breakerSlowDuration),
 		},
-		pacingOff:   v.number[pacingMode] == 1,
-		concurrency: ratelimit.ConcurrencyPolicy{Max: int(v.number[concurrencyMax])},
-		key:         v.key,
+		pacingOff: v.number[pacingMode] == 1,
+		concurrency: ratelimit.ConcurrencyPolicy{Max: int(v.number[concurrencyMax]),
+			Adaptive: v.number[concurrencyMode] == 0},
+		key: v.key,
 	}
 	if perSecond := v.number[ratePerSecond]; perSecond > 0 {
 		p.rate = ratelimit.LimitPolicy{PerSecond: perSecond, Burst: int(v.number[rateBurst])}

@@ -126,6 +126,13 @@ func (g generator) mode() *string {
 	return Set([]string{modeAuto, modeOff}[g.rng.IntN(2)])
 }
 
+func (g generator) concurrencyMode() *string {
+	if !g.some() {
+		return nil
+	}
+	return Set(concurrencyModes[g.rng.IntN(2)])
+}
+
 // ordered makes a pair possible.
 func ordered(initial, largest *time.Duration) (*time.Duration, *time.Duration) {
 	if initial != nil && largest != nil && *largest < *initial {
@@ -168,7 +175,7 @@ func (g generator) settings(target bool) (s Settings) {
 	}
 	if g.some() {
 		s.Target.RateLimit = &RateSettings{PerSecond: g.fraction(0, 20), Burst: g.count(20)}
-		s.Target.Concurrency = &ConcurrencySettings{Max: g.count(20)}
+		s.Target.Concurrency = &ConcurrencySettings{Max: g.count(20), Mode: g.concurrencyMode()}
 	}
 	b := &BreakerSettings{ConsecutiveFailures: g.count(20), FailureRatio: g.fraction(0.1, 1),
 		MinCalls: g.count(50),

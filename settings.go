@@ -40,6 +40,7 @@ const (
 	ratePerSecond
 	rateBurst
 	concurrencyMax
+	concurrencyMode
 	numSettings
 )
 
@@ -53,6 +54,8 @@ const (
 // The words of settings that are one, in the order of their numbers.
 var (
 	modes = []string{modeAuto, modeOff}
+	// An adaptive limit is never above the fixed one.
+	concurrencyModes = []string{"adaptive", "fixed"}
 	// From the calmest to the loosest: what only observes lets everything out.
 	breakerModes = []string{string(breaker.ForcedOpen), string(breaker.Auto), string(breaker.ObserveOnly),
 		string(breaker.ForcedClosed)}
@@ -219,6 +222,9 @@ var settings = [numSettings]setting{
 	concurrencyMax: {path: "target.concurrency.max", zero: zeroIsNever,
 		field: concurrencyField(), least: 1, most: 10_000,
 		ceiling: "MaxConcurrency"},
+	concurrencyMode: {path: "target.concurrency.mode", unit: inWords, zero: zeroIsZero, builtin: 1, most: 1,
+		words: concurrencyModes, field: concurrencyModeField(),
+		ceiling: "FixedConcurrency"},
 }
 
 // size makes two values of a setting comparable: the larger is the longer, the more.

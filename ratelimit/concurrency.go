@@ -25,6 +25,18 @@ const (
 type ConcurrencyPolicy struct {
 	// Max is the most calls under way at once. From 1 to 10,000. Default 0: any number.
 	Max int
+	// Adaptive lets the limit fall below Max while calls are lost for overload, as far as the answers say,
+	// for clients of at least a call a second; see [Concurrency.Answered]. With Max 0 it then starts at 10,000.
+	// Default false: the limit is Max.
+	Adaptive bool
+}
+
+// most is the highest limit; 0: none.
+func (p ConcurrencyPolicy) most() int {
+	if p.Adaptive && p.Max == 0 {
+		return mostConcurrent
+	}
+	return p.Max
 }
 
 // Validate says what cannot mean anything.
@@ -43,13 +55,15 @@ func (p ConcurrencyPolicy) Validate() error {
 //
 // It is safe for concurrent use. It starts no goroutine and needs no closing.
 type Concurrency struct {
-	on    atomic.Bool // there is a limit, for a look without the lock
-	queue queue
-	freed chan struct{} // holds one wake-up, for whose turn it is
+	on     atomic.Bool // there is a limit, for a look without the lock
+	adapts atomic.Bool // and it learns
+	queue  queue
+	freed  chan struct{} // holds one wake-up, for whose turn it is
 
-	mu    sync.Mutex // guards what follows
-	max   int
-	taken []weak.Pointer[Slot] // weak: what is forgotten lapses
+	mu       sync.Mutex // guards what follows
+	policy   ConcurrencyPolicy
+	adaptive adaptive
+	taken    []weak.Pointer[Slot] // weak: what is forgotten lapses
 }
 
 // Slot is the place of one call under way. The nil Slot is that of a call that isn't counted. It is
@@ -69,15 +83,23 @@ func NewConcurrency(policy ConcurrencyPolicy) (*Concurrency, error) {
 }
 
 // SetPolicy changes the policy. Calls under way stay so: below a smaller Max none begins until enough
-// have ended.
+// have ended. An adaptive limit that stays so keeps what it has learnt, below the new Max.
 func (c *Concurrency) SetPolicy(policy ConcurrencyPolicy) error {
 	if err := policy.Validate(); err != nil {
 		return err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.max = policy.Max
-	c.on.Store(c.max > 0)
+	if policy.Adaptive && !c.policy.Adaptive {
+		c.adaptive = adaptive{limit: float64(policy.most())}
+	}
+	calm := c.adaptive.trouble.IsZero()
+	c.policy = policy
+	if most := float64(policy.most()); calm || c.adaptive.limit > most {
+		c.adaptive.limit = most
+	}
+	c.on.Store(policy.most() > 0)
+	c.adapts.Store(policy.Adaptive)
 	c.wake()
 	return nil
 }
@@ -89,15 +111,17 @@ func (c *Concurrency) Take() (*Slot, error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.max == 0 {
+	most := c.limit()
+	if most == 0 {
 		return nil, nil
 	}
-	if len(c.taken) >= c.max {
+	if len(c.taken) >= most {
 		c.dropForgotten()
 	}
-	if len(c.taken) >= c.max {
+	if len(c.taken) >= most {
 		return nil, ErrBusy
 	}
+	c.adaptive.peak = max(c.adaptive.peak, len(c.taken)+1)
 	s := &Slot{of: c, index: len(c.taken)}
 	c.taken = append(c.taken, weak.Make(s))
 	return s, nil
@@ -157,7 +181,15 @@ func (s *Slot) Release() {
 func (c *Concurrency) Status() (taken, most int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.taken), c.max
+	return len(c.taken), c.limit()
+}
+
+// limit is the limit now; 0: none.
+func (c *Concurrency) limit() int {
+	if c.policy.Adaptive {
+		return int(c.adaptive.limit)
+	}
+	return c.policy.Max
 }
 
 // move puts the slot at one index to another.

@@ -1,0 +1,57 @@
+package tethertest_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/tether-go/tether"
+	"github.com/tether-go/tether/tethertest"
+)
+
+// limited makes clients with an adaptive concurrency limit, paced or not.
+func limited(pacing string) func(*http.Client, uint64) (*http.Client, error) {
+	return func(base *http.Client, seed uint64) (*http.Client, error) {
+		var cfg tether.Config
+		cfg.Defaults.Target.Concurrency = &tether.ConcurrencySettings{Mode: tether.Set("adaptive")}
+		cfg.Defaults.Target.Pacing = &tether.PacingSettings{Mode: tether.Set(pacing)}
+		client, err := tether.NewClient(base, cfg, tether.Options{Seed: seed})
+		if err != nil {
+			return nil, err
+		}
+		return client.Client, nil
+	}
+}
+
+// An adaptive limit is of use by itself to instances with a hundred callers, and nowhere in the way.
+func TestAdaptiveConcurrency(t *testing.T) {
+	if testing.Short() || raceDetector {
+		t.Skip("whole fleets")
+	}
+	surge := tethertest.Rehearsal{Share: 100, Fault: tethertest.Fault{For: 60 * s, Demand: 5}}
+	brownout := tethertest.Rehearsal{Share: 100, Fault: tethertest.Fault{For: 30 * s, Capacity: 0.2}}
+	// Without pacing, to see the limit alone; it is 2 % and 4 % without both.
+	run := []scenario{
+		{"surge", surge, limits{}, limits{goodput: 0.88}},
+		{"brown-out", brownout, limits{}, limits{goodput: 0.78}},
+	}
+	for i := range run {
+		run[i].run.Client = limited("off")
+	}
+	for _, sc := range harmless {
+		if name, _, _ := strings.Cut(sc.name, " "); name == "asleep" || name == "five" || name == "long" {
+			continue // in TestHarmless: nothing is lost there either
+		}
+		sc.run.Client, sc.shared = limited("auto"), limits{harmless: true}
+		run = append(run, sc)
+	}
+	for _, sc := range run {
+		t.Run(sc.name, func(t *testing.T) {
+			t.Parallel()
+			sc.run.Share = 100
+			r := tethertest.Rehearse(t, sc.run)
+			t.Log(r)
+			sc.shared.check(t, r)
+		})
+	}
+}
