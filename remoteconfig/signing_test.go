@@ -7,9 +7,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
+	"testing/fstest"
 	"testing/synctest"
 	"time"
 
@@ -257,4 +260,64 @@ func TestTrustIsChecked(t *testing.T) {
 	if data, err := json.Marshal(zero.Trust); err != nil || zero.Trust.Mode != remoteconfig.Unsigned {
 		t.Error(string(data), err)
 	}
+}
+
+// TestNewReleaseRemovesAKey ships a default document under ring 2. What the cache has under ring 1,
+// from before or from whoever holds the removed key, counts no longer.
+func TestNewReleaseRemovesAKey(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		opts := remoteconfig.Options{Trust: trusting(t, remoteconfig.Enforced), CacheDir: t.TempDir()}
+		first := newSignedClient(t, opts)
+		first.publish(sealed(t, with(99, killAll), "ab"))
+		if err := first.poll(); err != nil {
+			t.Fatal(err)
+		}
+		opts.Default = remoteconfig.FS(fstest.MapFS{"d": {Data: []byte(
+			sealed(t, with(43, ""), "bc", ringOf(t, 2, 40, "bc", "abc")))}}, "d")
+		next := newSignedClient(t, opts)
+		if err := next.watcher.Load(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		next.stands(43, nil)
+	})
+}
+
+// TestSigningAnewRenewsNothing: whoever changes the envelope alone, which needs no key, or signs the
+// same document again, makes a kill no longer.
+func TestSigningAnewRenewsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		opts := remoteconfig.Options{Trust: trusting(t, remoteconfig.Enforced), CacheDir: t.TempDir()}
+		document := sealed(t, with(42, killAll), "ab")
+		for hour := range 26 {
+			c := newSignedClient(t, opts)
+			c.publish(strings.Replace(document, "{", fmt.Sprintf(`{"note": %d, `, hour), 1))
+			if err := c.poll(); err != nil {
+				t.Fatal(err)
+			}
+			if killed := c.killed(); killed != (hour < 24) {
+				t.Errorf("hour %d: killed %v", hour, killed)
+			}
+			time.Sleep(time.Hour - 2*interval)
+		}
+	})
+}
+
+// TestForgedTag gives a forged document the tag of the next true one, so that the server would
+// answer "unchanged" to whoever had seen it.
+func TestForgedTag(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newSignedClient(t, remoteconfig.Options{Trust: trusting(t, remoteconfig.Enforced)})
+		for _, document := range []string{with(99, killAll), sealed(t, with(42, ""), "ab")} {
+			c.serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("ETag", `"next"`)
+				if r.Header.Get("If-None-Match") == `"next"` {
+					w.WriteHeader(http.StatusNotModified)
+					return
+				}
+				_, _ = io.WriteString(w, document)
+			}))
+			_ = c.poll()
+		}
+		c.stands(42, nil)
+	})
 }
