@@ -3,7 +3,15 @@
 //	tetherctl validate shop.json        # every mistake, with line, path and a hint
 //	tetherctl diff old.json new.json    # what a push changes, in words
 //
-// The exit status is 0 if all is well, 1 if a document is refused, 2 if the command can't be carried
+// It also makes keys and rings of keys, signs documents and checks their signatures: docs/signing.md
+// has the story.
+//
+//	tetherctl keygen a.pem                                            # prints the public key
+//	tetherctl rotate -document shop -add a=PUBLIC -key a=a.pem        # the first ring, or the next
+//	tetherctl sign -key a=a.pem -ring ring1.json shop.json            # adds a signature
+//	tetherctl verify -ring ring1.json signed.json                     # what a client would say
+//
+// The exit status is 0 if all is well, 1 if a document or a ring is refused, 2 if the command can't be carried
 // out.
 package main
 
@@ -14,11 +22,22 @@ import (
 	"os"
 
 	"github.com/tether-go/tether"
+	"github.com/tether-go/tether/internal/envelope"
 )
 
 const usage = `usage: tetherctl validate FILE...
        tetherctl diff OLD NEW
+       tetherctl keygen FILE
+       tetherctl rotate -document NAME | RING, with flags before RING:
+                 [-add ID=PUBLIC]... [-remove ID]... [-key ID=FILE]... [-threshold N] [-min-version N]
+       tetherctl sign -key ID=FILE... [-ring FILE]... DOCUMENT|ENVELOPE|RING
+       tetherctl verify -ring RING FILE...
 `
+
+var (
+	errUsage = errors.New("usage")
+	errTold  = fmt.Errorf("%w, as was told", errRefused)
+)
 
 // maxFile is a little more than a document may have: what is longer is refused unread.
 const maxFile = 1<<20 + 1
@@ -48,23 +67,44 @@ func run(args []string, stdout, stderr io.Writer) int {
 		}
 		return 0
 	}
+	commands := map[string]func(args []string, stdout, stderr io.Writer) error{
+		"keygen": keygen, "rotate": rotate, "sign": sign, "verify": verify}
+	if len(args) > 0 && commands[args[0]] != nil {
+		return exit(commands[args[0]](args[1:], stdout, stderr), stderr)
+	}
 	fmt.Fprint(stderr, usage)
+	return 2
+}
+
+// exit tells an error and turns it into an exit status.
+func exit(err error, stderr io.Writer) int {
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, errTold):
+		return 1
+	case errors.Is(err, errUsage):
+		fmt.Fprint(stderr, usage)
+		return 2
+	}
+	fmt.Fprintln(stderr, "tetherctl:", err)
+	if errors.Is(err, errRefused) || errors.Is(err, envelope.ErrRing) {
+		return 1
+	}
 	return 2
 }
 
 // read parses a file and says what is wrong with it.
 func read(name string, stdout, stderr io.Writer) (tether.Config, int) {
-	file, err := os.Open(name)
+	data, err := readLimited(name)
 	if err != nil {
 		fmt.Fprintln(stderr, "tetherctl:", err)
 		return tether.Config{}, 2
 	}
-	defer file.Close()
-	data, err := io.ReadAll(io.LimitReader(file, maxFile))
-	if err != nil {
-		fmt.Fprintln(stderr, "tetherctl:", err)
-		return tether.Config{}, 2
-	}
+	return parse(name, data, stdout, stderr)
+}
+
+func parse(name string, data []byte, stdout, stderr io.Writer) (tether.Config, int) {
 	cfg, notes, err := tether.Parse(data)
 	for _, n := range notes {
 		fmt.Fprintf(stderr, "%s: %s: %s\n", name, n.Path, n.Text)
