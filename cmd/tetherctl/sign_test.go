@@ -111,10 +111,15 @@ func TestCeremony(t *testing.T) {
 	d.do(1, "", "verify -ring @ring1.json @part.json")
 	d.do(0, "ring2.json", "sign -key c=@c.pem @part.json")
 	if got := d.do(0, "", "verify -ring @ring1.json @ring2.json"); !strings.HasSuffix(got,
-		"ring 2 of shop follows ring 1: threshold 2 of 2 keys, documents from version 2") {
+		"ring 2 of shop follows ring 1: threshold 2 of 2 keys (b, c), documents from version 2") {
 		t.Error(got)
 	}
 	d.do(1, "", "verify -ring @ring2.json @ring1.json")
+	if got := d.do(0, "", "verify -ring @ring2.json"); !strings.HasSuffix(got,
+		"ring 2 of shop: threshold 2 of 2 keys (b, c), documents from version 2") {
+		t.Error(got)
+	}
+	d.do(1, "", "verify -ring @part.json")
 
 	const rings = " -ring @ring1.json -ring @ring2.json "
 	d.do(1, "", "sign"+rings+"-key b=@b.pem @shop.json")

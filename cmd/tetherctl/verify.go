@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -11,15 +13,19 @@ import (
 )
 
 // verify says of each file what a client would say that was built with the ring and starts now.
+// Without files it says what the ring is.
 func verify(args []string, stdout, stderr io.Writer) error {
 	flags := flagsOf("verify")
 	name := flags.String("ring", "", "")
-	if err := flags.Parse(args); err != nil || flags.NArg() == 0 || *name == "" {
+	if err := flags.Parse(args); err != nil || *name == "" {
 		return errUsage
 	}
 	root, err := readRing(*name)
 	if err != nil {
 		return err
+	}
+	if flags.NArg() == 0 {
+		fmt.Fprintf(stdout, "%s: ring %d of %s: %s\n", *name, root.Number, root.Document, describe(root))
 	}
 	var worst error
 	for _, name := range flags.Args() {
@@ -35,6 +41,12 @@ func verify(args []string, stdout, stderr io.Writer) error {
 		}
 	}
 	return worst
+}
+
+func describe(ring *envelope.Ring) string {
+	ids := slices.Sorted(maps.Keys(ring.Keys))
+	return fmt.Sprintf("threshold %d of %d keys (%s), documents from version %d", ring.Threshold, len(ids),
+		strings.Join(ids, ", "), ring.MinVersion)
 }
 
 func verifyFile(root *envelope.Ring, name string, stderr io.Writer) (said string, err error) {
@@ -54,8 +66,8 @@ func verifyFile(root *envelope.Ring, name string, stderr io.Writer) (said string
 		if ring == root {
 			return "", refuse("it does not follow ring %d", root.Number)
 		}
-		return fmt.Sprintf("ring %d of %s follows ring %d: threshold %d of %d keys, documents from version %d",
-			ring.Number, ring.Document, root.Number, ring.Threshold, len(ring.Keys), ring.MinVersion), nil
+		return fmt.Sprintf("ring %d of %s follows ring %d: %s", ring.Number, ring.Document, root.Number,
+			describe(ring)), nil
 	}
 	ring, err := root.Follow(e.Rings, root)
 	if err != nil {
