@@ -46,6 +46,7 @@ func (w *Watcher) start(ctx context.Context) {
 		return
 	}
 	cached, preset := w.loadDocument(), w.loadPreset(ctx)
+	w.prove(cached, preset)
 	order := []*published{cached, preset}
 	if cached != nil && preset != nil && preset.name == cached.name &&
 		preset.version > cached.version {
@@ -69,6 +70,7 @@ func (w *Watcher) adopt(candidate *published, cached bool) bool {
 	w.refused, w.why = nil, nil
 	if err == nil {
 		w.current = taken
+		w.follow(taken)
 	}
 	w.mu.Unlock()
 	switch {
@@ -122,7 +124,7 @@ func (w *Watcher) loadPreset(ctx context.Context) *published {
 		return nil
 	}
 	// Its tag means nothing to the source that will be polled.
-	return &published{document: fetched.Document, facts: peek(fetched.Document)}
+	return &published{document: fetched.Document}
 }
 
 // resume plans the first poll of a Run. A plan that is still to come is kept, whoever made it: a
@@ -199,12 +201,13 @@ func (c *cache) missing(p *published) *published {
 	switch {
 	case err != nil:
 		return p
-	case bytes.Equal(there.document, p.document):
+	case bytes.Equal(there.payload, p.payload):
 		first := *p
 		if there.adopted.Before(p.adopted) { // by another process
 			first.adopted = there.adopted
 		}
-		if there.tag == first.tag && there.adopted.Equal(first.adopted) {
+		if there.tag == first.tag && there.adopted.Equal(first.adopted) &&
+			bytes.Equal(there.document, p.document) {
 			return nil
 		}
 		return &first

@@ -27,7 +27,9 @@ const (
 func numbered(version uint64) *published {
 	filler := strings.Repeat(strconv.FormatUint(version%10, 10), 16<<10)
 	document := fmt.Appendf(nil, `{"document": "shop", "version": %d, "app": "%s"}`, version, filler)
-	return &published{document, "t", time.Unix(1e9, 0), peek(document)}
+	p := &published{document: document, tag: "t", adopted: time.Unix(1e9, 0)}
+	p.open()
+	return p
 }
 
 // writer is the target of the process that is killed: it wants the version kept.

@@ -187,5 +187,7 @@ func decodeCached(data []byte) (*published, error) {
 	if sealed, err := h.seal(document); err != nil || sealed.Sum != h.Sum {
 		return nil, errDamaged
 	}
-	return &published{document, usableTag(h.Tag), h.Adopted, peek(document)}, nil
+	cached := &published{document: document, tag: usableTag(h.Tag), adopted: h.Adopted}
+	cached.open() // what it says counts only once it is examined
+	return cached, nil
 }

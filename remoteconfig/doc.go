@@ -11,11 +11,12 @@
 // The target is whatever takes the document, such as a *tether.Engine. A [Source] is where it comes
 // from: [HTTP], [File], [FS] or your own. [Handler] is the other end, for any web server.
 //
-//	Source -> Fetch(tag) -> unchanged? -> at most 1 MiB -> Target.Apply -> cache
+//	Source -> Fetch(tag) -> unchanged? -> at most 1 MiB -> signatures -> Target.Apply -> cache
 //
-// Of a document the watcher itself reads "document", "version", "expires" and "pollInterval", and
-// only once the target took it. Nothing is signed yet: whoever can answer for the URL can publish,
-// so use https.
+// Of a document the watcher itself reads "document", "version", "expires" and "pollInterval".
+//
+// Whoever can answer for the URL can publish, unless [Options].Trust names the keys whose signatures
+// count; docs/signing.md has the publisher's side. Use https in any case.
 //
 // # On by default
 //

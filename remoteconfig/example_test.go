@@ -92,6 +92,31 @@ func ExampleWatcher_Load() {
 	// <nil>
 }
 
+// A program that was built with a ring of keys takes what they have signed, and nothing else. Both files
+// are made by tetherctl.
+func ExampleTrust() {
+	ring, err := os.ReadFile("testdata/ring1.json")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, published := range []string{"testdata/shop.signed.json", "testdata/shop.json"} {
+		watcher, err := remoteconfig.New(remoteconfig.File(published), printer{}, remoteconfig.Options{
+			Trust: remoteconfig.Trust{Mode: remoteconfig.Enforced, Ring: ring},
+		})
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		err = watcher.FetchOnce(context.Background())
+		fmt.Println(watcher.Status().Proof, err)
+	}
+	// Output:
+	// {"schema": 1, "document": "shop", "version": 7}
+	// {1 [alice]} <nil>
+	// {0 []} remoteconfig: the document is not signed
+}
+
 func ExampleHandler() {
 	handler := remoteconfig.Handler(func() []byte {
 		return []byte(`{"document": "shop", "version": 7, "pollInterval": "60s"}`)

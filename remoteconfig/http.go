@@ -36,7 +36,8 @@ var ErrRedirect = errors.New("remoteconfig: redirect to another host or scheme r
 // the max-age of Cache-Control for the interval that the server would like. Redirects are followed
 // on the same host only. It is safe for concurrent use.
 type HTTP struct {
-	// URL of the document, http or https. Use https: nothing else vouches for the document yet.
+	// URL of the document, http or https. Use https: without [Options].Trust nothing else vouches for
+	// the document, and with it an attacker on the way can still keep an old one alive.
 	URL string
 	// Client makes the requests; nil: one of its own, which keeps no connection open between polls.
 	//
@@ -270,7 +271,9 @@ func newAnswer(document []byte) *answer {
 	sum := sha256.Sum256(document)
 	a := &answer{document: document, etag: `"` + hex.EncodeToString(sum[:16]) + `"`}
 	a.cacheControl = "no-cache"
-	if interval := peek(document).interval; interval > 0 {
+	opened := published{document: document}
+	opened.open()
+	if interval := opened.interval; interval > 0 {
 		a.cacheControl = "max-age=" + strconv.Itoa(int(interval/time.Second))
 	}
 	return a

@@ -174,9 +174,14 @@ func (w *Watcher) take(fetched Fetched) error {
 	case fetched.Unchanged:
 		next = current
 	case current != nil && bytes.Equal(current.document, fetched.Document):
-		next.facts, next.adopted = current.facts, current.adopted
+		again := *current
+		again.tag = next.tag
+		next = &again
 	default:
-		next.facts = peek(next.document)
+		w.examine(next)
+		if current != nil && bytes.Equal(current.payload, next.payload) {
+			next.adopted = current.adopted // signed anew, or only its envelope changed: it is as old
+		}
 	}
 	if current == nil || !bytes.Equal(current.document, next.document) {
 		if err := w.apply(next); err != nil {
@@ -186,6 +191,7 @@ func (w *Watcher) take(fetched Fetched) error {
 	}
 	w.mu.Lock()
 	w.current, w.refused, w.why = next, nil, nil
+	w.follow(next)
 	w.mu.Unlock()
 	w.saveDocument(next)
 	return nil
@@ -195,24 +201,30 @@ func (w *Watcher) take(fetched Fetched) error {
 func (w *Watcher) apply(next *published) error {
 	var notes []string
 	err := guard(func() (err error) {
+		if next.doubt != nil && w.trust.mode == Enforced {
+			return next.doubt
+		}
 		if again, can := w.target.(Readopter); can && !next.adopted.IsZero() {
-			notes, err = again.Readopt(next.document, next.adopted)
+			notes, err = again.Readopt(next.payload, next.adopted)
 		} else {
-			notes, err = w.target.Apply(next.document)
+			notes, err = w.target.Apply(next.payload)
 		}
 		return err
 	})
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err == nil {
-		w.push(Event{Kind: EventApplied, Version: next.version, Notes: notes})
+		w.push(Event{Kind: EventApplied, Version: next.version, Notes: notes, Proof: next.proof})
+		if next.doubt != nil {
+			w.push(Event{Kind: EventUnproved, Version: next.version, Err: next.doubt})
+		}
 		return nil
 	}
 	known := w.refused != nil && w.why.Error() == err.Error() &&
 		bytes.Equal(w.refused.document, next.document)
 	w.refused, w.why = next, err
 	if !known { // a document that stays refused is told once, not at every poll
-		w.push(Event{Kind: EventRefused, Version: next.version, Notes: notes, Err: err})
+		w.push(Event{Kind: EventRefused, Version: next.version, Notes: notes, Proof: next.proof, Err: err})
 	}
 	return err
 }

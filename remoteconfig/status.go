@@ -15,12 +15,13 @@ const (
 	EventFailed                     // a poll failed; Next says when the next one is
 	EventRecovered                  // a poll was answered after Failures that weren't
 	EventCache                      // the cache can't be used, or (Err nil) can again
+	EventUnproved                   // what was applied would be refused if Trust were enforced; Err says why
 )
 
 // String returns the name of the kind.
 func (k EventKind) String() string {
 	return [...]string{"applied", "refused", "failed", "recovered", "cache",
-		"unknown"}[min(k, EventCache+1)]
+		"unproved", "unknown"}[min(k, EventUnproved+1)]
 }
 
 // Event is something that an operator may want to know. Fields that say nothing about its kind are
@@ -32,6 +33,7 @@ type Event struct {
 	Notes    []string
 	Failures int // polls in a row that failed
 	Next     time.Time
+	Proof    Proof // of a document that was applied or refused
 	Err      error
 }
 
@@ -42,6 +44,11 @@ type Status struct {
 	// RefusedErr says why. A document without a version has 0.
 	Wanted, Applied, Refused uint64
 	RefusedErr               error
+	// Mode is the program's; Proof tells who vouches for the document in force, Unproved why nobody
+	// does, where the mode is [ReportOnly] and it would be refused if it were [Enforced].
+	Mode     Mode
+	Proof    Proof
+	Unproved error
 	// Tag stands for the document in force, as the source named it.
 	Tag string
 	// LastSuccess is when the source last confirmed the document in force, in this process or an
@@ -67,16 +74,20 @@ func (w *Watcher) Status() Status {
 	defer w.mu.Unlock()
 	now := time.Now()
 	s := Status{
-		RefusedErr: w.why, LastSuccess: w.plan.Success, Failures: w.plan.Failures,
+		RefusedErr: w.why, Mode: w.trust.mode, LastSuccess: w.plan.Success, Failures: w.plan.Failures,
 		LastErr: w.lastErr, CacheErr: errors.Join(w.docErr, w.planErr, w.keptErr), NextPoll: w.plan.Next,
 	}
 	expired := false
 	if w.current != nil {
 		s.Wanted, s.Applied, s.Tag = w.current.version, w.current.version, w.current.tag
+		s.Proof, s.Unproved = w.current.proof, w.current.doubt
 		expired = !w.current.expires.IsZero() && now.After(w.current.expires)
 	}
 	if w.refused != nil {
-		s.Wanted, s.Refused = w.refused.version, w.refused.version
+		s.Refused = w.refused.version
+		if w.refused.doubt == nil || w.trust.mode != Enforced { // else it says nothing of what is wanted
+			s.Wanted = w.refused.version
+		}
 	}
 	if !s.LastSuccess.IsZero() {
 		s.Age = max(now.Sub(s.LastSuccess), 0)

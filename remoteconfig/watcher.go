@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tether-go/tether/internal/envelope"
 	"github.com/tether-go/tether/internal/eventqueue"
 	"github.com/tether-go/tether/internal/random"
 )
@@ -57,6 +58,9 @@ type Options struct {
 	// such as [FS] of an embed.FS. It is read once, when the watcher starts, and cached once it is in
 	// force, so that it stays so after it has expired. Default: none.
 	Default Source
+	// Trust says whose documents are taken, from the source, the cache and Default alike. Default:
+	// anybody's, so whoever can answer for the URL can publish.
+	Trust Trust
 	// PollInterval is the mean time between polls, PollMin to 24 h, where neither the document in
 	// force nor the source names another. Default 300 s, or PollMin if that is longer.
 	PollInterval time.Duration
@@ -81,36 +85,41 @@ type Watcher struct {
 	floor    time.Duration // of every interval
 	rand     func() float64
 	events   *eventqueue.Queue[Event]
-	cache    *cache        // nil: none
+	cache    *cache // nil: none
+	trust    trust
 	wake     chan struct{} // has room for one: the plan was changed
 
 	mu      sync.Mutex // guards what follows
 	running bool
 	started bool
 	plan    plan
-	wish    time.Duration // the interval that the source would like; 0: it didn't say
-	asked   bool          // Refresh was called since the last attempt
-	local   bool          // the last attempt reached no server
-	joined  bool          // the plan has a phase of its own among all the clients'
-	current *published    // in force; nil: none
-	refused *published    // the newest, if the target refuses it
-	why     error         // of refused
-	lastErr error         // of the last poll, nil if it was good
-	docErr  error         // of the cached document
-	planErr error         // of the cached plan
-	keptErr error         // of what the target keeps
+	wish    time.Duration  // the interval that the source would like; 0: it didn't say
+	asked   bool           // Refresh was called since the last attempt
+	local   bool           // the last attempt reached no server
+	joined  bool           // the plan has a phase of its own among all the clients'
+	current *published     // in force; nil: none
+	refused *published     // the newest, if the target refuses it
+	why     error          // of refused
+	ring    *envelope.Ring // the newest that was followed; nil: nothing is checked
+	least   uint64         // the version of the newest document that was proved
+	lastErr error          // of the last poll, nil if it was good
+	docErr  error          // of the cached document
+	planErr error          // of the cached plan
+	keptErr error          // of what the target keeps
 }
 
 // published is a document and what is known of it. It never changes.
 type published struct {
-	document []byte
+	document []byte // as it was published
 	tag      string
 	adopted  time.Time // when it was first put in force, maybe by an earlier process; zero: never
 	facts
+	vouched
 }
 
 // New returns a watcher that isn't running. It does no I/O. It returns an error for a missing
-// source or target, an HTTP source that can't work, or a PollInterval or PollMin out of range.
+// source or target, an HTTP source that can't work, a Trust that can't be kept, or a PollInterval or
+// PollMin out of range.
 func New(source Source, target Target, opts Options) (*Watcher, error) {
 	if source == nil || target == nil {
 		return nil, errors.New("remoteconfig: a watcher needs a source and a target")
@@ -132,13 +141,17 @@ func New(source Source, target Target, opts Options) (*Watcher, error) {
 		return nil, fmt.Errorf("remoteconfig: PollInterval %v is not within %v and %v",
 			interval, floor, maxInterval)
 	}
+	trust, err := opts.Trust.read()
+	if err != nil {
+		return nil, err
+	}
 	rand := opts.Rand
 	if rand == nil {
 		rand = random.New(0).Float64
 	}
 	w := &Watcher{
 		source: source, target: target, preset: opts.Default, interval: interval,
-		floor: floor, rand: rand,
+		floor: floor, rand: rand, trust: trust, ring: trust.root,
 		events: eventqueue.New(maxEvents, opts.Observe), wake: make(chan struct{}, 1),
 	}
 	if opts.CacheDir != "" {

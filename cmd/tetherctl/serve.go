@@ -20,6 +20,7 @@ import (
 	"github.com/dunglas/httpsfv"
 
 	"github.com/tether-go/tether"
+	"github.com/tether-go/tether/internal/envelope"
 	"github.com/tether-go/tether/remoteconfig"
 )
 
@@ -65,7 +66,7 @@ type publication struct {
 
 // look reads the file again.
 func (p *publication) look() error {
-	data, err := readFile(p.name)
+	data, err := readLimited(p.name)
 	if err != nil {
 		return err
 	}
@@ -76,7 +77,15 @@ func (p *publication) look() error {
 		return nil
 	}
 	p.seen = sum
-	cfg, _, err := tether.Parse(data)
+	payload := data
+	if envelope.Is(data) {
+		signed, err := envelope.Parse(data)
+		if err != nil {
+			return err
+		}
+		payload = signed.Payload
+	}
+	cfg, _, err := tether.Parse(payload)
 	if err == nil && (cfg.Document == "" || cfg.Version == 0) {
 		err = tether.ErrUnidentified
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"os"
@@ -150,5 +151,17 @@ func TestServeCountsFew(t *testing.T) {
 	}
 	if len(p.polls) > maxVersions+1 || p.polls[otherWords] < 9000 {
 		t.Errorf("%d versions, %d others", len(p.polls), p.polls[otherWords])
+	}
+}
+
+// A signed document is served as it is.
+func TestServeSigned(t *testing.T) {
+	signed, err := os.ReadFile("../../remoteconfig/testdata/shop.signed.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &publication{name: file(t, string(signed)), log: log.New(io.Discard, "", 0)}
+	if err := p.look(); err != nil || !bytes.Equal(p.document, signed) || !strings.HasPrefix(p.version, "shop v") {
+		t.Errorf("version %q, %v", p.version, err)
 	}
 }
