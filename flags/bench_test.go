@@ -8,6 +8,8 @@ const benchmarked = `{"flags": {
 		"targeting": {"if": [{"and": [{"==": [{"var": "plan"}, "pro"]}, {"in": [{"var": "country"},
 			["DE", "FR", "IT", "ES", "PL", "NL", "BE", "AT", "SE"]]}]},
 			{"fractional": [["on", 10], ["off", 90]]}, "off"]}},
+	"plain": {"state": "ENABLED", "variants": {"on": true, "off": false}, "defaultVariant": "off",
+		"targeting": {"if": [{"==": [{"var": "plan"}, "pro"]}, {"fractional": [["on", 10], ["off", 90]]}]}},
 	"rollout": {"state": "ENABLED", "variants": {"on": true, "off": false}, "defaultVariant": "off",
 		"targeting": {"fractional": [["on", 10], ["off", 90]]}},
 	"seeded": {"state": "ENABLED", "variants": {"on": true, "off": false}, "defaultVariant": "off",

@@ -57,8 +57,8 @@ func appendUint(out []byte, n uint64, size int) []byte {
 // cbor hashes the deterministic encoding of a value.
 func (e *evaluation) cbor(m *murmur, v value, depth int) bool {
 	if v.kind == kindText { // without a copy
-		e.spend(len(v.str) / 64)
-		m.cborText(v.str)
+		e.spend(len(v.str()) / 64)
+		m.cborText(v.str())
 		return true
 	}
 	var buf [16]byte
@@ -69,7 +69,7 @@ func (e *evaluation) cbor(m *murmur, v value, depth int) bool {
 
 // appendCBOR encodes a value by RFC 8949, section 4.2.1; not ok is nested too deep or too large.
 func (e *evaluation) appendCBOR(out []byte, v value, depth int) (_ []byte, ok bool) {
-	if !e.spend(len(v.str)/64) || depth > maxTextDepth {
+	if !e.spend(len(v.str())/64) || depth > maxTextDepth {
 		return out, false
 	}
 	switch v.kind {
@@ -78,7 +78,7 @@ func (e *evaluation) appendCBOR(out []byte, v value, depth int) (_ []byte, ok bo
 	case kindNumber:
 		return appendCBORNumber(out, v.num), true
 	case kindText:
-		return append(appendHead(out, cborText, uint64(len(v.str))), v.str...), true
+		return append(appendHead(out, cborText, uint64(len(v.str()))), v.str()...), true
 	case kindList:
 		out = appendHead(out, cborArray, uint64(v.length()))
 		for i := range v.length() {

@@ -5,13 +5,28 @@ import (
 	"strings"
 )
 
+func (e *evaluation) equality(n *node) value {
+	a, b := e.arg(n, 0), e.arg(n, 1)
+	switch n.op {
+	case opEqual:
+		return boolOf(e.equal(a, b))
+	case opNotEqual:
+		return boolOf(!e.equal(a, b))
+	case opSame:
+		return boolOf(e.same(a, b))
+	}
+	return boolOf(!e.same(a, b))
+}
+
 // equal is JavaScript's ==. Two lists or two objects are never equal: there, only the very same are.
 func (e *evaluation) equal(a, b value) bool {
+	if a.kind == b.kind {
+		return e.same(a, b)
+	}
 	if a.kind >= kindList && b.kind >= kindList {
 		return false
 	}
-	a, b = e.primitive(a), e.primitive(b)
-	if a.kind == b.kind {
+	if a, b = e.primitive(a), e.primitive(b); a.kind == b.kind {
 		return e.same(a, b)
 	}
 	if a.kind == kindNull || b.kind == kindNull {
@@ -22,42 +37,46 @@ func (e *evaluation) equal(a, b value) bool {
 
 // same is JavaScript's ===.
 func (e *evaluation) same(a, b value) bool {
-	if a.kind != b.kind || a.kind >= kindList || len(a.str) != len(b.str) {
+	if a.kind != b.kind || a.kind >= kindList {
 		return false
 	}
-	if len(a.str) >= longText && !e.spend(len(a.str)/64) {
+	if a.kind != kindText {
+		return a.num == b.num
+	}
+	x, y := a.str(), b.str()
+	if len(x) == len(y) && len(x) >= longText && !e.spend(len(x)/64) {
 		return false
 	}
-	return a.num == b.num && a.str == b.str
+	return x == y
 }
 
 // ordered is the four comparisons; with a third argument < and <= tell whether the second is between.
-func (e *evaluation) ordered(n *node) bool {
+func (e *evaluation) ordered(n *node) value {
 	if len(n.args) < 2 {
-		return false
+		return boolOf(false)
 	}
 	a, b := e.run(&n.args[0]), e.run(&n.args[1])
 	switch n.op {
 	case opMore:
-		return e.less(b, a, false)
+		return boolOf(e.less(b, a, false))
 	case opMoreOrEqual:
-		return e.less(b, a, true)
+		return boolOf(e.less(b, a, true))
 	}
 	orEqual := n.op == opLessOrEqual
 	if !e.less(a, b, orEqual) {
-		return false
+		return boolOf(false)
 	}
-	return len(n.args) < 3 || e.less(b, e.run(&n.args[2]), orEqual)
+	return boolOf(len(n.args) < 3 || e.less(b, e.run(&n.args[2]), orEqual))
 }
 
 // less compares two texts by their letters, anything else as numbers; NaN is beside every number.
 func (e *evaluation) less(a, b value, orEqual bool) bool {
 	a, b = e.primitive(a), e.primitive(b)
 	if a.kind == kindText && b.kind == kindText {
-		if shorter := min(len(a.str), len(b.str)); shorter >= longText && !e.spend(shorter/64) {
+		if shorter := min(len(a.str()), len(b.str())); shorter >= longText && !e.spend(shorter/64) {
 			return false
 		}
-		order := strings.Compare(a.str, b.str)
+		order := strings.Compare(a.str(), b.str())
 		return order < 0 || orEqual && order == 0
 	}
 	x, y := e.number(a), e.number(b)
@@ -76,10 +95,10 @@ func (e *evaluation) primitive(v value) value {
 func (e *evaluation) number(v value) float64 {
 	switch v = e.primitive(v); v.kind {
 	case kindText:
-		if !e.spend(len(v.str) / 64) {
+		if !e.spend(len(v.str()) / 64) {
 			return math.NaN()
 		}
-		return parseNumber(v.str)
+		return parseNumber(v.str())
 	}
 	return v.num
 }
@@ -87,7 +106,7 @@ func (e *evaluation) number(v value) float64 {
 // text is JavaScript's String(), except that null is empty.
 func (e *evaluation) text(v value) string {
 	if v.kind == kindText {
-		return v.str
+		return v.str()
 	}
 	return string(e.appendText(nil, v, 0))
 }
@@ -103,10 +122,10 @@ func (e *evaluation) appendText(out []byte, v value, depth int) []byte {
 	case kindNumber:
 		return appendNumber(out, v.num)
 	case kindText:
-		if !e.spend(len(v.str) / 64) {
+		if !e.spend(len(v.str()) / 64) {
 			return out
 		}
-		return append(out, v.str...)
+		return append(out, v.str()...)
 	case kindObject:
 		return append(out, "[object Object]"...)
 	case kindList:

@@ -194,7 +194,7 @@ func (n *node) compileSet() {
 		if element.kind != kindText {
 			return
 		}
-		set[element.str] = struct{}{}
+		set[element.str()] = struct{}{}
 	}
 	n.set = set
 }
@@ -210,7 +210,7 @@ func (c *compiler) checkSemVer(n *node, v *jsondoc.Value, path string) {
 		}
 	}
 	if compare := &n.args[1]; compare.op == opConst {
-		if _, ok := (version{}).matches(compare.constant.str, version{}); !ok {
+		if _, ok := (version{}).matches(compare.constant.str(), version{}); !ok {
 			c.doubt(v, jsondoc.Index(path, 1), "compares nothing", "use one of = != < <= > >= ^ ~")
 		}
 	}

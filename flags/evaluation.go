@@ -17,7 +17,7 @@ const longText = 1024
 
 // evaluation is one run of a rule. It lives on the stack of whoever asks.
 type evaluation struct {
-	flagKey    string
+	flag       *definition
 	attributes Attributes
 	scope      scope
 	steps      int   // left
@@ -49,7 +49,8 @@ func (e *evaluation) spend(steps int) bool {
 func (e *evaluation) exhausted() bool { return e.steps < 0 }
 
 // run is a switch over all operators rather than a table of functions or closures: only so does the
-// compiler see that the evaluation stays on the stack.
+// compiler see that the evaluation stays on the stack. Constants and attributes, which are most of a rule,
+// are answered before the switch, and it holds nothing but calls: its frame is cleared for every node.
 func (e *evaluation) run(n *node) value {
 	if n.op == opConst {
 		return n.constant
@@ -58,30 +59,20 @@ func (e *evaluation) run(n *node) value {
 		return value{}
 	}
 	switch n.op {
-	case opList:
-		return listOf(e.all(n))
 	case opVar:
 		return e.variable(n)
-	case opMissing:
-		return listOf(e.missing(e.keys(n)))
-	case opMissingSome:
-		return e.missingSome(n)
+	case opList:
+		return e.list(n)
+	case opMissing, opMissingSome:
+		return e.missing(n)
 	case opIf:
 		return e.branch(n)
-	case opEqual:
-		return boolOf(e.equal(e.arg(n, 0), e.arg(n, 1)))
-	case opSame:
-		return boolOf(e.same(e.arg(n, 0), e.arg(n, 1)))
-	case opNotEqual:
-		return boolOf(!e.equal(e.arg(n, 0), e.arg(n, 1)))
-	case opNotSame:
-		return boolOf(!e.same(e.arg(n, 0), e.arg(n, 1)))
+	case opEqual, opNotEqual, opSame, opNotSame:
+		return e.equality(n)
 	case opMore, opMoreOrEqual, opLess, opLessOrEqual:
-		return boolOf(e.ordered(n))
-	case opNot:
-		return boolOf(!e.arg(n, 0).truthy())
-	case opTruthy:
-		return boolOf(e.arg(n, 0).truthy())
+		return e.ordered(n)
+	case opNot, opTruthy:
+		return e.truth(n)
 	case opOr, opAnd:
 		return e.decide(n)
 	case opPlus, opTimes:
@@ -95,11 +86,11 @@ func (e *evaluation) run(n *node) value {
 	case opReduce:
 		return e.reduce(n)
 	case opAll, opNone, opSome:
-		return boolOf(e.quantify(n))
+		return e.quantify(n)
 	case opMerge:
 		return e.merge(n)
 	case opIn:
-		return boolOf(e.in(n))
+		return e.in(n)
 	case opCat:
 		return e.cat(n)
 	case opSubstr:
@@ -108,10 +99,8 @@ func (e *evaluation) run(n *node) value {
 		return e.fractional(n.fractional)
 	case opSemVer:
 		return e.semVer(n)
-	case opStartsWith, opEndsWith:
-		return e.affix(n)
 	}
-	return value{}
+	return e.affix(n) // the two that are left
 }
 
 // arg is null for an argument that isn't there.
@@ -122,13 +111,13 @@ func (e *evaluation) arg(n *node, i int) value {
 	return e.run(&n.args[i])
 }
 
-// all runs every argument.
-func (e *evaluation) all(n *node) []value {
+// list runs every argument.
+func (e *evaluation) list(n *node) value {
 	values := make([]value, 0, len(n.args))
 	for i := range n.args {
 		values = append(values, e.run(&n.args[i]))
 	}
-	return values
+	return listOf(values)
 }
 
 func (e *evaluation) variable(n *node) value {
@@ -171,7 +160,7 @@ func (e *evaluation) scoped(path []string) value {
 		}
 		switch path[1] {
 		case "flagKey":
-			v = textOf(e.flagKey)
+			v = e.flag.keyText
 		case "timestamp":
 			v = numberOf(float64(e.timestamp()))
 		}
@@ -213,7 +202,7 @@ func (e *evaluation) everything() value {
 }
 
 func (e *evaluation) flagd() map[string]any {
-	return map[string]any{"flagKey": e.flagKey, "timestamp": e.timestamp()}
+	return map[string]any{"flagKey": e.flag.key, "timestamp": e.timestamp()}
 }
 
 // timestamp is read once, and only where a rule asks for it: the clock costs more than most rules.
@@ -224,15 +213,15 @@ func (e *evaluation) timestamp() int64 {
 	return e.now
 }
 
-// keys are the names that missing looks for: its arguments, or the list that is the first of them.
-func (e *evaluation) keys(n *node) value {
-	if first := e.arg(n, 0); first.kind == kindList {
-		return first
+// missing gives those of the keys that are null or empty. The keys are the arguments, or the list
+// that is the first of them; of missing_some the list is the second, and enough of them make it empty.
+func (e *evaluation) missing(n *node) value {
+	var keys value
+	if n.op == opMissingSome {
+		keys = e.arg(n, 1)
+	} else if keys = e.arg(n, 0); keys.kind != kindList {
+		keys = e.list(n)
 	}
-	return listOf(e.all(n))
-}
-
-func (e *evaluation) missing(keys value) []value {
 	missing := []value{}
 	for i := range keys.length() {
 		if !e.spend(0) {
@@ -240,17 +229,11 @@ func (e *evaluation) missing(keys value) []value {
 		}
 		key := keys.element(i)
 		found := e.lookUp(e.text(key))
-		if found.kind == kindNull || found.kind == kindText && found.str == "" {
+		if found.kind == kindNull || found.kind == kindText && found.str() == "" {
 			missing = append(missing, key)
 		}
 	}
-	return missing
-}
-
-func (e *evaluation) missingSome(n *node) value {
-	need, keys := e.number(e.arg(n, 0)), e.arg(n, 1)
-	missing := e.missing(keys)
-	if float64(keys.length()-len(missing)) >= need {
+	if n.op == opMissingSome && float64(keys.length()-len(missing)) >= e.number(e.arg(n, 0)) {
 		missing = missing[:0]
 	}
 	return listOf(missing)
@@ -275,4 +258,8 @@ func (e *evaluation) decide(n *node) (v value) {
 		}
 	}
 	return v
+}
+
+func (e *evaluation) truth(n *node) value {
+	return boolOf(e.arg(n, 0).truthy() == (n.op == opTruthy))
 }

@@ -107,17 +107,17 @@ func (e *evaluation) hash(f *fractional) (hash uint32, ok bool) {
 	case key.kind != kindText:
 		return 0, false
 	case e.bucketing == bucketing2:
-		if key.str == "" {
+		if key.str() == "" {
 			return 0, false
 		}
-		m.write(e.flagKey)
+		m.write(e.flag.key)
 	default:
 		m.writeByte(cborArray | 2)
-		m.cborText(e.flagKey)
-		m.cborHead(cborText, uint64(len(key.str)))
+		m.cborText(e.flag.key)
+		m.cborHead(cborText, uint64(len(key.str())))
 	}
-	e.spend(len(key.str) / 64)
-	m.write(key.str)
+	e.spend(len(key.str()) / 64)
+	m.write(key.str())
 	return m.sum(), true
 }
 
@@ -145,8 +145,8 @@ func (e *evaluation) hashSeed(m *murmur, seed *node) (ok, missing bool) {
 
 func (e *evaluation) hashText(m *murmur, v value) {
 	if v.kind == kindText {
-		e.spend(len(v.str) / 64)
-		m.write(v.str)
+		e.spend(len(v.str()) / 64)
+		m.write(v.str())
 		return
 	}
 	var buf [32]byte

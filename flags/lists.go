@@ -44,7 +44,7 @@ func (e *evaluation) reduce(n *node) value {
 }
 
 // quantify is all, none and some. All of nothing is false, in JSONLogic.
-func (e *evaluation) quantify(n *node) bool {
+func (e *evaluation) quantify(n *node) value {
 	list := e.arg(n, 0)
 	outer := e.scope
 	found := false // an element that decides
@@ -60,11 +60,11 @@ func (e *evaluation) quantify(n *node) bool {
 	e.scope = outer
 	switch n.op {
 	case opSome:
-		return found
+		return boolOf(found)
 	case opNone:
-		return !found
+		return boolOf(!found)
 	}
-	return !found && list.length() > 0
+	return boolOf(!found && list.length() > 0)
 }
 
 func (e *evaluation) merge(n *node) value {
@@ -87,26 +87,31 @@ func (e *evaluation) merge(n *node) value {
 
 // in looks for an element of a list, or a text within a text. Null is in no text: an attribute that
 // is missing must not be found in "annulled".
-func (e *evaluation) in(n *node) bool {
+func (e *evaluation) in(n *node) value {
 	needle := e.arg(n, 0)
 	if n.set != nil {
-		_, found := n.set[needle.str]
-		return found && needle.kind == kindText
+		_, found := n.set[needle.str()]
+		return boolOf(found && needle.kind == kindText)
 	}
 	switch hay := e.arg(n, 1); hay.kind {
 	case kindText:
-		if needle.kind == kindNull || !e.spend(len(hay.str)/64) {
-			return false
+		if needle.kind == kindNull || !e.spend(len(hay.str())/64) {
+			break
 		}
-		return strings.Contains(hay.str, e.text(needle))
+		return boolOf(strings.Contains(hay.str(), e.text(needle)))
 	case kindList:
-		for i := range hay.length() {
-			if !e.spend(0) {
-				return false
-			}
-			if e.same(needle, hay.element(i)) {
-				return true
-			}
+		return boolOf(e.contains(hay, needle))
+	}
+	return boolOf(false)
+}
+
+func (e *evaluation) contains(list, needle value) bool {
+	for i := range list.length() {
+		if !e.spend(0) {
+			break
+		}
+		if e.same(needle, list.element(i)) {
+			return true
 		}
 	}
 	return false
@@ -178,7 +183,7 @@ func (e *evaluation) affix(n *node) value {
 		return value{}
 	}
 	if n.op == opStartsWith {
-		return boolOf(strings.HasPrefix(text.str, affix.str))
+		return boolOf(strings.HasPrefix(text.str(), affix.str()))
 	}
-	return boolOf(strings.HasSuffix(text.str, affix.str))
+	return boolOf(strings.HasSuffix(text.str(), affix.str()))
 }

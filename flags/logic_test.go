@@ -79,7 +79,7 @@ func toPlain(v value) any {
 	case kindNumber:
 		return v.num
 	case kindText:
-		return v.str
+		return v.str()
 	case kindList:
 		list := make([]any, v.length())
 		for i := range list {

@@ -35,7 +35,7 @@ func (s *Set) target(f *definition, attributes Attributes) (r resolution) {
 			r = resolution{flag: f, reason: Failed, code: General, message: "the evaluation panicked"}
 		}
 	}()
-	e := evaluation{flagKey: f.key, attributes: attributes, steps: maxSteps, bucketing: s.bucketing}
+	e := evaluation{flag: f, attributes: attributes, steps: maxSteps, bucketing: s.bucketing}
 	result := e.run(&f.rule)
 	if e.exhausted() {
 		return resolution{flag: f, reason: Failed, code: General, message: "the rule needs too many steps"}

@@ -19,7 +19,7 @@ func (e *evaluation) semVer(n *node) value {
 	if !ok || !okToo {
 		return value{}
 	}
-	result, ok := a.matches(operator.str, b)
+	result, ok := a.matches(operator.str(), b)
 	if !ok {
 		return value{}
 	}

@@ -90,6 +90,7 @@ type Set struct {
 // definition is one flag, compiled.
 type definition struct {
 	key         string
+	keyText     value // the key, for rules
 	enabled     bool
 	targeted    bool   // it has a rule
 	broken      string // why the rule can't run
@@ -155,7 +156,7 @@ func (s *Set) Bool(attributes Attributes, key string, fallback bool) bool {
 // String is Bool for text.
 func (s *Set) String(attributes Attributes, key string, fallback string) string {
 	if r := s.resolve(attributes, key); r.variant != nil && r.variant.value.kind == kindText {
-		return r.variant.value.str
+		return r.variant.value.str()
 	}
 	return fallback
 }
@@ -193,7 +194,7 @@ func (s *Set) BoolDetails(attributes Attributes, key string, fallback bool) Deta
 // StringDetails is String and how the value came about.
 func (s *Set) StringDetails(attributes Attributes, key string, fallback string) Details[string] {
 	return details(s.resolve(attributes, key), fallback, func(v value) (string, bool) {
-		return v.str, v.kind == kindText
+		return v.str(), v.kind == kindText
 	})
 }
 
