@@ -57,9 +57,8 @@ func appendUint(out []byte, n uint64, size int) []byte {
 // cbor hashes the deterministic encoding of a value.
 func (e *evaluation) cbor(m *murmur, v value, depth int) bool {
 	if v.kind == kindText { // without a copy
-		e.spend(len(v.str()) / 64)
 		m.cborText(v.str())
-		return true
+		return e.read(len(v.str()))
 	}
 	var buf [16]byte
 	out, ok := e.appendCBOR(buf[:0], v, depth)

@@ -44,10 +44,7 @@ func (e *evaluation) same(a, b value) bool {
 		return a.num == b.num
 	}
 	x, y := a.str(), b.str()
-	if len(x) == len(y) && len(x) >= longText && !e.spend(len(x)/64) {
-		return false
-	}
-	return x == y
+	return len(x) == len(y) && e.read(len(x)) && x == y
 }
 
 // ordered is the four comparisons; with a third argument < and <= tell whether the second is between.
@@ -73,7 +70,7 @@ func (e *evaluation) ordered(n *node) value {
 func (e *evaluation) less(a, b value, orEqual bool) bool {
 	a, b = e.primitive(a), e.primitive(b)
 	if a.kind == kindText && b.kind == kindText {
-		if shorter := min(len(a.str()), len(b.str())); shorter >= longText && !e.spend(shorter/64) {
+		if !e.read(min(len(a.str()), len(b.str()))) {
 			return false
 		}
 		order := strings.Compare(a.str(), b.str())
@@ -95,7 +92,7 @@ func (e *evaluation) primitive(v value) value {
 func (e *evaluation) number(v value) float64 {
 	switch v = e.primitive(v); v.kind {
 	case kindText:
-		if !e.spend(len(v.str()) / 64) {
+		if !e.read(len(v.str())) {
 			return math.NaN()
 		}
 		return parseNumber(v.str())
@@ -175,7 +172,11 @@ func (e *evaluation) parsed(v value) float64 {
 	case kindNull, kindBool, kindObject:
 		return math.NaN()
 	}
-	f, _ := decimalPrefix(strings.TrimSpace(e.text(v)))
+	text := e.text(v)
+	if !e.read(len(text)) {
+		return math.NaN()
+	}
+	f, _ := decimalPrefix(strings.TrimSpace(text))
 	return f
 }
 

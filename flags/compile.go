@@ -145,6 +145,8 @@ func (c *compiler) operation(o op, v *jsondoc.Value, path string) node {
 	return n
 }
 
+const foldSteps = 64
+
 // fold replaces an operation whose arguments are constant by its result, and tells how many nodes
 // it had below.
 func (c *compiler) fold(n *node) int {
@@ -156,7 +158,8 @@ func (c *compiler) fold(n *node) int {
 			return 0
 		}
 	}
-	e := evaluation{steps: maxSteps}
+	// A few steps are enough for what people write, and keep a document small once it is compiled.
+	e := evaluation{steps: foldSteps + len(n.args)/8}
 	result := e.run(n)
 	if e.exhausted() {
 		return 0

@@ -5,14 +5,14 @@ import (
 	"time"
 )
 
-// maxSteps bounds one evaluation to about a millisecond. Each node costs a step each time it is run,
-// each 64 bytes of text made or searched and each element copied another.
+// maxSteps bounds one evaluation to about a millisecond. Each operator costs a step each time it is run,
+// and another for each eight arguments, each element gone through and each 64 bytes of text made or read.
 const maxSteps = 20_000
 
 // maxTextDepth bounds how deep lists within lists are written as text: one may contain itself.
 const maxTextDepth = 16
 
-// longText is a text whose comparison costs more than the step it is part of.
+// longText is a length of text that costs more to read than the step it is part of.
 const longText = 1024
 
 // evaluation is one run of a rule. It lives on the stack of whoever asks.
@@ -46,6 +46,11 @@ func (e *evaluation) spend(steps int) bool {
 	return e.steps >= 0
 }
 
+// read takes steps for a text that is long enough to matter beside the operator that reads it.
+func (e *evaluation) read(length int) bool {
+	return length < longText || e.spend(length/64)
+}
+
 func (e *evaluation) exhausted() bool { return e.steps < 0 }
 
 // run is a switch over all operators rather than a table of functions or closures: only so does the
@@ -55,7 +60,7 @@ func (e *evaluation) run(n *node) value {
 	if n.op == opConst {
 		return n.constant
 	}
-	if e.steps--; e.steps < 0 {
+	if e.steps -= 1 + len(n.args)/8; e.steps < 0 {
 		return value{}
 	}
 	switch n.op {

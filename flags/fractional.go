@@ -116,9 +116,8 @@ func (e *evaluation) hash(f *fractional) (hash uint32, ok bool) {
 		m.cborText(e.flag.key)
 		m.cborHead(cborText, uint64(len(key.str())))
 	}
-	e.spend(len(key.str()) / 64)
 	m.write(key.str())
-	return m.sum(), true
+	return m.sum(), e.read(len(key.str()))
 }
 
 // hashSeed hashes what the seed gives. Version 2 takes only texts; the parts of a cat are hashed as
@@ -145,8 +144,9 @@ func (e *evaluation) hashSeed(m *murmur, seed *node) (ok, missing bool) {
 
 func (e *evaluation) hashText(m *murmur, v value) {
 	if v.kind == kindText {
-		e.spend(len(v.str()) / 64)
-		m.write(v.str())
+		if e.read(len(v.str())) {
+			m.write(v.str())
+		}
 		return
 	}
 	var buf [32]byte

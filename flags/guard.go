@@ -139,14 +139,14 @@ func (g *Guard) Do(ctx context.Context, attributes Attributes, fresh, old func(c
 	t := g.admit(attributes)
 	g.events.Deliver()
 	if t.fresh {
-		err, failed := g.measure(ctx, t, fresh)
+		failed, err := g.measure(ctx, t, fresh)
 		if !failed || !g.options.FallBack || ctx.Err() != nil {
 			return err
 		}
 		g.fellBack(err)
 	}
 	t.fresh, t.probe = false, false
-	err, _ := g.measure(ctx, t, old)
+	_, err := g.measure(ctx, t, old)
 	return err
 }
 

@@ -25,13 +25,13 @@ func (e *PanicError) Error() string { return fmt.Sprintf("flags: the new path pa
 // measure runs one path and settles its ticket exactly once, however it ends. A panic is handed on unless
 // the old path answers for it.
 func (g *Guard) measure(ctx context.Context, t ticket,
-	path func(context.Context) error) (err error, failed bool) {
+	path func(context.Context) error) (failed bool, err error) {
 	start := time.Now()
 	result := ignored
 	defer func() {
 		value := recover()
 		if value != nil {
-			result, err, failed = bad, &PanicError{value}, true
+			result, failed, err = bad, true, &PanicError{value}
 		}
 		g.settle(t, result, err, time.Since(start))
 		if value != nil && !(t.fresh && g.options.FallBack) {
@@ -46,7 +46,7 @@ func (g *Guard) measure(ctx context.Context, t ticket,
 	}
 	err = path(within)
 	result = g.judge(ctx, err)
-	return err, result == bad
+	return result == bad, err
 }
 
 // judge: a caller who lost interest says nothing, but one whose deadline passed does.

@@ -174,22 +174,22 @@ func TestBackendThatIsDownTripsNothing(t *testing.T) {
 func TestWithoutFallBackTheFailureIsTheCallers(t *testing.T) {
 	g := newGuarded(t, allOn, GuardPolicy{}, GuardOptions{Failed: func(err error) bool { return err != context.Canceled }})
 	old := func(context.Context) error { t.Error("the old path ran"); return nil }
-	do := func(ctx context.Context, fresh func(context.Context) error) (err error, value any) {
+	do := func(ctx context.Context, fresh func(context.Context) error) (value any, err error) {
 		defer func() { value = recover() }()
-		return g.Do(ctx, Attributes{TargetingKey: "a"}, fresh, old), nil
+		return nil, g.Do(ctx, Attributes{TargetingKey: "a"}, fresh, old)
 	}
-	if err, _ := do(context.Background(), func(context.Context) error { return errFailed }); err != errFailed {
+	if _, err := do(context.Background(), func(context.Context) error { return errFailed }); err != errFailed {
 		t.Error(err)
 	}
-	if _, value := do(context.Background(), func(context.Context) error { panic("new") }); value != "new" {
+	if value, _ := do(context.Background(), func(context.Context) error { panic("new") }); value != "new" {
 		t.Error(value)
 	}
 	cancelled, cancel := context.WithCancel(context.Background())
 	cancel()
-	if err, _ := do(cancelled, func(ctx context.Context) error { return errFailed }); err != errFailed {
+	if _, err := do(cancelled, func(ctx context.Context) error { return errFailed }); err != errFailed {
 		t.Error(err)
 	}
-	if err, _ := do(context.Background(), func(context.Context) error { return context.Canceled }); err != context.Canceled {
+	if _, err := do(context.Background(), func(context.Context) error { return context.Canceled }); err != context.Canceled {
 		t.Error(err)
 	}
 	var ended sync.WaitGroup

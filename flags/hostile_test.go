@@ -58,8 +58,13 @@ func cyclic() Attributes {
 	for i := range long {
 		long[i] = i
 	}
-	return Attributes{"object": object, "list": list, "deep": deep, "long": long,
-		"text": strings.Repeat("x", 1<<20), "other": strings.Repeat("x", 1<<20), TargetingKey: "a"}
+	text, other := strings.Repeat("1", 1<<20), strings.Repeat("1", 1<<20)
+	rows := make([]any, 5000)
+	for i := range rows {
+		rows[i] = map[string]string{"t": text, "u": other}
+	}
+	return Attributes{"rows": rows, "object": object, "list": list, "deep": deep, "long": long,
+		"text": text, TargetingKey: "a"}
 }
 
 // TestHostileRules: whatever a rule and the attributes ask for, an evaluation ends soon, in General, and
@@ -77,6 +82,19 @@ func TestHostileRules(t *testing.T) {
 		`{"cat": {"reduce": [{"var": "long"}, [{"var": "accumulator"}, {"var": "accumulator"}], "x"]}}`,
 		`{"some": [{"var": "long"}, {"some": [[1,2,3,4,5,6,7,8,9], {"some": [[1,2,3,4,5,6,7,8,9], {"==": [{"var": ""}, 0]}]}]}]}`,
 		`{"cat": [{"var": "text"}, {"var": "text"}]}`,
+		`{"none": [{"var": "rows"}, {"!=": [{"var": "t"}, {"var": "u"}]}]}`,
+		`{"none": [{"var": "rows"}, {"!==": [{"var": "t"}, {"var": "u"}]}]}`,
+		`{"none": [{"var": "rows"}, {"<": [{"var": "t"}, {"var": "u"}]}]}`,
+		`{"none": [{"var": "rows"}, {"<": [{"var": "t"}, 1]}]}`,
+		`{"none": [{"var": "rows"}, {"in": ["x", {"var": "t"}]}]}`,
+		`{"none": [{"var": "rows"}, {"!": {"in": [{"var": "t"}, [{"var": "u"}]]}}]}`,
+		`{"none": [{"var": "rows"}, {"!": {"starts_with": [{"var": "t"}, {"var": "u"}]}}]}`,
+		`{"none": [{"var": "rows"}, {"sem_ver": [{"var": "t"}, "<", "1.0.0"]}]}`,
+		`{"none": [{"var": "rows"}, {"<": [{"+": [{"var": "t"}]}, 1]}]}`,
+		`{"none": [{"var": "rows"}, {"substr": [{"var": "t"}, 1048576]}]}`,
+		`{"none": [{"var": "rows"}, {"fractional": [{"var": "t"}, ["", 1], ["", 1]]}]}`,
+		`{"none": [{"var": "rows"}, {"fractional": [{"cat": [{"var": "t"}]}, ["", 1], ["", 1]]}]}`,
+		`{"none": [{"var": "rows"}, {"<": [{"+": [{"var": ""}, ` + strings.Repeat("1,", 500) + `1]}, 1]}]}`,
 		`{"in": [{"var": "long"}, {"reduce": [{"var": "long"}, {"cat": [{"var": "accumulator"}, {"var": "accumulator"}]}, "x"]}]}`,
 	} {
 		for bucketing := 2; bucketing <= 3; bucketing++ {

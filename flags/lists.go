@@ -91,11 +91,11 @@ func (e *evaluation) in(n *node) value {
 	needle := e.arg(n, 0)
 	if n.set != nil {
 		_, found := n.set[needle.str()]
-		return boolOf(found && needle.kind == kindText)
+		return boolOf(found && needle.kind == kindText && e.read(len(needle.str())))
 	}
 	switch hay := e.arg(n, 1); hay.kind {
 	case kindText:
-		if needle.kind == kindNull || !e.spend(len(hay.str())/64) {
+		if needle.kind == kindNull || !e.read(len(hay.str())) {
 			break
 		}
 		return boolOf(strings.Contains(hay.str(), e.text(needle)))
@@ -134,7 +134,7 @@ func (e *evaluation) substr(n *node) value {
 		return source
 	}
 	text := e.text(source)
-	if !e.spend(len(text) / 64) {
+	if !e.read(len(text)) {
 		return value{}
 	}
 	length := utf8.RuneCountInString(text)
@@ -179,7 +179,7 @@ func (e *evaluation) affix(n *node) value {
 		return value{}
 	}
 	text, affix := e.run(&n.args[0]), e.run(&n.args[1])
-	if text.kind != kindText || affix.kind != kindText {
+	if text.kind != kindText || affix.kind != kindText || !e.read(len(affix.str())) {
 		return value{}
 	}
 	if n.op == opStartsWith {

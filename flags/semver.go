@@ -30,7 +30,11 @@ func (e *evaluation) version(v value) (version, bool) {
 	if v.kind != kindText && v.kind != kindNumber {
 		return version{}, false
 	}
-	return parseVersion(e.text(v))
+	text := e.text(v)
+	if !e.read(len(text)) {
+		return version{}, false
+	}
+	return parseVersion(text)
 }
 
 // version is a semantic version (semver.org 2.0.0) without its build metadata, which doesn't count.
