@@ -16,8 +16,8 @@
 // An evaluation takes no lock, does no I/O, allocates nothing for most rules, never blocks and never
 // panics. Whatever is wrong, the answer is the default that its caller gave.
 //
-// A document is read strictly: an unknown operator, a reference or a variant that isn't there, a weight that
-// is none refuse it whole, with the line of every mistake, and the last good one stays in force.
+// A document is read strictly: an unknown operator, a reference or a variant that isn't there, a weight
+// that is none refuse it whole, with the line of every mistake, and the last good one stays in force.
 // [LoadOptions].Lenient takes what flagd takes.
 //
 // # Rules

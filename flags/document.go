@@ -197,7 +197,8 @@ func (l *loader) once(v *jsondoc.Value, path string) {
 
 // flag reads one definition.
 func (l *loader) flag(v *jsondoc.Value, key, path string, named bool) *definition {
-	f := &definition{key: key, keyText: textOf(key), variants: make(map[string]*variant), metadata: l.set.metadata}
+	f := &definition{key: key, keyText: textOf(key), variants: make(map[string]*variant),
+		metadata: l.set.metadata}
 	if v.Kind != jsondoc.Object {
 		l.refuse(v, path, "is "+v.Kind.String()+", not an object", "")
 		return f

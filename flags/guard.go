@@ -135,7 +135,8 @@ func (g *Guard) Status() GuardStatus {
 
 // Do runs fresh for those who have the flag, while it is on here, else old, and returns what that returned.
 // With FallBack, old runs after a fresh that failed, unless the caller's context is done.
-func (g *Guard) Do(ctx context.Context, attributes Attributes, fresh, old func(context.Context) error) error {
+func (g *Guard) Do(ctx context.Context, attributes Attributes,
+	fresh, old func(context.Context) error) error {
 	t := g.admit(attributes)
 	g.events.Deliver()
 	if t.fresh {

@@ -206,9 +206,13 @@ func TestReentry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGuarded(t, halfOn, GuardPolicy{Latch: time.Hour}, GuardOptions{Seed: 7})
 		breakIt := func() {
-			for !g.Status().Off {
+			for range 1000 {
 				g.call(1, 0)
+				if g.Status().Off {
+					return
+				}
 			}
+			t.Fatal("nothing turns it off")
 		}
 		until := func(limit time.Duration) time.Duration {
 			start := time.Now()
@@ -234,10 +238,8 @@ func TestReentry(t *testing.T) {
 		}
 		g.events = nil
 		time.Sleep(2 * time.Minute)
-		for tried := 0; tried < reentry; {
-			if fresh, _ := g.call(0, 0); fresh {
-				tried++
-			}
+		for range 10 * reentry {
+			g.call(0, 0)
 		}
 		if g.kinds() != "trying again, turned on" || g.Status().Off {
 			t.Error(g.kinds())
@@ -249,7 +251,7 @@ func TestReentry(t *testing.T) {
 func TestProbesAreFewAndLapse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGuarded(t, allOn, GuardPolicy{Latch: time.Minute}, GuardOptions{FallBack: true})
-		for !g.Status().Off {
+		for range 30 {
 			g.call(1, 0)
 		}
 		time.Sleep(2 * time.Minute)
@@ -271,6 +273,37 @@ func TestProbesAreFewAndLapse(t *testing.T) {
 		close(release)
 		all.Wait()
 		if want := "turned off, trying again, stays off"; g.kinds() != want {
+			t.Errorf("%s, want %s", g.kinds(), want)
+		}
+	})
+}
+
+// TestLateResultsChangeNothing: a probe that fails long after its lease has nothing to say about the probes
+// of a later latch.
+func TestLateResultsChangeNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGuarded(t, allOn, GuardPolicy{Latch: time.Minute}, GuardOptions{FallBack: true})
+		for range 30 {
+			g.call(1, 0)
+		}
+		time.Sleep(2 * time.Minute)
+		release := make(chan struct{})
+		var late sync.WaitGroup
+		late.Go(func() {
+			_ = g.Do(context.Background(), Attributes{TargetingKey: "a"},
+				func(context.Context) error { <-release; return errFailed },
+				func(context.Context) error { return nil })
+		})
+		time.Sleep(probeLease)
+		g.call(0, 0) // notices
+		time.Sleep(2 * time.Minute)
+		g.call(0, 0) // tries again
+		close(release)
+		late.Wait()
+		for range reentry - 1 {
+			g.call(0, 0)
+		}
+		if want := "turned off, trying again, stays off, trying again, turned on"; g.kinds() != want {
 			t.Errorf("%s, want %s", g.kinds(), want)
 		}
 	})

@@ -167,6 +167,26 @@ func TestRequirement2GroupsGrow(t *testing.T) {
 	}
 }
 
+// TestComputedWeights put everybody where the same constant ones do, with more buckets than fit on the stack, too.
+func TestComputedWeights(t *testing.T) {
+	for _, buckets := range []int{2, 40} {
+		rules := [2]string{`["none", 0]`, `["none", 0]`}
+		for i := range buckets {
+			name := []string{"on", "off"}[i%2]
+			rules[0] += fmt.Sprintf(`, ["%s", %d]`, name, i+7)
+			rules[1] += fmt.Sprintf(`, ["%s", {"+": [{"var": "seven"}, %d]}]`, name, i)
+		}
+		constant := rolloutOf(t, "f", "["+rules[0]+"]", 2)
+		computed := rolloutOf(t, "f", "["+rules[1]+"]", 2)
+		for i := range 2000 {
+			who := Attributes{TargetingKey: strconv.Itoa(i), "seven": 7}
+			if a, b := constant.String(who, "f", ""), computed.String(who, "f", ""); a != b || a == "none" {
+				t.Fatalf("%d buckets: %s and %s for user %d", buckets, a, b, i)
+			}
+		}
+	}
+}
+
 // TestRequirement1FlagsAreIndependent: who has one of two halves tells nothing about the other.
 func TestRequirement1FlagsAreIndependent(t *testing.T) {
 	const keys, rule = 100_000, `[["on", 50], ["off", 50]]`

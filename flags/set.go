@@ -14,8 +14,9 @@ const TargetingKey = "targetingKey"
 //
 // Rules see booleans, strings, numbers of every Go type (as float64, so give large identifiers as
 // strings), lists and maps keyed by strings; named types and pointers as what they stand for,
-// json.Number as its number, time.Time as its RFC 3339 text. Anything else is null: nil, structs, functions,
-// channels, complex numbers, maps with other keys. What is found under "$flagd" is never the caller's.
+// json.Number as its number, time.Time as its RFC 3339 text. Anything else is null: nil, structs,
+// functions, channels, complex numbers, maps with other keys. What is found under "$flagd" is never the
+// caller's.
 type Attributes map[string]any
 
 // Reason tells why a value is what it is, in OpenFeature's words.
@@ -127,7 +128,8 @@ func (s *Set) Notes() []Problem { return slices.Clone(s.notes) }
 func (s *Set) Guard(key string) GuardPolicy { return s.guards[key] }
 
 // Changed returns the keys of the flags that mean something else than in an earlier set, came or
-// went, sorted. A change of an evaluator, of the metadata or of the bucketing is one of every flag it touches.
+// went, sorted. A change of an evaluator, of the metadata or of the bucketing is one of every flag it
+// touches.
 func (s *Set) Changed(earlier *Set) []string {
 	var changed []string
 	for key, f := range s.flags {

@@ -169,8 +169,13 @@ func TestTetherDocument(t *testing.T) {
 	if set := mustLoad(t, `{"schema": 1}`, LoadOptions{Format: Tether}); len(set.Keys()) != 0 {
 		t.Error("flags out of nothing")
 	}
+	twice := strings.Replace(document, `"defaultVariant": "on"`, `"defaultVariant": "on", "targeting": {"if": [{"var": "a", "var": "b"}, "on"]}`, 1)
+	set = mustLoad(t, twice, LoadOptions{Format: Tether, Lenient: true})
+	if d := set.BoolDetails(nil, "f", true); d.Code != ParseError {
+		t.Errorf("a rule with a member twice: %+v", d)
+	}
 	for _, refused := range []string{
-		strings.Replace(document, `"bucketing": 3`, `"bucketing": 4`, 1),
+		twice, strings.Replace(document, `"bucketing": 3`, `"bucketing": 4`, 1),
 		strings.Replace(document, `"minCalls": 50`, `"minCalls": -1`, 1),
 		strings.Replace(document, `"60s"`, `60`, 1),
 		strings.Replace(document, `"flags": {"flags"`, `"flags": {"flags": {}, "flags"`, 1),

@@ -20,7 +20,8 @@ type Options struct {
 // takes no lock and never waits, whatever is being applied. Until the first document it has no flags, and
 // every evaluation gives the caller's default.
 //
-// It takes documents as a remoteconfig.Target does. Nothing needs to be closed. It is safe for concurrent use.
+// It takes documents as a remoteconfig.Target does. Nothing needs to be closed. It is safe for concurrent
+// use.
 type Store struct {
 	load    LoadOptions
 	changes *eventqueue.Queue[[]string]
