@@ -1,0 +1,336 @@
+package flags
+
+import (
+	"fmt"
+	"hash"
+	"strings"
+
+	"github.com/tether-go/tether/internal/jsondoc"
+)
+
+// shared is an entry of $evaluators.
+type shared struct {
+	rule   node
+	nodes  int
+	broken string // why no flag can use it
+	source *jsondoc.Value
+}
+
+// compiler compiles one rule.
+type compiler struct {
+	*loader
+	nodes  int
+	broken string // the first reason why the rule can't run
+	inner  bool   // the rule is an evaluator
+}
+
+func (l *loader) compileEvaluators(v *jsondoc.Value, path string) {
+	l.evaluators = make(map[string]*shared)
+	if v == nil {
+		return
+	}
+	if v.Kind != jsondoc.Object {
+		l.refuse(v, path, "is "+v.Kind.String()+", not an object", "")
+		return
+	}
+	l.once(v, path)
+	for i := range v.Items {
+		item := &v.Items[i]
+		c := compiler{loader: l, inner: true}
+		rule := c.rule(item, jsondoc.Join(path, item.Name))
+		l.evaluators[item.Name] = &shared{rule, c.nodes, c.broken, item}
+	}
+}
+
+func (l *loader) targeting(f *definition, v *jsondoc.Value, path string) {
+	c := compiler{loader: l}
+	f.targeted = true
+	if v.Kind != jsondoc.Object {
+		c.breaks(v, path, "is "+v.Kind.String()+", not an operation", `write such as {"if": [...]}`)
+	}
+	f.rule = c.rule(v, path)
+	f.broken = c.broken
+	c.results(f, v, path, false)
+}
+
+// rule compiles a rule, unless it is too large.
+func (c *compiler) rule(v *jsondoc.Value, path string) node {
+	if v.Twice && c.lenient { // strict loading says so by itself
+		c.breaks(v, path, "has a member twice", "keep one of them")
+	}
+	n := c.compile(v, path)
+	if c.nodes > maxNodes {
+		c.breaks(v, path, fmt.Sprintf("has %d nodes, more than %d", c.nodes, maxNodes), "")
+	}
+	return n
+}
+
+// breaks is for what makes the rule impossible to run.
+func (c *compiler) breaks(v *jsondoc.Value, path, problem, hint string) {
+	if c.broken == "" {
+		c.broken = path + ": " + problem
+	}
+	c.doubt(v, path, problem, hint)
+}
+
+func (c *compiler) compile(v *jsondoc.Value, path string) node {
+	c.nodes++
+	switch {
+	case v.Kind == jsondoc.Array:
+		n := node{op: opList, args: c.compileAll(v.Items, path)}
+		c.nodes -= c.fold(&n)
+		return n
+	case v.Kind != jsondoc.Object:
+		return constantNode(literal(v))
+	case len(v.Items) != 1:
+		for i := range v.Items {
+			if _, known := operator(v.Items[i].Name); known {
+				c.doubt(v, path, fmt.Sprintf("has %d members", len(v.Items)),
+					"an operation has exactly one; this object is only data")
+				break
+			}
+		}
+		return constantNode(literal(v))
+	}
+	member := &v.Items[0]
+	at := jsondoc.Join(path, member.Name)
+	if member.Name == "$ref" {
+		return c.reference(member, at)
+	}
+	o, known := operator(member.Name)
+	if !known {
+		hint := "use one of flagd's"
+		if near := jsondoc.Nearest(member.Name, operatorNames[opVar:]); near != "" {
+			hint = fmt.Sprintf("did you mean %q?", near)
+		}
+		c.breaks(v, at, "is not an operator", hint)
+		return node{}
+	}
+	return c.operation(o, member, at)
+}
+
+func (c *compiler) compileAll(items []jsondoc.Value, path string) []node {
+	nodes := make([]node, len(items))
+	for i := range items {
+		nodes[i] = c.compile(&items[i], jsondoc.Index(path, i))
+	}
+	return nodes
+}
+
+// arguments of {"op": x} are those of {"op": [x]}.
+func arguments(v *jsondoc.Value) []jsondoc.Value {
+	if v.Kind == jsondoc.Array {
+		return v.Items
+	}
+	return []jsondoc.Value{*v}
+}
+
+func (c *compiler) operation(o op, v *jsondoc.Value, path string) node {
+	if o == opFractional {
+		return node{op: o, fractional: c.fractional(arguments(v), v, path)}
+	}
+	n := node{op: o, args: c.compileAll(arguments(v), path)}
+	if want := o.exactly(); want > 0 && len(n.args) != want {
+		c.doubt(v, path, fmt.Sprintf("has %d arguments, not %d", len(n.args), want), "it is always null so")
+	}
+	switch o {
+	case opVar:
+		n.compilePath()
+	case opIn:
+		n.compileSet()
+	case opSemVer:
+		c.checkSemVer(&n, v, path)
+	}
+	c.fold(&n)
+	return n
+}
+
+const foldSteps = 64
+
+// fold replaces an operation whose arguments are constant by its result, and tells how many nodes
+// it had below.
+func (c *compiler) fold(n *node) int {
+	if !n.op.constant() {
+		return 0
+	}
+	for i := range n.args {
+		if n.args[i].op != opConst {
+			return 0
+		}
+	}
+	// A few steps are enough for what people write, and keep a document small once it is compiled.
+	e := evaluation{steps: foldSteps + len(n.args)/8}
+	result := e.run(n)
+	if e.exhausted() {
+		return 0
+	}
+	below := len(n.args)
+	*n = constantNode(result)
+	return below
+}
+
+// compilePath splits a constant path once.
+func (n *node) compilePath() {
+	if len(n.args) == 0 {
+		return
+	}
+	if n.args[0].op != opConst {
+		n.dynamic = true
+		return
+	}
+	e := evaluation{steps: maxSteps}
+	if path := e.text(n.args[0].constant); path != "" {
+		n.path = strings.Split(path, ".")
+	}
+}
+
+// compileSet makes a set of a list that is long enough for it.
+func (n *node) compileSet() {
+	const long = 8 // below, going through the list is as fast
+	if len(n.args) < 2 || n.args[1].op != opConst || n.args[1].constant.length() < long {
+		return
+	}
+	list := n.args[1].constant
+	set := make(map[string]struct{}, list.length())
+	for i := range list.length() {
+		element := list.element(i)
+		if element.kind != kindText {
+			return
+		}
+		set[element.str()] = struct{}{}
+	}
+	n.set = set
+}
+
+func (c *compiler) checkSemVer(n *node, v *jsondoc.Value, path string) {
+	if len(n.args) != opSemVer.exactly() {
+		return
+	}
+	e := evaluation{steps: maxSteps}
+	if target := &n.args[2]; target.op == opConst {
+		if _, ok := e.version(target.constant); !ok {
+			c.doubt(v, jsondoc.Index(path, 2), "is not a version", `write such as "1.2.3"`)
+		}
+	}
+	if compare := &n.args[1]; compare.op == opConst {
+		if _, ok := (version{}).matches(compare.constant.str(), version{}); !ok {
+			c.doubt(v, jsondoc.Index(path, 1), "compares nothing", "use one of = != < <= > >= ^ ~")
+		}
+	}
+}
+
+// reference compiles a $ref to the rule that it names.
+func (c *compiler) reference(name *jsondoc.Value, path string) node {
+	target := c.evaluators[name.Text]
+	switch {
+	case c.inner:
+		c.breaks(name, path, "is within $evaluators", "write the rule out")
+	case name.Kind != jsondoc.String || target == nil:
+		c.breaks(name, path, "names nothing in $evaluators", "")
+	default:
+		if c.broken == "" {
+			c.broken = target.broken
+		}
+		c.nodes += target.nodes
+		return target.rule
+	}
+	return node{}
+}
+
+func (c *compiler) fractional(args []jsondoc.Value, v *jsondoc.Value, path string) *fractional {
+	f := &fractional{}
+	first := 0
+	if len(args) > 0 && args[0].Kind != jsondoc.Array {
+		seed := c.compile(&args[0], jsondoc.Index(path, 0))
+		f.seed, first = &seed, 1
+	}
+	malformed := len(args) == first
+	if malformed {
+		c.doubt(v, path, "has no buckets", `write such as ["on", 10]`)
+	}
+	for i := first; i < len(args); i++ {
+		arg, at := &args[i], jsondoc.Index(path, i)
+		if arg.Kind != jsondoc.Array || len(arg.Items) < 1 || len(arg.Items) > 2 {
+			c.doubt(arg, at, "is not a bucket", `write such as ["on", 10]`)
+			malformed = true
+			continue
+		}
+		b := bucket{variant: c.compile(&arg.Items[0], jsondoc.Index(at, 0))}
+		if len(arg.Items) == 2 {
+			b.weight = c.compile(&arg.Items[1], jsondoc.Index(at, 1))
+			c.checkWeight(&b.weight, &arg.Items[1], jsondoc.Index(at, 1))
+		}
+		f.buckets = append(f.buckets, b)
+	}
+	f.sum()
+	if !malformed && f.never {
+		c.doubt(v, path, "has weights that sum to 0 or to more than 2147483647, or are no weights",
+			"it is always null so")
+	}
+	f.never = f.never || malformed
+	return f
+}
+
+func (c *compiler) checkWeight(n *node, v *jsondoc.Value, path string) {
+	if n.op != opConst {
+		return
+	}
+	if _, ok := weightOf(n.constant); !ok || n.constant.num < 0 {
+		c.doubt(v, path, "is not a whole number from 0 to 2147483647", "scale the weights")
+	}
+}
+
+// results looks for constants among what the rule may give that name no variant: the users whom they
+// are for would get an error instead of a variant.
+func (c *compiler) results(f *definition, v *jsondoc.Value, path string, inner bool) {
+	switch v.Kind {
+	case jsondoc.String, jsondoc.Bool, jsondoc.Number:
+		e := evaluation{steps: maxSteps}
+		if f.variants[e.text(literal(v))] == nil {
+			c.doubt(v, path, jsondoc.Quote(v.Text)+" is not a variant of the flag", "")
+		}
+		return
+	case jsondoc.Object:
+	default:
+		return
+	}
+	if len(v.Items) != 1 {
+		return
+	}
+	member := &v.Items[0]
+	at := jsondoc.Join(path, member.Name)
+	args := arguments(member)
+	switch member.Name {
+	case "$ref":
+		if target := c.evaluators[member.Text]; target != nil && member.Kind == jsondoc.String &&
+			!inner {
+			c.results(f, target.source, at, true)
+		}
+	case "if", "?:":
+		for i := range args {
+			if i%2 == 1 || i == len(args)-1 {
+				c.results(f, &args[i], jsondoc.Index(at, i), inner)
+			}
+		}
+	case "fractional":
+		for i := range args {
+			if args[i].Kind == jsondoc.Array && len(args[i].Items) > 0 {
+				c.results(f, &args[i].Items[0], jsondoc.Index(jsondoc.Index(at, i), 0), inner)
+			}
+		}
+	}
+}
+
+// fingerprint feeds a definition, with the evaluators that it refers to, so that a change of
+// either shows. Evaluators have no references of their own.
+func (l *loader) fingerprint(digest hash.Hash, v *jsondoc.Value, inner bool) {
+	fmt.Fprintf(digest, "%d %d:%s %d:%s %d ", v.Kind, len(v.Name), v.Name, len(v.Text), v.Text, len(v.Items))
+	if v.Name == "$ref" && !inner {
+		if target := l.evaluators[v.Text]; target != nil {
+			l.fingerprint(digest, target.source, true)
+		}
+	}
+	for i := range v.Items {
+		l.fingerprint(digest, &v.Items[i], inner)
+	}
+}
