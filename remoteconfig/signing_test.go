@@ -321,3 +321,24 @@ func TestForgedTag(t *testing.T) {
 		c.stands(42, nil)
 	})
 }
+
+// TestSignedCacheIsShared by a process that is behind, which must not put its older document there.
+func TestSignedCacheIsShared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		opts := remoteconfig.Options{Trust: trusting(t, remoteconfig.Enforced), CacheDir: t.TempDir()}
+		ahead, behind := newSignedClient(t, opts), newSignedClient(t, opts)
+		if err := behind.watcher.Load(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		ahead.publish(sealed(t, with(43, ""), "ab"))
+		behind.publish(sealed(t, with(42, ""), "ab"))
+		if err := errors.Join(ahead.poll(), behind.poll()); err != nil {
+			t.Fatal(err)
+		}
+		next := newSignedClient(t, opts)
+		if err := next.watcher.Load(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		next.stands(43, nil)
+	})
+}
