@@ -158,6 +158,7 @@ func New(source Source, target Target, opts Options) (*Watcher, error) {
 	}
 	if opts.CacheDir != "" {
 		w.cache = newCache(opts.CacheDir, identity(source))
+		w.cache.root = trust.root
 	}
 	return w, nil
 }
