@@ -128,7 +128,7 @@ func (c *signedClient) stands(version uint64, why error) {
 	c.t.Helper()
 	s := c.watcher.Status()
 	if s.Applied != version || c.engine.Health().Version != version || c.killed() ||
-		!errors.Is(errors.Join(s.RefusedErr, s.LastErr), why) {
+		s.Refused == 0 && s.Wanted != version || !errors.Is(errors.Join(s.RefusedErr, s.LastErr), why) {
 		c.t.Errorf("engine at version %d, killed %v, status %+v", c.engine.Health().Version, c.killed(), s)
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"errors"
 	"io/fs"
 	"time"
+
+	"github.com/tether-go/tether/internal/envelope"
 )
 
 // These bound the parts of the cache that are parsed, before they are.
@@ -26,6 +28,8 @@ type cache struct {
 	bad    [sha256.Size]byte // of the document that the target refused at the start
 	last   []byte            // what kept has
 	synced bool              // last is known
+
+	root *envelope.Ring // the compiled-in one; nil: nothing is signed
 }
 
 // newCache names the files after the source: another source's document or tag means nothing here.
@@ -201,6 +205,8 @@ func (c *cache) missing(p *published) *published {
 	switch {
 	case err != nil:
 		return p
+	case p.ring != nil && there.verify(c.root, p.ring) == nil && there.ring.Number > p.ring.Number:
+		return nil // another process followed a newer ring: a key removed there must stay removed
 	case bytes.Equal(there.payload, p.payload):
 		first := *p
 		if there.adopted.Before(p.adopted) { // by another process

@@ -321,3 +321,50 @@ func TestForgedTag(t *testing.T) {
 		c.stands(42, nil)
 	})
 }
+
+// TestSignedCacheIsShared by a process that is behind, which must not put its older document there.
+func TestSignedCacheIsShared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		opts := remoteconfig.Options{Trust: trusting(t, remoteconfig.Enforced), CacheDir: t.TempDir()}
+		ahead, behind := newSignedClient(t, opts), newSignedClient(t, opts)
+		if err := behind.watcher.Load(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		ahead.publish(sealed(t, with(43, ""), "ab"))
+		behind.publish(sealed(t, with(42, ""), "ab"))
+		if err := errors.Join(ahead.poll(), behind.poll()); err != nil {
+			t.Fatal(err)
+		}
+		next := newSignedClient(t, opts)
+		if err := next.watcher.Load(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		next.stands(43, nil)
+	})
+}
+
+// TestRingInASharedCache: a process that hasn't heard of ring 2 is fooled with a removed key. Those
+// that share its cache are not, and nor is it after its next start.
+func TestRingInASharedCache(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, version := range []int{43, 99} {
+			opts := remoteconfig.Options{Trust: trusting(t, remoteconfig.Enforced), CacheDir: t.TempDir()}
+			ahead, behind := newSignedClient(t, opts), newSignedClient(t, opts)
+			if err := behind.watcher.Load(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			ahead.publish(sealed(t, with(43, ""), "bc", ringOf(t, 2, 40, "bc", "abc")))
+			behind.publish(sealed(t, with(version, ""), "ab"))
+			if err := errors.Join(ahead.poll(), behind.poll()); err != nil {
+				t.Fatal(err)
+			}
+			next := newSignedClient(t, opts)
+			if err := next.watcher.Load(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if s := next.watcher.Status(); s.Applied != 43 || s.Proof.Ring != 2 {
+				t.Errorf("beside version %d: %+v", version, s)
+			}
+		}
+	})
+}

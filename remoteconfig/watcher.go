@@ -85,27 +85,29 @@ type Watcher struct {
 	floor    time.Duration // of every interval
 	rand     func() float64
 	events   *eventqueue.Queue[Event]
-	cache    *cache // nil: none
-	trust    trust
+	cache    *cache        // nil: none
 	wake     chan struct{} // has room for one: the plan was changed
+
+	trust trust
 
 	mu      sync.Mutex // guards what follows
 	running bool
 	started bool
 	plan    plan
-	wish    time.Duration  // the interval that the source would like; 0: it didn't say
-	asked   bool           // Refresh was called since the last attempt
-	local   bool           // the last attempt reached no server
-	joined  bool           // the plan has a phase of its own among all the clients'
-	current *published     // in force; nil: none
-	refused *published     // the newest, if the target refuses it
-	why     error          // of refused
-	ring    *envelope.Ring // the newest that was followed; nil: nothing is checked
-	least   uint64         // the version of the newest document that was proved
-	lastErr error          // of the last poll, nil if it was good
-	docErr  error          // of the cached document
-	planErr error          // of the cached plan
-	keptErr error          // of what the target keeps
+	wish    time.Duration // the interval that the source would like; 0: it didn't say
+	asked   bool          // Refresh was called since the last attempt
+	local   bool          // the last attempt reached no server
+	joined  bool          // the plan has a phase of its own among all the clients'
+	current *published    // in force; nil: none
+	refused *published    // the newest, if the target refuses it
+	why     error         // of refused
+	lastErr error         // of the last poll, nil if it was good
+	docErr  error         // of the cached document
+	planErr error         // of the cached plan
+	keptErr error         // of what the target keeps
+
+	ring  *envelope.Ring // the newest that was followed; nil: nothing is checked
+	least uint64         // the version of the newest document that was proved
 }
 
 // published is a document and what is known of it. It never changes.
@@ -156,6 +158,7 @@ func New(source Source, target Target, opts Options) (*Watcher, error) {
 	}
 	if opts.CacheDir != "" {
 		w.cache = newCache(opts.CacheDir, identity(source))
+		w.cache.root = trust.root
 	}
 	return w, nil
 }

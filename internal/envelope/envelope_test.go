@@ -226,3 +226,59 @@ func FuzzRing(f *testing.F) {
 		}
 	})
 }
+
+// TestFollow has rings whose least version falls, which it may not: what was too old stays so. The
+// signers of each are those that must sign, and a chain of any part from the start is good too.
+func TestFollow(t *testing.T) {
+	var chain []*Envelope
+	for i, members := range []string{"ab", "bc", "cd"} {
+		ring := &Ring{Number: uint64(i + 1), Document: "shop", Threshold: 1, MinVersion: []uint64{0, 7, 3}[i],
+			Keys: map[string]ed25519.PublicKey{}}
+		for _, id := range members {
+			ring.Keys[string(id)] = keyOf(string(id)).Public().(ed25519.PublicKey)
+		}
+		e, err := ring.Envelope()
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.Sign("b", keyOf("b"))
+		e.Sign("c", keyOf("c"))
+		chain = append(chain, e)
+	}
+	root, err := chain[0].Ring()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n, least := range []uint64{0, 0, 7, 7} {
+		at, err := root.Follow(chain[:n], root)
+		if err != nil || at.Number != max(1, uint64(n)) || at.MinVersion != least {
+			t.Errorf("%d rings: %+v, %v", n, at, err)
+		}
+	}
+	last, _ := root.Follow(chain, root)
+	if at, err := last.Follow(chain, last); err != nil || at != last {
+		t.Errorf("from the last: %+v, %v", at, err)
+	}
+	if _, err := root.Follow(chain[:2], last); !errors.Is(err, ErrRing) {
+		t.Errorf("a chain that ends before what was followed: %v", err)
+	}
+}
+
+func BenchmarkVerify(b *testing.B) {
+	ring := &Ring{Number: 1, Document: "shop", Threshold: 2, Keys: map[string]ed25519.PublicKey{
+		"a": keyOf("a").Public().(ed25519.PublicKey), "b": keyOf("b").Public().(ed25519.PublicKey)}}
+	data, err := document(strings.Repeat("x", 64<<10), "a", "b").Marshal()
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.SetBytes(int64(len(data)))
+	for b.Loop() {
+		e, err := Parse(data)
+		if err == nil {
+			_, err = ring.Verify(e, DocumentType)
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+}
