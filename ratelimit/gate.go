@@ -84,6 +84,7 @@ type Gate struct {
 	policy Policy
 	demand demand
 	usual  float64   // calls/s as they were when the calm ended; 0: they are calm
+	kept   bool      // usual stands until calls return, whatever still ends well
 	young  bool      // the calm was too short to know: more may be usual
 	until  time.Time // nothing leaves before
 	pacer  pacer
@@ -197,7 +198,7 @@ func (g *Gate) Take(waiting int) (retryAt time.Time, err error) {
 }
 
 // free ends pacing; what was learnt in it is forgotten.
-func (g *Gate) free() { g.pacer.free(); g.usual = 0 }
+func (g *Gate) free() { g.pacer.free(); g.usual, g.kept = 0, false }
 
 // windowFull tells whether as many attempts are under way as the rate needs where answers are fast:
 // what more there is would only wait in the server's queue. A minute after the last failure slowness may

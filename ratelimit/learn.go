@@ -23,6 +23,7 @@ func (g *Gate) Remember() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.remember(time.Now())
+	g.kept = true
 }
 
 // Resume lets calls start again from now on, in random phase and at the usual rate: something else
@@ -79,7 +80,7 @@ func (g *Gate) Good(took, slow time.Duration) {
 		g.pacer.rate = min(g.pacer.rate, most)
 	}
 	g.goodAt = now
-	if !g.pacer.paced && !g.pacer.failing {
+	if !g.pacer.paced && !g.pacer.failing && !g.kept {
 		g.usual = 0
 	}
 }
@@ -124,6 +125,7 @@ func (g *Gate) Failed(kind Failure) (began bool) {
 // trouble began; a gate too young to know it learns it until then.
 func (g *Gate) restart(now, from time.Time) {
 	g.remember(now)
+	g.kept = false
 	g.pacer.paced, g.pacer.rate, g.pacer.damp = true, 0, 1
 	g.pacer.gentle, g.pacer.failing, g.pacer.strikes = true, false, byChance+1
 	g.pacer.at = from

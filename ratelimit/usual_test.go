@@ -70,3 +70,22 @@ func TestRoomForANewNormal(t *testing.T) {
 		wg.Wait()
 	})
 }
+
+// Law 4: what left before a kill and ends well after it doesn't make the client forget what was usual: callers
+// in distress ask far more often.
+func TestRememberedThroughLateAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := gate(t, ratelimit.Policy{}, 1)
+		asks(g, time.Second, time.Minute)
+		if _, err := g.Take(0); err != nil {
+			t.Fatal(err)
+		}
+		g.Remember()
+		g.Good(60*time.Millisecond, 300*time.Millisecond)
+		asks(g, 10*time.Millisecond, 30*time.Second)
+		g.Resume()
+		if _, rate := g.Status(); rate > 2 {
+			t.Errorf("calls return at %.1f a second, one was usual", rate)
+		}
+	})
+}
