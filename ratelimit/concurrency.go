@@ -83,20 +83,19 @@ func NewConcurrency(policy ConcurrencyPolicy) (*Concurrency, error) {
 }
 
 // SetPolicy changes the policy. Calls under way stay so: below a smaller Max none begins until enough
-// have ended. An adaptive limit that stays so keeps what it has learnt, below the new Max.
+// have ended. What an adaptive limit has learnt stays, below the new Max, while another mode is set too.
 func (c *Concurrency) SetPolicy(policy ConcurrencyPolicy) error {
 	if err := policy.Validate(); err != nil {
 		return err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if policy.Adaptive && !c.policy.Adaptive {
-		c.adaptive = adaptive{limit: float64(policy.most())}
-	}
-	calm := c.adaptive.trouble.IsZero()
 	c.policy = policy
-	if most := float64(policy.most()); calm || c.adaptive.limit > most {
-		c.adaptive.limit = most
+	if policy.Adaptive {
+		a, most := &c.adaptive, float64(policy.most())
+		if a.trouble.IsZero() || a.limit > most {
+			a.limit = most
+		}
 	}
 	c.on.Store(policy.most() > 0)
 	c.adapts.Store(policy.Adaptive)
