@@ -126,6 +126,7 @@ type obstacle struct {
 	retryAt time.Time
 	change  bool          // something else than time may remove it: an answer that is still awaited
 	forced  bool          // it stands until somebody decides otherwise: waiting is in vain
+	shed    bool          // a less critical call is refused for more critical ones
 	look    time.Duration // after which to look again, for what nobody tells; 0: no need
 }
 
@@ -231,19 +232,23 @@ func (c *call) pass(at place) *RejectedError {
 	if o := c.outOfReach(at, now); o != nil {
 		return c.reject(o, nil)
 	}
-	w, ok := at.line.enter(c.order, now.Add(c.patience(now)))
+	w, ok := at.line.enter(c.criticality, c.order, now.Add(c.patience(now)))
 	if !ok {
 		return c.reject(&obstacle{stage: StageQueue, reason: ErrQueueFull}, nil)
 	}
 	defer at.line.leave(w)
 	for {
 		var o *obstacle
-		if turn, others := at.line.turn(w, at.rate()); turn {
+		turn, others, displaced := at.line.turn(w, at.rate())
+		switch {
+		case displaced:
+			return c.reject(&obstacle{stage: StageQueue, reason: ErrQueueFull, shed: true}, nil)
+		case !turn:
+			o = c.behind(at)
+		default:
 			if o = c.try(at, others); o == nil {
 				return nil
 			}
-		} else {
-			o = c.behind(at)
 		}
 		if err := c.await(w, o); err != nil {
 			return err
@@ -358,9 +363,9 @@ func (c *call) reject(o *obstacle, ended error) *RejectedError {
 	c.spanEvent("tether.refused", attribute.String("tether.stage", o.stage.String()))
 	err := &RejectedError{
 		Target: c.target.name, Stage: o.stage, ServerAsked: o.stage == StageKill || o.stage == StageHold || o.forced,
-		RetryAt: o.retryAt, Reason: o.reason, Ended: ended,
+		RetryAt: o.retryAt, Reason: o.reason, Ended: ended, Criticality: c.criticality, Shed: o.shed,
 	}
-	c.engine.emit(Event{Kind: EventRefused, Target: c.target.name, Stage: o.stage, Attempt: c.attempts,
+	c.engine.emit(Event{Kind: EventRefused, Target: c.target.name, Stage: o.stage, Shed: o.shed, Attempt: c.attempts,
 		Until: o.retryAt, Err: err})
 	return err
 }

@@ -61,10 +61,13 @@ func (c *call) throughLimits() *obstacle {
 // outOfReach tells of a rate limit that leaves the call no turn within its patience, with those who
 // wait already before it. A repeat is not asked: it waits where its call came, not at the end.
 func (c *call) outOfReach(at place, now time.Time) *obstacle {
+	if o := c.shed(at, now); o != nil {
+		return o
+	}
 	if at.breaker == nil || c.attempts > 0 {
 		return nil
 	}
-	retryAt := c.target.rate.ReadyAt(int(at.line.length.Load()))
+	retryAt := c.target.rate.ReadyAt(at.line.ahead(c.criticality))
 	if retryAt.Sub(now) <= c.patience(now) {
 		return nil
 	}
