@@ -102,7 +102,7 @@ func (c *call) throughLines() *RejectedError {
 			return err
 		}
 		c.permit.ticket.Done(breaker.Ignored)
-		c.target.gate.Untake()
+		c.untake()
 		c.target.rate.Untake()
 		c.permit.end()
 		c.target.line.wakeNext()
@@ -158,9 +158,15 @@ func (at place) rate() float64 {
 
 // try goes through, or tells what stands in the way; then nothing is kept of what was given.
 func (c *call) try(at place, waiting int) *obstacle {
+	if o := c.defers(at, waiting); o != nil {
+		return o
+	}
 	if o := c.throughGate(at.gate, waiting); o != nil || at.breaker == nil {
 		if o == nil && at.allowance != nil {
 			o = throughAllowance(at, waiting)
+		}
+		if o != nil && at.breaker != nil {
+			c.target.deference.untake(c.criticality)
 		}
 		if o != nil && o.stage == StagePacing && at.breaker != nil && at.breaker.Refuses() {
 			o.stage, o.reason = StageBreaker, breaker.ErrOpen // pacing only tells when to try it again
@@ -172,7 +178,7 @@ func (c *call) try(at place, waiting int) *obstacle {
 	}
 	ticket, err := at.breaker.Allow()
 	if err != nil {
-		at.gate.Untake()
+		c.untake()
 		o := &obstacle{stage: StageBreaker, reason: breaker.ErrOpen}
 		var open *breaker.OpenError
 		if errors.As(err, &open) {
@@ -183,7 +189,7 @@ func (c *call) try(at place, waiting int) *obstacle {
 	c.target.stats.passed(StageBreaker)
 	if o := c.throughLimits(); o != nil {
 		ticket.Done(breaker.Ignored)
-		at.gate.Untake()
+		c.untake()
 		return o
 	}
 	c.permit.ticket = ticket
@@ -239,7 +245,7 @@ func (c *call) pass(at place) *RejectedError {
 	defer at.line.leave(w)
 	for {
 		var o *obstacle
-		turn, others, displaced := at.line.turn(w, at.rate())
+		turn, others, displaced := at.line.turn(w, c.rate(at))
 		switch {
 		case displaced:
 			return c.reject(&obstacle{stage: StageQueue, reason: ErrQueueFull, shed: true}, nil)

@@ -137,6 +137,7 @@ func (c *call) start(ctx context.Context, e *Engine) {
 	c.setCriticality()
 	c.setDeadline()
 	c.target.budget.Call()
+	c.target.deference.ask(c.criticality)
 	c.target.stats.calls.Add(1)
 	count(ctx, e.telemetry.calls, c.target.series.plain)
 }
@@ -212,6 +213,12 @@ func (c *call) again(out Outcome) (time.Duration, error) {
 		WaitLeft:   c.waitLeft,
 		Useful:     c.target.useful(),
 	}, &c.backoff, c.target.budget)
+	if err == nil && c.target.deference.reserves(c.criticality) {
+		if saved, _ := c.target.budget.Saved(); saved < 1 {
+			c.target.budget.Refund()
+			err = errReserved
+		}
+	}
 	if err == nil {
 		c.spent = true
 		if doubt := c.target.gate.Doubt(); out.Class == Transient && out.Status == 0 && doubt < c.patience(time.Now()) {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tether-go/tether/internal/jsondoc"
+	"github.com/tether-go/tether/ratelimit"
 )
 
 // Criticality says which calls go first where calls have to wait, and which are refused first (SRE
@@ -130,7 +131,7 @@ func (c *call) shed(at place, now time.Time) *obstacle {
 	if c.criticality != Sheddable {
 		return nil
 	}
-	ahead, rate := at.line.ahead(Default), at.rate()
+	ahead, rate := at.line.ahead(Default), c.rate(at)
 	if ahead == 0 || rate == 0 {
 		return nil
 	}
@@ -143,4 +144,37 @@ func (c *call) shed(at place, now time.Time) *obstacle {
 		o.retryAt = turn
 	}
 	return o
+}
+
+// defers keeps a call back at its target that gives way to more critical ones.
+func (c *call) defers(at place, waiting int) *obstacle {
+	if at.breaker == nil || c.target.deference.pace(c.criticality) == 0 {
+		return nil
+	}
+	if until, _ := at.gate.Status(); !until.IsZero() { // which the gate says itself
+		return nil
+	}
+	retryAt, ok := c.target.deference.take(c.criticality, waiting)
+	if ok {
+		return nil
+	}
+	return &obstacle{stage: StagePacing, reason: ratelimit.ErrPaced, retryAt: retryAt, shed: true, change: true}
+}
+
+// untake gives back what let the call through at its target, when nothing is sent.
+func (c *call) untake() {
+	c.target.deference.untake(c.criticality)
+	c.target.gate.Untake()
+}
+
+// rate is how many calls like this one a place lets through a second; 0: as many as want.
+func (c *call) rate(at place) float64 {
+	rate := at.rate()
+	if at.breaker == nil {
+		return rate
+	}
+	if own := c.target.deference.pace(c.criticality); own > 0 && (rate == 0 || own < rate) {
+		return own
+	}
+	return rate
 }

@@ -84,6 +84,8 @@ func (c *call) behind(at place) *obstacle {
 	case at.breaker == nil:
 	case at.breaker.Refuses():
 		o.stage, o.reason = StageBreaker, breaker.ErrOpen
+	case c.target.deference.pace(c.criticality) > 0:
+		o.shed = true
 	case perSecond > 0:
 	case !c.target.rate.ReadyAt(0).IsZero():
 		o.stage, o.reason = StageRate, ratelimit.ErrLimited
