@@ -29,7 +29,7 @@ const (
 	deferStart   = 0.5
 	deferFail    = 2.0
 	deferSlow    = 0.8
-	deferFast    = 0.6
+	deferFast    = 1.0
 	deferLift    = 0.2 // of the usual rate, at the first fast answer
 	deferMost    = 1.2 // of it: those who waited mustn't come back together
 	deferQuickly = 0.5 // of what is slow: such an answer waited for nobody
