@@ -102,7 +102,7 @@ func (c *call) throughLines() *RejectedError {
 			return err
 		}
 		c.permit.ticket.Done(breaker.Ignored)
-		c.target.gate.Untake()
+		c.untake()
 		c.target.rate.Untake()
 		c.permit.end()
 		c.target.line.wakeNext()
@@ -126,6 +126,7 @@ type obstacle struct {
 	retryAt time.Time
 	change  bool          // something else than time may remove it: an answer that is still awaited
 	forced  bool          // it stands until somebody decides otherwise: waiting is in vain
+	shed    bool          // a less critical call is refused for more critical ones
 	look    time.Duration // after which to look again, for what nobody tells; 0: no need
 }
 
@@ -157,9 +158,15 @@ func (at place) rate() float64 {
 
 // try goes through, or tells what stands in the way; then nothing is kept of what was given.
 func (c *call) try(at place, waiting int) *obstacle {
+	if o := c.defers(at, waiting); o != nil {
+		return o
+	}
 	if o := c.throughGate(at.gate, waiting); o != nil || at.breaker == nil {
 		if o == nil && at.allowance != nil {
 			o = throughAllowance(at, waiting)
+		}
+		if o != nil && at.breaker != nil {
+			c.target.deference.untake(c.criticality)
 		}
 		if o != nil && o.stage == StagePacing && at.breaker != nil && at.breaker.Refuses() {
 			o.stage, o.reason = StageBreaker, breaker.ErrOpen // pacing only tells when to try it again
@@ -171,7 +178,7 @@ func (c *call) try(at place, waiting int) *obstacle {
 	}
 	ticket, err := at.breaker.Allow()
 	if err != nil {
-		at.gate.Untake()
+		c.untake()
 		o := &obstacle{stage: StageBreaker, reason: breaker.ErrOpen}
 		var open *breaker.OpenError
 		if errors.As(err, &open) {
@@ -182,7 +189,7 @@ func (c *call) try(at place, waiting int) *obstacle {
 	c.target.stats.passed(StageBreaker)
 	if o := c.throughLimits(); o != nil {
 		ticket.Done(breaker.Ignored)
-		at.gate.Untake()
+		c.untake()
 		return o
 	}
 	c.permit.ticket = ticket
@@ -231,19 +238,23 @@ func (c *call) pass(at place) *RejectedError {
 	if o := c.outOfReach(at, now); o != nil {
 		return c.reject(o, nil)
 	}
-	w, ok := at.line.enter(c.order, now.Add(c.patience(now)))
+	w, ok := at.line.enter(c.criticality, c.order, now.Add(c.patience(now)))
 	if !ok {
 		return c.reject(&obstacle{stage: StageQueue, reason: ErrQueueFull}, nil)
 	}
 	defer at.line.leave(w)
 	for {
 		var o *obstacle
-		if turn, others := at.line.turn(w, at.rate()); turn {
+		turn, others, displaced := at.line.turn(w, c.rate(at))
+		switch {
+		case displaced:
+			return c.reject(&obstacle{stage: StageQueue, reason: ErrQueueFull, shed: true}, nil)
+		case !turn:
+			o = c.behind(at)
+		default:
 			if o = c.try(at, others); o == nil {
 				return nil
 			}
-		} else {
-			o = c.behind(at)
 		}
 		if err := c.await(w, o); err != nil {
 			return err
@@ -358,9 +369,9 @@ func (c *call) reject(o *obstacle, ended error) *RejectedError {
 	c.spanEvent("tether.refused", attribute.String("tether.stage", o.stage.String()))
 	err := &RejectedError{
 		Target: c.target.name, Stage: o.stage, ServerAsked: o.stage == StageKill || o.stage == StageHold || o.forced,
-		RetryAt: o.retryAt, Reason: o.reason, Ended: ended,
+		RetryAt: o.retryAt, Reason: o.reason, Ended: ended, Criticality: c.criticality, Shed: o.shed,
 	}
-	c.engine.emit(Event{Kind: EventRefused, Target: c.target.name, Stage: o.stage, Attempt: c.attempts,
+	c.engine.emit(Event{Kind: EventRefused, Target: c.target.name, Stage: o.stage, Shed: o.shed, Attempt: c.attempts,
 		Until: o.retryAt, Err: err})
 	return err
 }

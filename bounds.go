@@ -46,6 +46,9 @@ type Bounds struct {
 	// MinHedgingQuantile is the lowest quantile at which calls are hedged, from 0.5 to 1. Lower loosens.
 	// Default the own setting.
 	MinHedgingQuantile float64
+	// RaiseCriticality lets a document raise calls above the own setting, which loosens; what the
+	// configuration says then replaces a call's own word. Default false: the lower one counts.
+	RaiseCriticality bool
 	// RetryableStatusCodes are all the codes that may be retried. More loosens. Default (nil) the
 	// own setting; an empty slice means none.
 	RetryableStatusCodes []StatusCode

@@ -54,13 +54,14 @@ type call struct {
 	context.Context // the caller's
 	Call
 
-	engine     *Engine
-	policy     *policy
-	target     *target
-	order      uint64   // of arrival at the engine
-	killers    *current // the configuration whose kill switches were read last
-	forcedOpen bool     // the breaker is, by that configuration
-	began      time.Time
+	engine      *Engine
+	policy      *policy
+	target      *target
+	order       uint64 // of arrival at the engine
+	criticality Criticality
+	killers     *current // the configuration whose kill switches were read last
+	forcedOpen  bool     // the breaker is, by that configuration
+	began       time.Time
 
 	request *http.Request // the caller's, never changed; nil where it isn't HTTP
 
@@ -94,6 +95,8 @@ func (c *call) Value(key any) any {
 	switch {
 	case key == insideKey{}:
 		return c
+	case key == criticalityKey{}:
+		return c.criticality
 	case key == attemptKey{} && !c.inner: // else the wrapper further out counts
 		return 1
 	}
@@ -131,8 +134,10 @@ func (c *call) start(ctx context.Context, e *Engine) {
 	}
 	c.order = e.order.Add(1)
 	c.backoff = c.policy.retry.Backoff(e.rand)
+	c.setCriticality()
 	c.setDeadline()
 	c.target.budget.Call()
+	c.target.deference.ask(c.criticality)
 	c.target.stats.calls.Add(1)
 	count(ctx, e.telemetry.calls, c.target.series.plain)
 }
@@ -208,6 +213,12 @@ func (c *call) again(out Outcome) (time.Duration, error) {
 		WaitLeft:   c.waitLeft,
 		Useful:     c.target.useful(),
 	}, &c.backoff, c.target.budget)
+	if err == nil && c.target.deference.reserves(c.criticality) {
+		if saved, _ := c.target.budget.Saved(); saved < 1 {
+			c.target.budget.Refund()
+			err = errReserved
+		}
+	}
 	if err == nil {
 		c.spent = true
 		if doubt := c.target.gate.Doubt(); out.Class == Transient && out.Status == 0 && doubt < c.patience(time.Now()) {

@@ -128,6 +128,10 @@ type CallSettings struct {
 	// 24 h; 0: refuse instead of waiting. Default: what the deadline leaves, at most 60 s; 10 s
 	// without one.
 	MaxWait *time.Duration `json:"maxWait,omitempty"`
+	// Criticality is "critical", "default" or "sheddable": which calls go first, and which are refused
+	// first, where calls have to wait. Of this and the call's own word ([WithCriticality]) the lower one
+	// counts, unless Bounds.RaiseCriticality. Default: the call's own.
+	Criticality *Criticality `json:"criticality,omitempty"`
 	// RetryPolicy says how often and how patiently a call is repeated.
 	RetryPolicy *RetrySettings `json:"retryPolicy,omitempty"`
 	// HedgingPolicy says when a second attempt of a slow call is sent beside the first.

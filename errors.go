@@ -69,6 +69,10 @@ type RejectedError struct {
 	RetryAt time.Time
 	// Reason is the stage's own: breaker.ErrOpen, ratelimit.ErrHeld, ErrKilled and so on.
 	Reason error
+	// Criticality is what the call went by, and Shed tells that it was refused for more critical ones: with
+	// the same obstacle before it, one of these would have waited.
+	Criticality Criticality
+	Shed        bool
 	// Note is what the people who run the server say about it (a kill's reason).
 	Note string
 	// Ended is the context's error when the caller's time, or patience, ended the wait; else nil.
@@ -84,6 +88,9 @@ func (e *RejectedError) Error() string {
 	}
 	if e.Reason != nil {
 		fmt.Fprintf(&b, ": %v", e.Reason)
+	}
+	if e.Shed {
+		fmt.Fprintf(&b, ": more critical calls go before this %s one", e.Criticality)
 	}
 	if e.Note != "" {
 		fmt.Fprintf(&b, ": %s", e.Note)

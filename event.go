@@ -37,6 +37,7 @@ type Event struct {
 	Kind    EventKind
 	Target  string        // the host, or the name that [Call] gave
 	Stage   Stage         // of a refusal or a wait
+	Shed    bool          // a refusal is for the sake of more critical calls
 	Attempt int           // attempts that the call had made
 	Wait    time.Duration // how long the call waited, or will
 	Until   time.Time     // when a hold ends, or a refusal may

@@ -48,6 +48,7 @@ func (c *call) settleHealthy(p *Permit, out Outcome) {
 	if t.concurrency.Answered(took, slow) {
 		c.tellLimit("lifted")
 	}
+	t.deference.good(took, slow)
 	t.answered(p.ticket, c.result(took, slow))
 	held := c.heed(p, out)
 	if p.lane != nil && p.lane != held {
@@ -110,6 +111,7 @@ func (c *call) settleTransient(p *Permit, out Outcome) {
 
 // failedAt tells a gate of a failure, and whoever watches if that begins to pace calls.
 func (c *call) failedAt(gate *ratelimit.Gate, p *Permit, kind ratelimit.Failure) {
+	c.target.deference.failed(kind)
 	if gate.Failed(kind) {
 		c.engine.emit(Event{Kind: EventPaced, Target: c.target.name, Stage: StagePacing, Attempt: p.attempt,
 			Note: kind.String()})

@@ -121,6 +121,22 @@ func pacingModeField() settingField {
 	})
 }
 
+func criticalityField() settingField {
+	return settingField{
+		get: func(s *Settings) (float64, bool) {
+			switch p := s.Call.Criticality; {
+			case p == nil:
+				return 0, false
+			case *p != p.inRange():
+				return math.NaN(), true
+			default:
+				return wordOf(*p), true
+			}
+		},
+		set: func(s *Settings, v float64) { s.Call.Criticality = Set(criticalityAt(v)) },
+	}
+}
+
 func jitterField() settingField {
 	return wordField(jitters, func(s *Settings) **retry.Jitter {
 		if s.Call.RetryPolicy == nil {

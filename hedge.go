@@ -101,7 +101,7 @@ func (c *call) admitHedge() *Permit {
 func (c *call) unadmitHedge(p *Permit) {
 	c.target.budget.Refund()
 	p.ticket.Done(breaker.Ignored)
-	c.target.gate.Untake()
+	c.untake()
 	c.target.rate.Untake()
 	p.end()
 	c.target.line.wakeNext()

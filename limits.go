@@ -62,10 +62,13 @@ func (c *call) throughLimits() *obstacle {
 // outOfReach tells of a rate limit that leaves the call no turn within its patience, with those who
 // wait already before it. A repeat is not asked: it waits where its call came, not at the end.
 func (c *call) outOfReach(at place, now time.Time) *obstacle {
+	if o := c.shed(at, now); o != nil {
+		return o
+	}
 	if at.breaker == nil || c.attempts > 0 {
 		return nil
 	}
-	retryAt := c.target.rate.ReadyAt(int(at.line.length.Load()))
+	retryAt := c.target.rate.ReadyAt(at.line.ahead(c.criticality))
 	if retryAt.Sub(now) <= c.patience(now) {
 		return nil
 	}
@@ -82,6 +85,8 @@ func (c *call) behind(at place) *obstacle {
 	case at.breaker == nil:
 	case at.breaker.Refuses():
 		o.stage, o.reason = StageBreaker, breaker.ErrOpen
+	case c.target.deference.pace(c.criticality) > 0:
+		o.shed = true
 	case perSecond > 0:
 	case !c.target.rate.ReadyAt(0).IsZero():
 		o.stage, o.reason = StageRate, ratelimit.ErrLimited

@@ -45,6 +45,10 @@ type Options struct {
 	// replaces what the caller's request has there. Servers that shed load can refuse re-attempts first
 	// (SRE book, chapter 21). Default "": nothing is sent.
 	AttemptHeader string
+	// CriticalityHeader names a request header field in which the server is told "critical" or "sheddable",
+	// as [WithCriticality] and the configuration say; [ReadCriticality] reads it there. It is absent where
+	// the call is Default, and replaces what the caller's request has there. Default "": nothing is sent.
+	CriticalityHeader string
 	// BufferBodies is how many bytes of a request's body are kept while its call is under way, so that a
 	// body without GetBody can be sent again, from 0 to 1 MiB. Nothing is read ahead: what an attempt sends
 	// is kept as it goes by. A body that the request tells to be longer is left alone; one that turns out
@@ -71,6 +75,9 @@ func (o Options) validate() error {
 	}
 	if o.AttemptHeader != "" && !isToken(o.AttemptHeader) {
 		problems = append(problems, fmt.Errorf("tether: AttemptHeader is %q, no name of a field", o.AttemptHeader))
+	}
+	if o.CriticalityHeader != "" && !isToken(o.CriticalityHeader) {
+		problems = append(problems, fmt.Errorf("tether: CriticalityHeader is %q, no name of a field", o.CriticalityHeader))
 	}
 	for host, profile := range o.HintProfiles {
 		if err := profile.Validate(); err != nil {

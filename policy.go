@@ -19,6 +19,7 @@ type policy struct {
 	noWait         bool          // refuse instead of waiting
 	retry          retry.Policy
 	hedge          hedgePolicy
+	criticality    ceiling
 	// retryable has RESOURCE_EXHAUSTED by default: that one is for answers that name a delay.
 	retryable   statusSet
 	budgetRatio float64 // 0: no retries
@@ -117,6 +118,7 @@ func (v *settingValues) policy() *policy {
 			Jitter:         retry.Jitter(jitters[int(v.number[retryJitter])]),
 		},
 		hedge:       hedgePolicy{span(hedgingDelay), quantileUp(v.number[hedgingQuantile])},
+		criticality: ceilingOf(v.number[callCriticality]),
 		retryable:   v.codes,
 		budgetRatio: v.number[budgetRatio],
 		holdMax:     span(holdMax),

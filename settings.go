@@ -23,6 +23,7 @@ const (
 	retryJitter
 	hedgingDelay
 	hedgingQuantile
+	callCriticality
 	budgetRatio
 	holdMax
 	breakerConsecutiveFailures
@@ -59,7 +60,8 @@ var (
 	// From the calmest to the loosest: what only observes lets everything out.
 	breakerModes = []string{string(breaker.ForcedOpen), string(breaker.Auto), string(breaker.ObserveOnly),
 		string(breaker.ForcedClosed)}
-	jitters = []string{string(retry.JitterFull), string(retry.JitterEqual), string(retry.JitterDecorrelated)}
+	criticalities = []string{Sheddable.String(), Default.String(), Critical.String()}
+	jitters       = []string{string(retry.JitterFull), string(retry.JitterEqual), string(retry.JitterDecorrelated)}
 )
 
 // unsetNumber stands in a column of numbers for a setting that nobody made.
@@ -154,6 +156,10 @@ var settings = [numSettings]setting{
 		field: hedgingField(func(h *HedgingSettings) **float64 { return &h.Quantile }),
 		floor: "MinHedgingQuantile"},
 
+	callCriticality: {path: "call.criticality", unit: inWords, zero: zeroIsZero, builtin: unsetNumber,
+		words: criticalities, field: criticalityField(), most: 2,
+		ceiling: "RaiseCriticality"},
+
 	budgetRatio: {path: "target.retryBudget.ratio", unit: inRatio, zero: zeroIsZero,
 		field: budgetField(), builtin: 0.1, most: 1,
 		ceiling: "MaxRetryRatio"},
@@ -234,6 +240,8 @@ func (s *setting) size(v float64) float64 {
 		return math.Inf(1)
 	case v == unsetNumber && s.free > 0: // what it then comes to at most
 		return s.free
+	case v == unsetNumber && s.unit == inWords: // what a call is of which nobody says anything
+		return wordOf(Default)
 	case v == unsetNumber: // rateBurst: what it comes to is known with the limit
 		return math.Inf(1)
 	}

@@ -38,10 +38,11 @@ type target struct {
 	breaker *breaker.Breaker
 	budget  *retry.Budget
 	limits
-	line     line
-	stats    stats
-	inFlight atomic.Int32 // attempts that are not settled
-	series   *series      // attributes of its metrics
+	line      line
+	deference deference
+	stats     stats
+	inFlight  atomic.Int32 // attempts that are not settled
+	series    *series      // attributes of its metrics
 
 	users atomic.Int32 // calls under way; a target that has some is never forgotten
 
@@ -83,6 +84,7 @@ func (e *Engine) newTarget(key targetKey, settings targetPolicy, version uint64)
 	if key.rule != "" {
 		t.name += " " + key.rule
 	}
+	t.deference.rand = e.rand
 	t.series = e.telemetry.of(t.name)
 	// What Validate and Clamp let through is valid for the leaves: a failure here is a bug of ours, and
 	// then the leaf's own defaults protect.

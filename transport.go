@@ -219,7 +219,9 @@ func (h *httpCall) prepare(ctx context.Context, attempt int) (*http.Request, err
 func (h *httpCall) addFields(req *http.Request, attempt int) {
 	name := h.engine.opts.AttemptHeader
 	counted := name != "" && attempt > 1
-	if !counted && h.key == "" {
+	field := h.engine.opts.CriticalityHeader
+	told := field != "" && (h.criticality != Default || h.request.Header.Get(field) != "")
+	if !counted && h.key == "" && !told {
 		return
 	}
 	if req.Header = h.request.Header.Clone(); req.Header == nil {
@@ -227,6 +229,9 @@ func (h *httpCall) addFields(req *http.Request, attempt int) {
 	}
 	if counted {
 		req.Header.Set(name, strconv.Itoa(attempt-1))
+	}
+	if told {
+		h.criticality.write(req.Header, field)
 	}
 	if h.key != "" {
 		req.Header.Set(keyField, h.key)

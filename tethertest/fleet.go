@@ -16,6 +16,7 @@ import (
 
 // call is what happened to one call.
 type call struct {
+	criticality        tether.Criticality
 	asked, sent, ended time.Time // sent: the first attempt; zero if there was none
 	attempts           int
 	failed             bool // one of its attempts
@@ -126,7 +127,8 @@ func (f *fleet) ask(c *caller) {
 		if !time.Now().Before(f.ends) {
 			return
 		}
-		wg.Go(func() { f.call(c.client) })
+		criticality := f.r.criticality(c.rand)
+		wg.Go(func() { f.call(c.client, criticality) })
 	}
 }
 
@@ -154,10 +156,13 @@ func (f *fleet) gap(r *rand.Rand) time.Duration {
 	}
 }
 
-func (f *fleet) call(client *http.Client) {
-	own := &call{asked: time.Now()}
+func (f *fleet) call(client *http.Client, criticality tether.Criticality) {
+	own := &call{asked: time.Now(), criticality: criticality}
 	ctx, cancel := context.WithTimeout(context.WithValue(context.Background(), callKey{}, own), f.r.Deadline)
 	defer cancel()
+	if criticality != tether.Default {
+		ctx = tether.WithCriticality(ctx, criticality)
+	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://backend.example/work", nil)
 	if err != nil {
 		panic(err)

@@ -2,6 +2,7 @@ package tethertest
 
 import (
 	"cmp"
+	"math/rand/v2"
 	"net/http"
 	"time"
 
@@ -20,6 +21,8 @@ type Rehearsal struct {
 	Share int
 	// Rate is what one caller asks for, in calls a second, at random times (a Poisson process). Default 0.5.
 	Rate float64
+	// Critical and Sheddable are the shares of calls that are so, drawn for each; the rest is Default.
+	Critical, Sheddable float64
 	// Deadline is each call's. Default 10 s.
 	Deadline time.Duration
 	// HeaderTimeout is how long the base transport waits for an answer's head. Default 1 s; negative: for ever.
@@ -107,6 +110,20 @@ func (r Rehearsal) withDefaults() Rehearsal {
 		}
 	}
 	return r
+}
+
+// criticality draws a call's; without shares nothing is drawn, so that such a fleet's calls stay as they were.
+func (r *Rehearsal) criticality(rng *rand.Rand) tether.Criticality {
+	if r.Critical == 0 && r.Sheddable == 0 {
+		return tether.Default
+	}
+	switch lot := rng.Float64(); {
+	case lot < r.Critical:
+		return tether.Critical
+	case lot < r.Critical+r.Sheddable:
+		return tether.Sheddable
+	}
+	return tether.Default
 }
 
 // capacity is in requests a second.

@@ -31,6 +31,8 @@ type Report struct {
 	// OKIn and OKAfter are the shares of calls that succeeded, of those asked for in the fault and in
 	// the 30 s behind it. OK is of all.
 	OKIn, OKAfter, OK float64
+	// OKInBy is OKIn by criticality, where the rehearsal has shares of it.
+	OKInBy map[tether.Criticality]float64
 	// Mean, P50 and P99 are of the times to an answer, of all calls that succeeded.
 	Mean, P50, P99 time.Duration
 	// Herd is the busiest 100 ms in the 10 s behind the fault, over the mean demand.
@@ -61,7 +63,9 @@ func newReport(r Rehearsal, l *log, began time.Time) Report {
 	}
 	in := func(t time.Time) bool { return !t.Before(from) && t.Before(inTo) }
 	after := func(t time.Time) bool { return !t.Before(to) && t.Before(ends) }
-	rep := Report{Calls: len(l.calls), RefusedBy: make(map[tether.Stage]int)}
+	rep := Report{Calls: len(l.calls), RefusedBy: make(map[tether.Stage]int),
+		OKInBy: make(map[tether.Criticality]float64)}
+	var askedBy, okBy [3]int // from Sheddable on
 	var asked, askedIn, okIn, served, ok30, all30, oks int
 	var took, untouched []time.Duration
 	bins := make([]Second, int(ends.Sub(began)/bin)+1)
@@ -76,8 +80,10 @@ func newReport(r Rehearsal, l *log, began time.Time) Report {
 		}
 		if in(c.asked) {
 			askedIn++
+			askedBy[c.criticality-tether.Sheddable]++
 			if c.ok {
 				okIn++
+				okBy[c.criticality-tether.Sheddable]++
 			}
 		}
 		if in(c.ended) && c.ok {
@@ -133,6 +139,11 @@ func newReport(r Rehearsal, l *log, began time.Time) Report {
 	}
 	rep.Waste = ratio(wasted, worked)
 	rep.OKIn, rep.OKAfter, rep.OK = ratio(okIn, askedIn), ratio(ok30, all30), ratio(oks, asked)
+	for i, n := range askedBy {
+		if n > 0 {
+			rep.OKInBy[tether.Sheddable+tether.Criticality(i)] = ratio(okBy[i], n)
+		}
+	}
 	rep.Mean = mean(took)
 	rep.P50, rep.P99 = quantile(took, 0.5), quantile(took, 0.99)
 	rep.UntouchedP99 = quantile(untouched, 0.99)

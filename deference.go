@@ -1,0 +1,221 @@
+package tether
+
+import (
+	"fmt"
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tether-go/tether/ratelimit"
+	"github.com/tether-go/tether/retry"
+)
+
+// The figures were found in rehearsals, as those of pacing; the steps are of the rate's logarithm, for all
+// that is learnt within about a second.
+const (
+	// deferMemory is how long a more critical call is remembered, and a failure.
+	deferMemory = 60 * time.Second
+	demandTime  = 10 * time.Second // over which demand is averaged
+	demandLeast = 0.25             // calls/s: a quiet client's demand is a guess
+	deferLeast  = 0.02             // calls/s: nobody is kept back for good
+
+	// A failure is no accident if another came without a fast answer between, if answers were slow before,
+	// or if the server said "overloaded" itself.
+	doubtEnough = 1.4
+	doubtSlow   = 0.5
+
+	// Then this share of what gives way may leave; failures and slow answers lower it, fast ones raise it.
+	deferStart   = 0.5
+	deferFail    = 2.0
+	deferSlow    = 0.8
+	deferFast    = 1.0
+	deferLift    = 0.2 // of the usual rate, at the first fast answer
+	deferMost    = 1.2 // of it: those who waited mustn't come back together
+	deferQuickly = 0.5 // of what is slow: such an answer waited for nobody
+)
+
+// errReserved is why a call that gives way isn't repeated although there is a re-attempt left.
+var errReserved = fmt.Errorf("%w: the rest is kept for more critical calls", retry.ErrBudget)
+
+// deference keeps a target's less critical calls back for its more critical ones while failures say that it
+// has too little for all: they leave at a rate of their own, by what all answers teach. Before anything has
+// failed nobody gives way, nor where no more critical call was asked for lately. It only ever keeps calls
+// back: nothing goes for its sake that pacing would not let go. It is safe for concurrent use.
+type deference struct {
+	seen atomic.Bool    // a call that isn't Default, for a look without the lock
+	rand func() float64 // set once
+
+	mu      sync.Mutex // guards what follows
+	asked   [Critical - Sheddable + 1]time.Time
+	lesser  decaying  // calls that give way
+	ended   decaying  // attempts
+	doubt   float64   // failures, by weight, since the last fast answer
+	trouble time.Time // the last failure
+	rate    float64   // of the calls that give way, a second; 0: any
+	usual   float64   // of them, when trouble began
+	credit  float64
+	at      time.Time // when credit was last brought up to date
+}
+
+// decaying counts what happened within about a time.
+type decaying struct {
+	n  float64
+	at time.Time
+}
+
+func (d *decaying) add(now time.Time, over time.Duration) {
+	d.n, d.at = d.count(now, over)+1, now
+}
+
+func (d *decaying) count(now time.Time, over time.Duration) float64 {
+	return d.n * math.Exp(-now.Sub(d.at).Seconds()/over.Seconds())
+}
+
+// ask counts a call that is asked for, once a call.
+func (d *deference) ask(c Criticality) {
+	if c == Default && !d.seen.Load() {
+		return
+	}
+	d.seen.Store(true)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := time.Now()
+	d.asked[c-Sheddable] = now
+	if d.givesWay(c, now) {
+		d.lesser.add(now, demandTime)
+	}
+}
+
+// givesWay tells whether a more critical call was asked for lately. It is locked.
+func (d *deference) givesWay(c Criticality, now time.Time) bool {
+	for _, at := range d.asked[c-Sheddable+1:] {
+		if !at.IsZero() && now.Sub(at) < deferMemory {
+			return true
+		}
+	}
+	return false
+}
+
+// take lets a call go, or says when it may. Waiting is how many wait beside it: with a call that nobody waits
+// beside the calls cease to give way, when all that is asked for may leave or the trouble is long past.
+func (d *deference) take(c Criticality, waiting int) (retryAt time.Time, ok bool) {
+	if c == Critical || !d.seen.Load() {
+		return retryAt, true
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := time.Now()
+	if d.rate == 0 || !d.givesWay(c, now) {
+		return retryAt, true
+	}
+	d.credit = min(1, d.credit+now.Sub(d.at).Seconds()*d.rate)
+	d.at = now
+	if d.credit < 1 {
+		return now.Add(time.Duration((1-d.credit)/d.rate*1e9) + 1), false
+	}
+	d.credit--
+	if waiting == 0 && (d.rate >= d.demand(now) || now.Sub(d.trouble) > deferMemory) {
+		d.rate = 0
+	}
+	return retryAt, true
+}
+
+// untake gives back what take let go and nobody sent.
+func (d *deference) untake(c Criticality) {
+	if c == Critical || !d.seen.Load() {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.credit = min(1, d.credit+1)
+}
+
+// pace is how many calls a second may leave of those that give way, if calls of c do; 0: as many as want.
+func (d *deference) pace(c Criticality) float64 {
+	if c == Critical || !d.seen.Load() {
+		return 0
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.givesWay(c, time.Now()) {
+		return 0
+	}
+	return d.rate
+}
+
+// reserves tells whether the last re-attempt of the budget is kept from calls of c: in doubt, while more
+// critical ones are asked for.
+func (d *deference) reserves(c Criticality) bool {
+	if c == Critical || !d.seen.Load() {
+		return false
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return (d.doubt > 0 || d.rate > 0) && d.givesWay(c, time.Now())
+}
+
+func (d *deference) demand(now time.Time) float64 {
+	return max(demandLeast, d.lesser.count(now, demandTime)/demandTime.Seconds())
+}
+
+// weight counts an attempt that ended. All of one second weigh as much as one. It is locked.
+func (d *deference) weight(now time.Time) float64 {
+	d.ended.add(now, time.Second)
+	return 1 / max(1, d.ended.n-1)
+}
+
+// failed hears of an attempt that the server let down. A refused connection cost it nothing: then pacing
+// alone decides.
+func (d *deference) failed(kind ratelimit.Failure) {
+	if kind == ratelimit.Refused || !d.seen.Load() {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := time.Now()
+	weight := d.weight(now)
+	d.trouble = now
+	d.doubt += weight
+	if kind == ratelimit.Overloaded {
+		d.doubt += doubtSlow * weight
+	}
+	switch {
+	case d.rate > 0:
+		d.rate = max(deferLeast, d.rate*math.Exp(-deferFail*weight))
+	case d.doubt >= doubtEnough:
+		d.usual = d.demand(now)
+		d.rate, d.at = max(deferLeast, deferStart*d.usual), now
+		d.credit = 0
+	}
+	if weight == 1 {
+		d.credit = min(d.credit, d.rand()) // clients that failed together don't go on together
+	}
+}
+
+// good hears of a good answer. Slow is when answers of its kind are slow; 0: unknown.
+func (d *deference) good(took, slow time.Duration) {
+	if !d.seen.Load() {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	weight := d.weight(time.Now())
+	ratio := 0.3
+	if slow > 0 {
+		ratio = took.Seconds() / slow.Seconds()
+	}
+	switch {
+	case ratio < deferQuickly:
+		if d.doubt > 0 && d.rate > 0 {
+			d.rate = max(d.rate, deferLift*d.usual)
+		}
+		d.doubt = 0
+		d.rate = min(d.rate*math.Exp(deferFast*(1-ratio/deferQuickly)*weight), deferMost*d.usual)
+	case d.rate > 0:
+		d.rate = max(deferLeast, d.rate*math.Exp(-deferSlow*min(1, ratio-deferQuickly)*weight))
+	}
+	if ratio > 1 && d.doubt < doubtSlow { // slowness alone is never enough
+		d.doubt = min(doubtSlow, d.doubt+doubtSlow*weight)
+	}
+}

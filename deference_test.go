@@ -1,0 +1,155 @@
+package tether
+
+import (
+	"context"
+	"math/rand/v2"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/tether-go/tether/ratelimit"
+)
+
+const (
+	fastAnswer = 50 * time.Millisecond
+	slowFrom   = 400 * time.Millisecond
+)
+
+// TestDeference: who gives way to whom, and since when.
+func TestDeference(t *testing.T) {
+	type step func(*deference)
+	wait := func(by time.Duration) step { return func(*deference) { time.Sleep(by) } }
+	ask := func(c Criticality) step { return func(d *deference) { d.ask(c); time.Sleep(100 * time.Millisecond) } }
+	fail := func(kind ratelimit.Failure) step {
+		return func(d *deference) { d.failed(kind); time.Sleep(time.Second) }
+	}
+	good := func(took time.Duration) step {
+		return func(d *deference) { d.good(took, slowFrom); time.Sleep(time.Second) }
+	}
+	timeout, busy, refused := fail(ratelimit.TimedOut), fail(ratelimit.Overloaded), fail(ratelimit.Refused)
+	fast, slow := good(fastAnswer), good(2*slowFrom)
+	for name, tc := range map[string]struct {
+		steps []step
+		yield map[Criticality]bool
+	}{
+		"nothing has failed":                {[]step{ask(Critical), ask(Sheddable), slow, slow, slow, slow}, nil},
+		"a lone timeout":                    {[]step{ask(Critical), fast, timeout}, nil},
+		"lone timeouts between answers":     {[]step{ask(Critical), timeout, fast, timeout, fast, timeout}, nil},
+		"two timeouts":                      {[]step{ask(Critical), timeout, timeout}, map[Criticality]bool{Default: true, Sheddable: true}},
+		"slow, then a timeout":              {[]step{ask(Critical), slow, timeout}, map[Criticality]bool{Default: true, Sheddable: true}},
+		"one answer that says overloaded":   {[]step{ask(Critical), busy}, map[Criticality]bool{Default: true, Sheddable: true}},
+		"refused connections cost nothing":  {[]step{ask(Critical), refused, refused, refused}, nil},
+		"sheddable gives way to default":    {[]step{ask(Sheddable), ask(Default), busy}, map[Criticality]bool{Sheddable: true}},
+		"nobody more critical asks":         {[]step{ask(Sheddable), ask(Sheddable), busy, busy}, nil},
+		"nor lately":                        {[]step{ask(Critical), busy, wait(2 * deferMemory), busy}, nil},
+		"criticality is nobody's word here": {[]step{ask(Default), busy, busy}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				d := &deference{rand: rand.New(rand.NewPCG(1, 1)).Float64}
+				for _, s := range tc.steps {
+					s(d)
+				}
+				for c := Sheddable; c <= Critical; c++ {
+					if got := d.pace(c) > 0; got != tc.yield[c] {
+						t.Errorf("%v gives way: %v", c, got)
+					}
+				}
+			})
+		})
+	}
+}
+
+// TestDeferenceEnds: calls that give way are never kept back for good, and once the server is well all leave
+// again, those who waited at the usual rate and not together.
+func TestDeferenceEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &deference{rand: rand.New(rand.NewPCG(1, 1)).Float64}
+		for range 60 { // one a second of each
+			d.ask(Critical)
+			d.ask(Sheddable)
+			time.Sleep(time.Second)
+		}
+		for range 20 {
+			d.failed(ratelimit.TimedOut)
+		}
+		if got := d.pace(Sheddable); got != deferLeast {
+			t.Errorf("%v a second leave after 20 failures, want %v", got, deferLeast)
+		}
+		if retryAt, ok := d.take(Sheddable, 1); ok || time.Until(retryAt) > 55*time.Second {
+			t.Errorf("taken %v, or to wait for %v", ok, time.Until(retryAt))
+		}
+		left := 0
+		began := time.Now()
+		for d.pace(Sheddable) > 0 && time.Since(began) < 3*time.Minute {
+			if time.Since(began)%time.Second == 0 {
+				d.ask(Critical)
+				d.ask(Sheddable)
+			}
+			if time.Since(began)%(250*time.Millisecond) == 0 {
+				d.good(fastAnswer, slowFrom)
+			}
+			waiting := max(0, 10+int(time.Since(began).Seconds())-left) // ten did before
+			if _, ok := d.take(Sheddable, waiting); ok {
+				left++
+			}
+			if since := time.Since(began).Seconds(); float64(left) > 2+1.3*since {
+				t.Fatalf("%d left within %.1f s", left, since)
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		if took := time.Since(began); took > 2*time.Minute {
+			t.Errorf("calls gave way for %v after the server was well", took)
+		}
+	})
+}
+
+// TestWhoseWordCounts: the lower one, unless the bound lets the configuration raise.
+func TestWhoseWordCounts(t *testing.T) {
+	set := func(c Criticality) *Criticality { return &c }
+	for name, tc := range map[string]struct {
+		own, pushed, said *Criticality
+		raise             bool
+		want              Criticality
+	}{
+		"nobody":                             {nil, nil, nil, false, Default},
+		"the call":                           {nil, nil, set(Critical), false, Critical},
+		"the document":                       {nil, set(Sheddable), nil, false, Sheddable},
+		"the document lowers":                {nil, set(Sheddable), set(Critical), false, Sheddable},
+		"to default":                         {nil, set(Default), set(Critical), false, Default},
+		"the call is lower":                  {set(Critical), nil, set(Sheddable), false, Sheddable},
+		"the call says default":              {set(Critical), nil, set(Default), false, Default},
+		"the application's own":              {set(Critical), nil, nil, false, Critical},
+		"a document raises nothing":          {nil, set(Critical), nil, false, Default},
+		"nor what the application lowered":   {set(Sheddable), set(Default), nil, false, Sheddable},
+		"but where the bound lets it":        {nil, set(Critical), nil, true, Critical},
+		"then over the call's word too":      {nil, set(Critical), set(Sheddable), true, Critical},
+		"a call's word stands beside none":   {nil, nil, set(Sheddable), true, Sheddable},
+		"a word out of range is the nearest": {nil, nil, set(7), false, Critical},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var cfg, doc Config
+			cfg.Defaults.Call.Criticality, doc.Defaults.Call.Criticality = tc.own, tc.pushed
+			doc.Document, doc.Version = "app", 1
+			e, err := New(cfg, Options{Seed: 1, Bounds: Bounds{RaiseCriticality: tc.raise}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := e.Apply([]byte(mustMarshal(t, doc))); err != nil {
+				t.Fatal(err)
+			}
+			ctx := t.Context()
+			if tc.said != nil {
+				ctx = WithCriticality(ctx, *tc.said)
+			}
+			var got Criticality
+			err = e.Do(ctx, Call{Host: "db"}, func(ctx context.Context, _ *Permit) Outcome {
+				got = CriticalityFrom(ctx)
+				return Outcome{Class: Healthy}
+			})
+			if err != nil || got != tc.want {
+				t.Errorf("%v, %v; want %v", got, err, tc.want)
+			}
+		})
+	}
+}
