@@ -74,11 +74,12 @@ func Load(document []byte, options LoadOptions) (*Set, error) {
 	}
 	root := l.parse(document, options.Format)
 	if root != nil && options.Format == Tether {
-		l.settings(root.Member("flagSettings"))
-		root = root.Member("flags")
-		if root != nil {
-			l.document(root, "flags")
+		settings := root.Member("flagSettings")
+		l.settings(settings)
+		if flags := root.Member("flags"); flags != nil {
+			l.document(flags, "flags")
 		}
+		l.strayGuards(settings)
 	} else if root != nil {
 		l.document(root, "")
 	}

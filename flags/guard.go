@@ -43,7 +43,7 @@ type GuardOptions struct {
 type GuardEvent struct {
 	Key  string // of the flag
 	Kind GuardEventKind
-	Err  error       // why the new path failed, of FellBack and of a refused re-entry; else nil
+	Err  error       // why the new path failed, of FellBack and StaysOff; else nil
 	New  GuardCounts // within the window, of TurnedOff
 	Old  GuardCounts // within the window, of TurnedOff
 }

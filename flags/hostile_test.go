@@ -181,7 +181,7 @@ func TestRefused(t *testing.T) {
 		{flag(`{"if": [{"sem_ver": [{"var": "v"}, "="]}, "on"]}`), "flags.f.targeting.if[0].sem_ver"},
 		{flag(`{"or": [` + strings.Repeat(`{"var": "x"},`, maxNodes/2) + `1]}`), "flags.f.targeting"},
 		{strings.Replace(flag(`{"or": [{"$ref": "e"}, {"$ref": "e"}, {"$ref": "e"}]}`), `"e": true`,
-			`"e": {"or": [` + strings.Repeat(`{"!": {"var": "x"}},`, 300) + `1]}`, 1), "flags.f.targeting"},
+			`"e": {"or": [`+strings.Repeat(`{"!": {"var": "x"}},`, 300)+`1]}`, 1), "flags.f.targeting"},
 		{flag(`{"if": [{"==": [{"var": "x", "var": "y"}, 1]}, "on"]}`), "flags.f.targeting.if[0].==[0].var"},
 	} {
 		wantRefused(t, test.document, test.path, false)

@@ -158,12 +158,12 @@ func TestBothFormsOfFlags(t *testing.T) {
 func TestTetherDocument(t *testing.T) {
 	const document = `{"schema": 1, "app": {"x": 1, "x": 2}, "flags": {"flags": {"f": {"state": "ENABLED",
 		"variants": {"on": true, "off": false}, "defaultVariant": "on"}}},
-		"flagSettings": {"bucketing": 3, "guards": {"f": {"minCalls": 50, "latch": "60s"}}, "other": 1}}`
+		"flagSettings": {"bucketing": 3, "guards": {"f": {"minCalls": 50, "latch": "60s"}, "g": {}}, "other": 1}}`
 	set := mustLoad(t, document, LoadOptions{Format: Tether})
 	if !set.Bool(nil, "f", false) || set.bucketing != 3 || set.Guard("f").MinCalls != 50 || set.Guard("g") != (GuardPolicy{}) {
 		t.Errorf("%+v", set)
 	}
-	if notes := set.Notes(); len(notes) != 1 || notes[0].Path != "flagSettings.other" {
+	if notes := set.Notes(); len(notes) != 2 || notes[0].Path != "flagSettings.other" || notes[1].Path != "flagSettings.guards.g" {
 		t.Errorf("notes %v", notes)
 	}
 	if set := mustLoad(t, `{"schema": 1}`, LoadOptions{Format: Tether}); len(set.Keys()) != 0 {
@@ -177,6 +177,7 @@ func TestTetherDocument(t *testing.T) {
 	for _, refused := range []string{
 		twice, strings.Replace(document, `"bucketing": 3`, `"bucketing": 4`, 1),
 		strings.Replace(document, `"minCalls": 50`, `"minCalls": -1`, 1),
+		strings.Replace(document, `"minCalls": 50`, `"minCalls": 0`, 1), strings.Replace(document, `"60s"`, `"0s"`, 1),
 		strings.Replace(document, `"60s"`, `60`, 1),
 		strings.Replace(document, `"flags": {"flags"`, `"flags": {"flags": {}, "flags"`, 1),
 		strings.Replace(document, `"schema": 1`, `"flags": {"flags": {}}`, 1),

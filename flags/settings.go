@@ -1,6 +1,8 @@
 package flags
 
 import (
+	"slices"
+
 	"github.com/tether-go/tether/internal/jsondoc"
 )
 
@@ -32,9 +34,41 @@ func (l *loader) settings(v *jsondoc.Value) {
 		}
 	}
 	for key, policy := range read.Guards {
+		at := jsondoc.Join("flagSettings.guards", key)
+		guard := v.Member("guards").Member(key)
 		if err := policy.Validate(); err != nil {
-			l.refuse(v.Member("guards").Member(key), "flagSettings.guards."+key, err.Error(), "")
+			l.refuse(guard, at, err.Error(), "")
 		}
+		l.zeros(guard, at)
 	}
 	l.set.guards = read.Guards
+}
+
+// zeros refuses a 0 that would silently mean the default.
+func (l *loader) zeros(guard *jsondoc.Value, path string) {
+	for i := range guard.Items {
+		member := &guard.Items[i]
+		zero := member.Kind == jsondoc.Number && plain(member) == 0.0
+		if d, err := jsondoc.ParseDuration(member.Text); member.Kind == jsondoc.String && err == nil && d == 0 {
+			zero = true
+		}
+		if zero && slices.Contains(jsondoc.Names[GuardPolicy](), member.Name) {
+			l.refuse(member, jsondoc.Join(path, member.Name), "is 0, which is no setting",
+				"leave the member out for its default")
+		}
+	}
+}
+
+// strayGuards notes guards of flags that aren't there.
+func (l *loader) strayGuards(settings *jsondoc.Value) {
+	if len(l.set.guards) == 0 {
+		return
+	}
+	guards := settings.Member("guards")
+	for i := range guards.Items {
+		if guard := &guards.Items[i]; l.set.flags[guard.Name] == nil {
+			l.note(guard, jsondoc.Join("flagSettings.guards", guard.Name),
+				"guards a flag that isn't in the document", "")
+		}
+	}
 }

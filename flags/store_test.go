@@ -10,6 +10,11 @@ import (
 	"testing/synctest"
 )
 
+// A store is what a remoteconfig.Watcher hands documents to.
+var _ interface {
+	Apply(document []byte) (notes []string, err error)
+} = (*Store)(nil)
+
 func mustNew(t testing.TB, options Options) *Store {
 	t.Helper()
 	store, err := New(options)
