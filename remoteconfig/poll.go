@@ -54,9 +54,14 @@ func (w *Watcher) attempt() (before plan, tag string) {
 	before = w.plan
 	now := time.Now()
 	w.asked = false
+	w.early = !w.told.IsZero() && w.plan.Next.After(now)
+	if w.told = (time.Time{}); w.early {
+		w.hinted = now
+		w.idle++
+	}
 	w.plan.Attempt = now
 	w.plan.Failures++
-	w.plan.Next = now.Add(usual(w.intervalNow(), w.draw()))
+	w.schedule(now.Add(usual(w.intervalNow(), w.draw())))
 	noted := w.plan
 	if w.current != nil {
 		tag = w.current.tag
@@ -90,7 +95,7 @@ func (w *Watcher) fetch(ctx context.Context, tag string) (fetched Fetched, err e
 func (w *Watcher) abandoned(before plan) {
 	w.mu.Lock()
 	w.plan.Failures = before.Failures
-	w.plan.Next = w.plan.Attempt.Add(usual(w.intervalNow(), w.draw()))
+	w.schedule(w.plan.Attempt.Add(usual(w.intervalNow(), w.draw())))
 	noted := w.plan
 	w.mu.Unlock()
 	w.savePlan(noted)
@@ -111,13 +116,13 @@ func (w *Watcher) failed(err error) {
 		if w.current == nil {
 			interval = min(interval, firstWithin)
 		}
-		w.plan.Next = now.Add(usual(interval, w.draw()))
+		w.schedule(now.Add(usual(interval, w.draw())))
 	case fault.RetryAfter > 0:
 		w.plan.Next = now.Add(held(interval, fault.RetryAfter,
 			w.draw(), w.draw()))
 		w.plan.Hold = now.Add(min(fault.RetryAfter, max(maxSilence, interval)))
 	default:
-		w.plan.Next = now.Add(usual(interval, w.draw()))
+		w.schedule(now.Add(usual(interval, w.draw())))
 	}
 	noted := w.plan
 	w.push(Event{Kind: EventFailed, Failures: noted.Failures, Next: noted.Next, Err: err})
@@ -148,7 +153,7 @@ func (w *Watcher) answered(fetched Fetched) error {
 	}
 	w.plan.Failures = 0
 	w.plan.Hold = time.Time{}
-	w.plan.Next = now.Add(usual(w.intervalNow(), w.draw()))
+	w.schedule(now.Add(usual(w.intervalNow(), w.draw())))
 	if !w.joined { // clients that were all in a hurry to have a document must not stay together
 		w.plan.Next = now.Add(phase(w.intervalNow(), w.draw(), w.draw()))
 		w.joined = true
@@ -214,6 +219,7 @@ func (w *Watcher) apply(next *published) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err == nil {
+		w.idle = 0
 		w.push(Event{Kind: EventApplied, Version: next.version, Notes: notes, Proof: next.proof})
 		if next.doubt != nil {
 			w.push(Event{Kind: EventUnproved, Version: next.version, Err: next.doubt})
