@@ -33,6 +33,7 @@ type Engine struct {
 	told     [sha256.Size]byte // of the last refused document and why: told once
 	targets  targets
 	order    atomic.Uint64
+	nudges   nudges
 
 	telemetry *telemetry
 }

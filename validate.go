@@ -150,6 +150,13 @@ func (c *configChecker) head(cfg Config) {
 	if cfg.PollInterval != nil {
 		c.poll("pollInterval", *cfg.PollInterval)
 	}
+	for i, host := range cfg.Nudge {
+		path := jsondoc.Index("nudge", i)
+		if host == "" {
+			c.add(path, "is empty", "leave it out")
+		}
+		newMatcher(Match{Host: host}, func(_, problem, hint string) { c.add(path, problem, hint) })
+	}
 	if c.strict && len(cfg.App) > 0 && !json.Valid(cfg.App) {
 		c.add("app", "is not JSON", "marshal the value first")
 	}

@@ -27,6 +27,7 @@ type plan struct {
 	Success  time.Time `json:"success"` // when the source last confirmed what is in force
 	Next     time.Time `json:"next"`
 	Hold     time.Time `json:"hold"` // no attempt before: a server asked for silence
+	Nudges   nudged    `json:"nudges,omitzero"`
 }
 
 // poll asks the source once and plans the next poll.
@@ -54,6 +55,8 @@ func (w *Watcher) attempt() (before plan, tag string) {
 	before = w.plan
 	now := time.Now()
 	w.asked = false
+	w.plan.Nudges.polled(now, w.early)
+	w.early = false
 	w.plan.Attempt = now
 	w.plan.Failures++
 	w.plan.Next = now.Add(usual(w.intervalNow(), w.draw()))
@@ -78,7 +81,7 @@ func (w *Watcher) fetch(ctx context.Context, tag string) (fetched Fetched, err e
 			err = fmt.Errorf("remoteconfig: the source panicked: %v", v)
 		}
 	}()
-	fetched, err = w.source.Fetch(ctx, tag)
+	fetched, err = w.source.Fetch(w.tellingVersion(ctx), tag)
 	if err == nil && len(fetched.Document) > maxDocument {
 		err = ErrTooLarge
 	}
@@ -185,6 +188,9 @@ func (w *Watcher) take(fetched Fetched) error {
 		next = next.takenAt(time.Now())
 	}
 	w.mu.Lock()
+	if current == nil || next.version > current.version {
+		w.plan.Nudges.Vain = 0
+	}
 	w.current, w.refused, w.why = next, nil, nil
 	w.mu.Unlock()
 	w.saveDocument(next)

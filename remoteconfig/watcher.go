@@ -90,6 +90,7 @@ type Watcher struct {
 	plan    plan
 	wish    time.Duration // the interval that the source would like; 0: it didn't say
 	asked   bool          // Refresh was called since the last attempt
+	early   bool          // the next poll is early, for a nudge
 	local   bool          // the last attempt reached no server
 	joined  bool          // the plan has a phase of its own among all the clients'
 	current *published    // in force; nil: none
@@ -249,9 +250,10 @@ func (w *Watcher) end() {
 	w.running = false
 }
 
-// sleep waits for the next poll, which Refresh may bring forward. It tells whether to poll.
+// sleep waits for the next poll, which Refresh and nudges may bring forward. It tells whether to poll.
 func (w *Watcher) sleep(ctx context.Context) bool {
 	for {
+		more := w.heedNudge()
 		w.mu.Lock()
 		wait := time.Until(w.plan.Next)
 		w.mu.Unlock()
@@ -264,6 +266,8 @@ func (w *Watcher) sleep(ctx context.Context) bool {
 			timer.Stop()
 			return false
 		case <-w.wake:
+			timer.Stop()
+		case <-more:
 			timer.Stop()
 		case <-timer.C:
 		}
