@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -208,7 +209,7 @@ func TestStageOfNewerServer(t *testing.T) {
 	if got := e.Health().Stages; !slices.Equal(got, []string{"known"}) {
 		t.Errorf("stages %q are on", got)
 	}
-	c := e.Client(nil)
+	c := e.Client(&http.Client{Transport: &backend{serve: always(200)}})
 	if _, err := c.Get("http://api.example/export"); !errors.Is(err, tether.ErrKilled) {
 		t.Errorf("killed: %v", err)
 	}
