@@ -64,3 +64,27 @@ func TestPatchedLeavesTheDocument(t *testing.T) {
 		t.Errorf("patched: %s", written)
 	}
 }
+
+// TestTrialCountsFailuresOfTheOldWay: calls with the old timeouts that fail too speak for the stage.
+func TestTrialCountsFailuresOfTheOldWay(t *testing.T) {
+	for _, test := range []struct {
+		failed int // attempts the old way, beside 20 that are late
+		back   bool
+	}{{0, true}, {55, true}, {65, false}} {
+		for _, cut := range []bool{true, false} { // by the old timeout, or refused
+			start := time.Now()
+			trial := &trial{until: start.Add(time.Hour), evidence: &evidence{}}
+			back := false
+			for range test.failed {
+				trial.weigh(true, cut, true, Transient, start)
+			}
+			for i := range 20 {
+				why := trial.weigh(true, false, true, Healthy, start.Add(time.Duration(i)*10*time.Second))
+				back = back || why != ""
+			}
+			if back != test.back {
+				t.Errorf("%d failed (cut: %v): rolled back: %v", test.failed, cut, back)
+			}
+		}
+	}
+}
