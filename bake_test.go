@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -231,6 +232,28 @@ func TestBakeFleet(t *testing.T) {
 		t.Logf("%d of %d staged, %d rolled back, the last after %v", staged, clients, rolledBack, last.Round(time.Second))
 		if failed > 0 || staged < 3 {
 			t.Errorf("%d clients fail after the bake; %d were staged", failed, staged)
+		}
+	})
+}
+
+// TestBakeUnderLoad rolls back while many call and newer versions come: once, and with everything else as it was.
+func TestBakeUnderLoad(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEngine(t, tether.Options{Seed: 1})
+		slow := lasting(200, func() time.Duration { return 3 * time.Second })
+		var all sync.WaitGroup
+		for range 20 {
+			all.Go(func() { calling(t, e, slow, 5*time.Second, 10*time.Minute) })
+		}
+		for version := range 20 {
+			if _, err := e.Apply(document(version+1, `,"stages":[`+shortTimeout+`]`)); err != nil {
+				t.Error(err)
+			}
+			time.Sleep(15 * time.Second)
+		}
+		all.Wait()
+		if h := e.Health(); h.Version != 20 || !slices.Equal(h.RolledBack, []string{"short"}) || len(h.Stages) > 0 {
+			t.Errorf("version %d, on %q, rolled back %q", h.Version, h.Stages, h.RolledBack)
 		}
 	})
 }
