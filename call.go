@@ -56,6 +56,7 @@ type call struct {
 
 	engine      *Engine
 	policy      *policy
+	trial       onTrial // of a stage that shortened the policy's timeouts
 	target      *target
 	order       uint64 // of arrival at the engine
 	criticality Criticality
@@ -127,6 +128,9 @@ func (c *call) start(ctx context.Context, e *Engine) {
 	config := e.config.Load()
 	c.killers = config
 	c.policy = config.resolve(c.Scheme, c.Host, c.Method, c.Path, c.GRPCMethod)
+	if len(config.trials) > 0 && !c.single {
+		c.enterTrial(config.trials)
+	}
 	c.target = e.target(targetKey{c.Scheme, c.Host, c.policy.key}, c.policy, config.serial)
 	c.forcedOpen = c.policy.breaker.Mode == breaker.ForcedOpen
 	if loop, calls, usual := c.target.beginCall(c.policy, config.serial, c.route()); loop {

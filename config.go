@@ -55,6 +55,10 @@ type Config struct {
 	// there; a name that no work has changes nothing. Default none: what the application's Schedule
 	// says.
 	Schedules map[string]ScheduleSettings `json:"schedules,omitzero"`
+	// Stages are changes that only a part of the clients gets, in order; see ConfigStage. At most 100, and
+	// at most 1,000 rules with those of the document. They are in force only from a published document.
+	// Default none.
+	Stages []ConfigStage `json:"stages,omitempty"`
 	// App belongs to the application: any JSON, which tether keeps and does not read. Default none.
 	App json.RawMessage `json:"app,omitempty"`
 }

@@ -28,11 +28,14 @@ type Engine struct {
 	hashSeed maphash.Seed
 	events   *eventqueue.Queue[Event]
 	config   atomic.Pointer[current]
-	applying sync.Mutex // held while a document replaces another; guards refused and told
+	applying sync.Mutex // held while a document replaces another; guards what follows up to told
+	client   client
+	latched  []string // stages that were rolled back
 	refused  refusal
 	told     [sha256.Size]byte // of the last refused document and why: told once
 	targets  targets
 	order    atomic.Uint64
+	nudges   nudges
 
 	telemetry *telemetry
 }
@@ -45,6 +48,7 @@ func New(cfg Config, opts Options) (*Engine, error) {
 	}
 	e := &Engine{opts: opts.withDefaults(), local: cfg, rand: random.New(opts.Seed).Float64, hashSeed: maphash.MakeSeed()}
 	e.events = eventqueue.New(1000, opts.Observe)
+	e.client = newClient(e.opts)
 	e.targets.byKey = make(map[targetKey]*target)
 	e.config.Store(&current{snapshot: compile(cfg, Config{}, opts.Bounds), serial: 1, since: time.Now(),
 		replaced: make(chan struct{})})
@@ -106,6 +110,9 @@ func (c *call) settled(p *Permit, out Outcome) Outcome {
 	out = c.outcomeOfContext(p, out)
 	c.record(p, out)
 	p.Done(out)
+	if c.trial.trial != nil {
+		c.judge(p, out)
+	}
 	return out
 }
 

@@ -27,6 +27,8 @@ type outliving struct {
 	Format  int           `json:"tether"`
 	Holds   []savedHold   `json:"holds,omitempty"`
 	Refused *savedRefusal `json:"refused,omitempty"`
+	Client  string        `json:"client,omitempty"`  // its id, once a document has stages
+	Latched []string      `json:"latched,omitempty"` // stages
 }
 
 type savedHold struct {
@@ -53,8 +55,12 @@ func (e *Engine) Snapshot() []byte {
 	if refused := e.refused; !refused.since.IsZero() {
 		state.Refused = &savedRefusal{hex.EncodeToString(refused.sum[:]), refused.since.UTC()}
 	}
+	if !e.client.given && (len(e.config.Load().published.Stages) > 0 || e.client.kept) {
+		state.Client = e.client.id
+	}
+	state.Latched = slices.Clone(e.latched)
 	e.applying.Unlock()
-	if state.Holds == nil && state.Refused == nil {
+	if state.Holds == nil && state.Refused == nil && state.Client == "" && state.Latched == nil {
 		return nil
 	}
 	snapshot, err := json.Marshal(state)
@@ -101,8 +107,29 @@ func (e *Engine) Restore(snapshot []byte) error {
 	if state.Refused != nil {
 		e.restoreRefusal(*state.Refused)
 	}
+	e.restoreClient(state.Client, state.Latched)
 	e.events.Deliver()
 	return nil
+}
+
+// restoreClient takes up who the client was, and the stages that it rolled back.
+func (e *Engine) restoreClient(id string, latched []string) {
+	e.applying.Lock()
+	defer e.applying.Unlock()
+	changed := false
+	if id != "" && len(id) <= maxStageName && !e.client.given {
+		changed = id != e.client.id
+		e.client.id, e.client.kept = id, true
+	}
+	for _, name := range latched[:min(len(latched), maxStages)] {
+		if len(name) <= maxStageName && !slices.Contains(e.latched, name) {
+			e.latched, changed = append(e.latched, name), true
+		}
+	}
+	e.latched = e.latched[max(0, len(e.latched)-maxStages):]
+	if changed {
+		e.restage()
+	}
 }
 
 func (e *Engine) restoreHold(h savedHold) {

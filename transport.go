@@ -130,6 +130,9 @@ func (h *httpCall) exchange(ctx context.Context, p *Permit) (*http.Response, Out
 	resp, err := h.base.RoundTrip(req)
 	timeout := clock.stop()
 	h.countResends(w)
+	if resp != nil {
+		h.engine.heardIn(h.Host, resp.Header)
+	}
 	if resp == nil || timeout != nil && h.Context.Err() == nil {
 		out := h.failed(req, resp, err, timeout)
 		if out.Sent == MaybeSent && err != nil && w.neverLeft(ctx, err) {

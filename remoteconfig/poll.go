@@ -27,6 +27,7 @@ type plan struct {
 	Success  time.Time `json:"success"` // when the source last confirmed what is in force
 	Next     time.Time `json:"next"`
 	Hold     time.Time `json:"hold"` // no attempt before: a server asked for silence
+	Nudges   nudged    `json:"nudges,omitzero"`
 }
 
 // poll asks the source once and plans the next poll.
@@ -54,11 +55,13 @@ func (w *Watcher) attempt() (before plan, tag string) {
 	before = w.plan
 	now := time.Now()
 	w.asked = false
-	w.early = !w.told.IsZero() && w.plan.Next.After(now)
-	if w.told = (time.Time{}); w.early {
+	planned := !w.plan.Next.After(now)
+	w.plan.Nudges.polled(now, !planned && !w.nudge.IsZero() && !now.Before(w.nudge))
+	if w.early = !planned && (!w.told.IsZero() || !w.nudge.IsZero()); w.early && !w.told.IsZero() {
 		w.hinted = now
 		w.idle++
 	}
+	w.told, w.nudge = time.Time{}, time.Time{}
 	w.plan.Attempt = now
 	w.plan.Failures++
 	w.schedule(now.Add(usual(w.intervalNow(), w.draw())))
@@ -83,7 +86,7 @@ func (w *Watcher) fetch(ctx context.Context, tag string) (fetched Fetched, err e
 			err = fmt.Errorf("remoteconfig: the source panicked: %v", v)
 		}
 	}()
-	fetched, err = w.source.Fetch(ctx, tag)
+	fetched, err = w.source.Fetch(w.tellingVersion(ctx), tag)
 	if err == nil && len(fetched.Document) > maxDocument {
 		err = ErrTooLarge
 	}
@@ -195,6 +198,9 @@ func (w *Watcher) take(fetched Fetched) error {
 		next = next.takenAt(time.Now())
 	}
 	w.mu.Lock()
+	if current == nil || next.version > current.version {
+		w.plan.Nudges.Vain = 0
+	}
 	w.current, w.refused, w.why = next, nil, nil
 	w.follow(next)
 	w.mu.Unlock()

@@ -98,13 +98,16 @@ func (w *Watcher) hint() {
 
 // due returns when the next poll is. It is called with the lock held.
 func (w *Watcher) due() time.Time {
-	if !w.told.IsZero() && w.told.Before(w.plan.Next) {
-		return w.told
+	next := w.plan.Next
+	for _, early := range [...]time.Time{w.told, w.nudge} {
+		if !early.IsZero() && early.Before(next) {
+			next = early
+		}
 	}
-	return w.plan.Next
+	return next
 }
 
-// schedule plans the next poll. One that a hint brought forward leaves the plan as it was, unless the
+// schedule plans the next poll. One that a hint or a nudge brought forward leaves the plan as it was, unless the
 // interval is shorter now: everybody is told in the same moment, and must not poll in step from then
 // on. It is called with the lock held.
 func (w *Watcher) schedule(next time.Time) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"sync"
 	"time"
 
@@ -96,6 +97,7 @@ type Watcher struct {
 	plan    plan
 	wish    time.Duration // the interval that the source would like; 0: it didn't say
 	asked   bool          // Refresh was called since the last attempt
+	nudge   time.Time     // when to fetch for a nudge; zero: none is heeded
 	local   bool          // the last attempt reached no server
 	joined  bool          // the plan has a phase of its own among all the clients'
 	told    time.Time     // when to fetch since a watch told of a change; zero: none did
@@ -282,9 +284,10 @@ func (w *Watcher) end() {
 	w.running = false
 }
 
-// sleep waits for the next poll, which Refresh and a watch may bring forward. It tells whether to poll.
+// sleep waits for the next poll, which Refresh, a watch and nudges may bring forward. It tells whether to poll.
 func (w *Watcher) sleep(ctx context.Context) bool {
 	for {
+		more := w.heedNudge()
 		w.mu.Lock()
 		wait := time.Until(w.due())
 		w.mu.Unlock()
@@ -292,15 +295,20 @@ func (w *Watcher) sleep(ctx context.Context) bool {
 			return ctx.Err() == nil
 		}
 		timer := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
+		wakers := []reflect.SelectCase{receive(ctx.Done()), receive(w.wake), receive(timer.C)}
+		for _, newer := range more {
+			wakers = append(wakers, receive(newer))
+		}
+		reflect.Select(wakers)
+		timer.Stop()
+		if ctx.Err() != nil {
 			return false
-		case <-w.wake:
-			timer.Stop()
-		case <-timer.C:
 		}
 	}
+}
+
+func receive(channel any) reflect.SelectCase {
+	return reflect.SelectCase{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(channel)}
 }
 
 // intervalNow is the mean time between polls: what the document in force says, since that is what
