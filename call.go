@@ -141,7 +141,10 @@ func (c *call) start(ctx context.Context, e *Engine) {
 	c.setCriticality()
 	c.setDeadline()
 	c.target.budget.Call()
-	c.target.deference.ask(c.criticality)
+	if c.target.deference.ask(c.criticality) && c.target.gate.Paced() {
+		c.target.gate.Resume()
+		c.target.line.wakeNext()
+	}
 	c.target.stats.calls.Add(1)
 	count(ctx, e.telemetry.calls, c.target.series.plain)
 }
