@@ -115,8 +115,26 @@ func (c *call) settled(p *Permit, out Outcome) Outcome {
 // error, wrapped in a *[retry.Error] where a repeat was thought of, or a *[RejectedError] if nothing
 // was sent. It never hedges: fn may not be safe to run twice at once.
 func (e *Engine) Do(ctx context.Context, what Call, fn func(context.Context, *Permit) Outcome) error {
-	f := &function{fn: fn}
-	f.Call, f.replayable = what, true
+	return e.Run(ctx, new(Room), what, attemptFunc(fn))
+}
+
+// Attempter makes the attempts of one call.
+type Attempter interface {
+	Attempt(context.Context, *Permit) Outcome
+}
+
+type attemptFunc func(context.Context, *Permit) Outcome
+
+func (f attemptFunc) Attempt(ctx context.Context, p *Permit) Outcome { return f(ctx, p) }
+
+// Room is where a call lives, for an edge that has memory of its own for each call. The zero value is
+// ready. It is for one call, never to be used again: contexts may outlive the call.
+type Room struct{ f function }
+
+// Run is [Engine.Do] for edges: a makes the attempts of a call that lives in room.
+func (e *Engine) Run(ctx context.Context, room *Room, what Call, a Attempter) error {
+	f := &room.f
+	f.Call, f.replayable, f.by = what, true, a
 	f.start(ctx, e)
 	last, reason := f.run(f)
 	if reason == nil {
@@ -125,16 +143,16 @@ func (e *Engine) Do(ctx context.Context, what Call, fn func(context.Context, *Pe
 	return f.failure(last, reason)
 }
 
-// function makes attempts by a function.
+// function is a call whose attempts are somebody else's to make.
 type function struct {
 	call
-	fn func(context.Context, *Permit) Outcome
+	by Attempter
 }
 
 func (f *function) attempt(p *Permit) Outcome {
 	ctx, clock := f.startClock(f.withAttempt(f, p.attempt))
 	defer clock.endUnlessHanded()
-	out := f.fn(clock.shown(ctx), p)
+	out := f.by.Attempt(clock.shown(ctx), p)
 	if timeout := clock.stop(); timeout != nil && out.Class != Healthy && f.Context.Err() == nil {
 		if out.Class == Ignored {
 			out.Class = Transient

@@ -15,14 +15,14 @@ type memo[V any] struct {
 	known map[string]V
 }
 
-func (m *memo[V]) of(name string, work func(string) V) V {
+func (m *memo[V]) get(name string) (v V, ok bool) {
 	m.mu.RLock()
-	v, ok := m.known[name]
-	m.mu.RUnlock()
-	if ok {
-		return v
-	}
-	v = work(name)
+	defer m.mu.RUnlock()
+	v, ok = m.known[name]
+	return v, ok
+}
+
+func (m *memo[V]) put(name string, v V) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.known == nil {
@@ -31,7 +31,6 @@ func (m *memo[V]) of(name string, work func(string) V) V {
 	if len(m.known) < maxMemo {
 		m.known[name] = v
 	}
-	return v
 }
 
 // once is for what is said once.

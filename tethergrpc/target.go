@@ -20,7 +20,11 @@ type target struct{ scheme, host string }
 // targetOf returns the scheme and the host that a channel's calls have for rules and for learnt state. The
 // work is remembered by the target as it was written.
 func (e *edge) targetOf(cc *grpc.ClientConn) (scheme, host string) {
-	t := e.targets.of(cc.Target(), func(string) target { return newTarget(cc.CanonicalTarget(), e.opts.ShareWithHTTP) })
+	t, ok := e.targets.get(cc.Target())
+	if !ok {
+		t = newTarget(cc.CanonicalTarget(), e.opts.ShareWithHTTP)
+		e.targets.put(cc.Target(), t)
+	}
 	return t.scheme, t.host
 }
 
@@ -91,7 +95,11 @@ func idempotencyLevel(service, name string) bool {
 
 // call describes a call to the engine.
 func (e *edge) call(ctx context.Context, full string, cc *grpc.ClientConn) tether.Call {
-	m := e.methods.of(full, e.newMethod)
+	m, ok := e.methods.get(full)
+	if !ok {
+		m = e.newMethod(full)
+		e.methods.put(full, m)
+	}
 	what := tether.Call{GRPCMethod: full, CredentialFrom: e.partition, CallOptions: tether.CallOptionsFrom(ctx)}
 	what.Scheme, what.Host = e.targetOf(cc)
 	if e.opts.ShareWithHTTP == "" {

@@ -10,8 +10,9 @@ import (
 	"github.com/tether-go/tether"
 )
 
-// unary is one unary call.
+// unary is one unary call: all that is allocated for it.
 type unary struct {
+	room       tether.Room
 	edge       *edge
 	method     string
 	req, reply any
@@ -20,18 +21,19 @@ type unary struct {
 	opts       []grpc.CallOption // the caller's, and then ours
 	callers    int               // how many are the caller's
 	proof      proof
-	room       [6]grpc.CallOption // that most calls need for opts
+	few        [6]grpc.CallOption // where opts are, if they are few
 }
 
 func (e *edge) unary(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn,
 	invoker grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 	what := e.call(ctx, method, cc)
 	u := &unary{edge: e, method: method, req: req, reply: reply, cc: cc, invoker: invoker, callers: len(opts)}
-	u.opts = u.proof.add(append(u.room[:0], opts...), !what.Idempotent)
-	return withStatus(e.engine.Do(ctx, what, u.attempt))
+	u.opts = u.proof.add(append(u.few[:0], opts...), !what.Idempotent)
+	return withStatus(e.engine.Run(ctx, &u.room, what, u))
 }
 
-func (u *unary) attempt(ctx context.Context, _ *tether.Permit) tether.Outcome {
+// Attempt sends the call once.
+func (u *unary) Attempt(ctx context.Context, _ *tether.Permit) tether.Outcome {
 	u.proof.reset()
 	ctx, again := outgoing(ctx)
 	if again {
