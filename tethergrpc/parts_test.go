@@ -94,8 +94,10 @@ func TestIdempotencyLevel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := protoregistry.GlobalFiles.RegisterFile(file); err != nil && !strings.Contains(err.Error(), "already") {
-		t.Fatal(err)
+	if _, err := protoregistry.GlobalFiles.FindFileByPath(file.Path()); err != nil { // else a run of -count before
+		if err := protoregistry.GlobalFiles.RegisterFile(file); err != nil {
+			t.Fatal(err)
+		}
 	}
 	e, err := newEdge(newEngine(t, tether.Config{}, tether.Options{}), Options{Idempotent: []string{"/tether.test.Shop/Pay"}})
 	if err != nil {

@@ -102,6 +102,27 @@ func TestStreamHeaderCommits(t *testing.T) {
 	})
 }
 
+// Nor is who waits for the header while another goroutine receives.
+func TestStreamHeaderBeside(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fail := make(chan struct{})
+		b := &backend{watch: func(n int, s watchServer) error { <-fail; return unavailable }}
+		c := b.client(t, newEngine(t, tether.Config{}, twoSaved), idempotent)
+		stream, err := c.Watch(within(t, time.Minute), &healthpb.HealthCheckRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		headed := make(chan struct{})
+		go func() { stream.Header(); close(headed) }()
+		time.AfterFunc(time.Second, func() { close(fail) })
+		synctest.Wait()
+		if _, err := stream.Recv(); status.Code(err) != codes.Unavailable || len(b.visits()) != 1 {
+			t.Errorf("%v, %d visits", err, len(b.visits()))
+		}
+		<-headed
+	})
+}
+
 // A stream settles with its header or first message, holds its place until it ends, whoever ends it, and one that
 // its caller gives up teaches nothing.
 func TestStreamPlace(t *testing.T) {
