@@ -218,6 +218,22 @@ func TestRefusalsHaveAStatus(t *testing.T) {
 	}
 }
 
+// Rules find gRPC calls by host, method and path.
+func TestRules(t *testing.T) {
+	for _, match := range []tether.Match{{Host: "shop.example.com"}, {Host: "*.example.com"}, {GRPCMethod: checkMethod},
+		{GRPCMethod: "/grpc.health.v1.Health/"}, {Path: "/grpc.health.v1.Health"}} {
+		synctest.Test(t, func(t *testing.T) {
+			cfg := tether.Config{Rules: []tether.Rule{{Name: "once", Match: match}}}
+			cfg.Rules[0].Call.RetryPolicy = &tether.RetrySettings{MaxAttempts: tether.Set(1)}
+			b := &backend{check: func(context.Context, int) error { return unavailable }}
+			check(within(t, time.Minute), b.client(t, newEngine(t, cfg, twoSaved), idempotent))
+			if n := len(b.visits()); n != 1 {
+				t.Errorf("%+v: %d visits", match, n)
+			}
+		})
+	}
+}
+
 // An attempt that the policy ends is repeated, the server is told its deadline, and the error of the last one is
 // DEADLINE_EXCEEDED.
 func TestAttemptTimeout(t *testing.T) {
