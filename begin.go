@@ -15,10 +15,11 @@ func (e *Engine) Begin(ctx context.Context, what Call) (*Permit, error) {
 	return c.permit, nil
 }
 
-// Next says what came of an attempt that [Engine.Begin] admitted, like Done, and admits the next one of the
-// same call by the rules that [Engine.Do] repeats by: it waits, takes from the budget, passes every stage.
-// Where there is no next it returns nil and what the caller is to get, as Do does: after a Healthy outcome
-// its Err. What can't be sent again is Final. Of Next and Done the first one counts; Next then is nil, nil.
+// Next says what came of an attempt that [Engine.Begin] admitted, like Done, and admits the next
+// one of the same call by the rules that [Engine.Do] repeats by: it waits, takes from the budget,
+// passes every stage. Where there is no next it returns nil and what the caller is to get, as Do
+// does: after a Healthy outcome its Err. What can't be sent again is Final. Of Next and Done the
+// first one counts; Next then is nil, nil.
 func (p *Permit) Next(out Outcome) (*Permit, error) {
 	if p.settled.Swap(true) {
 		return nil, nil
@@ -54,8 +55,8 @@ func (p *Permit) Next(out Outcome) (*Permit, error) {
 // Context is the attempt's context, by which wrappers further in know that they are inside of a call.
 func (p *Permit) Context() context.Context { return p.call.withAttempt(p.call, p.attempt) }
 
-// Keep lets the attempt's place among those under way outlast Done, for a stream that goes on after it
-// has proved good, until the function that it returns is called. It comes before Done.
+// Keep lets the attempt's place among those under way outlast Done, for a stream that goes on after
+// it has proved good, until the function that it returns is called. It comes before Done.
 func (p *Permit) Keep() (end func()) {
 	slot, line := p.slot, &p.call.target.line
 	if slot == nil {

@@ -16,8 +16,8 @@ type Call struct {
 	// Scheme and Host name the target, with the port where it isn't the scheme's default. Host may be
 	// any name for what is not HTTP ("orders-db").
 	Scheme, Host string
-	// Service divides a host into targets that learn apart, such as gRPC's services. Rules don't see it.
-	// Default: the host is one target.
+	// Service divides a host into targets that learn apart, such as gRPC's services. Rules don't
+	// see it. Default: the host is one target.
 	Service string
 	// Method, Path (escaped, as on the wire) and GRPCMethod ("/package.Service/Method") are what the
 	// document's rules may match on.
@@ -31,13 +31,13 @@ type Call struct {
 
 // CallOptions are what a caller may say about one call.
 type CallOptions struct {
-	// Idempotent declares that repeating the call cannot do its work twice, nor can two of it at once,
-	// which is what hedging makes where that is on.
+	// Idempotent declares that repeating the call cannot do its work twice, nor can two of it at
+	// once, which is what hedging makes where that is on.
 	Idempotent bool
-	// IdempotencyKey makes an HTTP call repeatable at an API that declares to know keys: one is made before
-	// the first attempt and sent with each, unless the method is idempotent by itself or the request has a
-	// key. It is for this call only: each hop of a redirect, and whatever the caller repeats, has a key of
-	// its own. Default NoKey: none is made.
+	// IdempotencyKey makes an HTTP call repeatable at an API that declares to know keys: one is
+	// made before the first attempt and sent with each, unless the method is idempotent by itself
+	// or the request has a key. It is for this call only: each hop of a redirect, and whatever the
+	// caller repeats, has a key of its own. Default NoKey: none is made.
 	IdempotencyKey KeyForm
 	// NoWait refuses where the call would have to wait for its turn.
 	NoWait bool

@@ -20,9 +20,9 @@ const (
 	Healthy
 	// Transient is no answer (refused, reset, timed out) or one that reports a fault (500, 502, 504).
 	Transient
-	// Overloaded is an answer that says "not now" (429, 503, RESOURCE_EXHAUSTED, and a 403 that names a
-	// wait or says that nothing is left of a quota). It feeds holds and
-	// pacing, never the breaker: a server that can still say no has capacity left.
+	// Overloaded is an answer that says "not now" (429, 503, RESOURCE_EXHAUSTED, and a 403 that
+	// names a wait or says that nothing is left of a quota). It feeds holds and pacing, never the
+	// breaker: a server that can still say no has capacity left.
 	Overloaded
 )
 
@@ -57,13 +57,15 @@ const (
 // Outcome is what one attempt brought.
 type Outcome struct {
 	Class Class
-	// Err is the failure that the caller gets to see if the attempt is the last one; nil for an answer.
+	// Err is the failure that the caller gets to see if the attempt is the last one; nil for an
+	// answer.
 	Err error
-	// Status is the answer's HTTP status; 0 where there was none, or none of HTTP's. With a status, the
-	// policy's retryable status codes decide whether a repeat makes sense.
+	// Status is the answer's HTTP status; 0 where there was none, or none of HTTP's. With a status,
+	// the policy's retryable status codes decide whether a repeat makes sense.
 	Status int
-	// Code is the gRPC code that the attempt failed with, whoever made it; 0: OK, or not gRPC. With a code, too,
-	// the policy's retryable codes decide. RESOURCE_EXHAUSTED is repeated only where the answer names a wait.
+	// Code is the gRPC code that the attempt failed with, whoever made it; 0: OK, or not gRPC. With
+	// a code, too, the policy's retryable codes decide. RESOURCE_EXHAUSTED is repeated only where
+	// the answer names a wait.
 	Code StatusCode
 	// Answered says that a Code came from the server and stands for no missing answer.
 	Answered bool

@@ -18,7 +18,8 @@ import (
 const retrying = `{"methodConfig": [{"name": [{"service": "grpc.health.v1.Health"}], "retryPolicy": {"maxAttempts": 4,
  "initialBackoff": "0.01s", "maxBackoff": "0.01s", "backoffMultiplier": 1, "retryableStatusCodes": ["UNAVAILABLE"]}}]}`
 
-// Two loops never multiply: a channel's own retries are off, or else tether makes one attempt; both are said.
+// Two loops never multiply: a channel's own retries are off, or else tether makes one attempt; both
+// are said.
 func TestChannelsOwnRetries(t *testing.T) {
 	for _, test := range []struct {
 		name   string

@@ -45,8 +45,8 @@ func withStatus(err error) error {
 	return err
 }
 
-// statusOf is RESOURCE_EXHAUSTED for limits of this process's own and UNAVAILABLE for the rest, with a RetryInfo
-// where it is known when asking again may help.
+// statusOf is RESOURCE_EXHAUSTED for limits of this process's own and UNAVAILABLE for the rest,
+// with a RetryInfo where it is known when asking again may help.
 func statusOf(refused *tether.RejectedError) *status.Status {
 	code := codes.Unavailable
 	switch refused.Stage {

@@ -14,8 +14,8 @@ import (
 
 const pushbackKey = "grpc-retry-pushback-ms" // gRFC A6, Pushback
 
-// hintOf reads what an answer says about when to come back: the fields that HTTP has for it, which a gRPC answer
-// may carry as metadata, and for a failure the status details and the pushback.
+// hintOf reads what an answer says about when to come back: the fields that HTTP has for it, which
+// a gRPC answer may carry as metadata, and for a failure the status details and the pushback.
 func hintOf(header, trailer metadata.MD, st *status.Status) (hint ratelimit.Hint) {
 	if fields := httpFields(header, trailer); fields != nil {
 		hint = ratelimit.ParseHeader(fields, time.Now())
@@ -40,8 +40,8 @@ func hintOf(header, trailer metadata.MD, st *status.Status) (hint ratelimit.Hint
 	return merge(said.Hint(), hint)
 }
 
-// merge adds what HTTP's fields say to what gRPC says: the longer wait, the verdict against a repeat, and for the
-// rest gRPC first.
+// merge adds what HTTP's fields say to what gRPC says: the longer wait, the verdict against a
+// repeat, and for the rest gRPC first.
 func merge(grpc, fields ratelimit.Hint) ratelimit.Hint {
 	out := grpc
 	if fields.Explicit && (!grpc.Explicit || fields.Wait > grpc.Wait) {
@@ -59,8 +59,8 @@ func merge(grpc, fields ratelimit.Hint) ratelimit.Hint {
 	return out
 }
 
-// httpFields returns metadata as the fields that package ratelimit reads, or nil where none of them can be
-// there: most answers have none. Names in metadata are in lower case.
+// httpFields returns metadata as the fields that package ratelimit reads, or nil where none of them
+// can be there: most answers have none. Names in metadata are in lower case.
 func httpFields(header, trailer metadata.MD) (fields http.Header) {
 	if !mayHint(header) && !mayHint(trailer) {
 		return nil

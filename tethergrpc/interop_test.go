@@ -49,8 +49,9 @@ func (c *counter) HandleRPC(_ context.Context, s stats.RPCStats) {
 func (c *counter) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Context { return ctx }
 func (c *counter) HandleConn(context.Context, stats.ConnStats)                       {}
 
-// A channel keeps all that grpc-go offers: a real server on loopback, with a resolver of the application's own,
-// keepalive, compression, credentials, wait-for-ready, and a stats handler that sees each attempt.
+// A channel keeps all that grpc-go offers: a real server on loopback, with a resolver of the
+// application's own, keepalive, compression, credentials, wait-for-ready, and a stats handler that
+// sees each attempt.
 func TestOverLoopback(t *testing.T) {
 	b := &backend{check: func(ctx context.Context, n int) error {
 		if n == 1 {

@@ -16,21 +16,24 @@ import (
 // Options are what only code can set. The zero value is the documented default.
 type Options struct {
 	// Idempotent names methods that may be repeated although the server may have done their work:
-	// "/shop.Stock/Get", or "/shop.Stock/" for all of a service. Methods whose descriptor is linked in and
-	// has an idempotency_level are known without it; [tether.WithCall] says it of one call. Default none.
+	// "/shop.Stock/Get", or "/shop.Stock/" for all of a service. Methods whose descriptor is linked
+	// in and has an idempotency_level are known without it; [tether.WithCall] says it of one call.
+	// Default none.
 	Idempotent []string
-	// ShareWithHTTP is "https" or "http" where gRPC and HTTP calls to one host and port are to share what
-	// is learnt, whatever their service. Default "": each service of a target learns apart.
+	// ShareWithHTTP is "https" or "http" where gRPC and HTTP calls to one host and port are to
+	// share what is learnt, whatever their service. Default "": each service of a target learns
+	// apart.
 	ShareWithHTTP string
-	// Partition names whom a RESOURCE_EXHAUSTED covers: calls of one partition are held together. It must be
-	// safe for concurrent use. Default: the "authorization" of the outgoing metadata, kept only as a keyed hash;
-	// what per-RPC credentials add comes after it and isn't seen.
+	// Partition names whom a RESOURCE_EXHAUSTED covers: calls of one partition are held together.
+	// It must be safe for concurrent use. Default: the "authorization" of the outgoing metadata,
+	// kept only as a keyed hash; what per-RPC credentials add comes after it and isn't seen.
 	Partition func(context.Context) string
-	// ServiceConfig is the channel's default service config, in JSON; it is for DialOptions only. One with a
-	// retryPolicy or hedgingPolicy is an error, because tether repeats. Default none.
+	// ServiceConfig is the channel's default service config, in JSON; it is for DialOptions only.
+	// One with a retryPolicy or hedgingPolicy is an error, because tether repeats. Default none.
 	ServiceConfig string
-	// ChannelRetriesOff says of interceptors that are used without DialOptions that their channel was made
-	// with grpc.WithDisableRetry. Where it isn't said, calls to methods with a retryPolicy have one attempt.
+	// ChannelRetriesOff says of interceptors that are used without DialOptions that their channel
+	// was made with grpc.WithDisableRetry. Where it isn't said, calls to methods with a retryPolicy
+	// have one attempt.
 	ChannelRetriesOff bool
 }
 
@@ -77,8 +80,8 @@ func (o Options) validate() error {
 	return errors.Join(problems...)
 }
 
-// checkServiceConfig refuses a service config whose retries would multiply with tether's. grpc-go checks
-// the rest of it.
+// checkServiceConfig refuses a service config whose retries would multiply with tether's. grpc-go
+// checks the rest of it.
 func checkServiceConfig(text string) error {
 	var config struct {
 		MethodConfig []struct {
@@ -101,10 +104,11 @@ func checkServiceConfig(text string) error {
 	return errors.Join(problems...)
 }
 
-// DialOptions returns what a channel needs for calls to go through engine: both interceptors, inside of those
-// that were given before, and grpc-go's own policy retries off, so that two loops never multiply. Its
-// transparent retries, of what never left or was not processed, stay on. A service config from the name
-// resolver stays in force but for its retryPolicy; that one has is reported as an event when a call fails.
+// DialOptions returns what a channel needs for calls to go through engine: both interceptors,
+// inside of those that were given before, and grpc-go's own policy retries off, so that two loops
+// never multiply. Its transparent retries, of what never left or was not processed, stay on. A
+// service config from the name resolver stays in force but for its retryPolicy; that one has is
+// reported as an event when a call fails.
 func DialOptions(engine *tether.Engine, opts Options) ([]grpc.DialOption, error) {
 	opts.ChannelRetriesOff = true
 	e, err := newEdge(engine, opts)
@@ -119,8 +123,8 @@ func DialOptions(engine *tether.Engine, opts Options) ([]grpc.DialOption, error)
 	return options, nil
 }
 
-// UnaryClientInterceptor returns the interceptor of unary calls alone. [DialOptions] also turns off the
-// channel's retries; here that is the caller's to do and to say ([Options].ChannelRetriesOff).
+// UnaryClientInterceptor returns the interceptor of unary calls alone. [DialOptions] also turns off
+// the channel's retries; here that is the caller's to do and to say ([Options].ChannelRetriesOff).
 func UnaryClientInterceptor(engine *tether.Engine, opts Options) (grpc.UnaryClientInterceptor, error) {
 	e, err := newEdge(engine, opts)
 	if err != nil {
@@ -138,8 +142,9 @@ func StreamClientInterceptor(engine *tether.Engine, opts Options) (grpc.StreamCl
 	return e.stream, nil
 }
 
-// stacked tells whether the channel itself repeats calls of the method: then a failure is final for us. The
-// service config may come from a name resolver at any time, so it is asked for when a call has failed.
+// stacked tells whether the channel itself repeats calls of the method: then a failure is final for
+// us. The service config may come from a name resolver at any time, so it is asked for when a call
+// has failed.
 func (e *edge) stacked(cc *grpc.ClientConn, method string) bool {
 	if cc.GetMethodConfig(method).RetryPolicy == nil {
 		return false

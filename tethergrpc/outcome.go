@@ -20,8 +20,8 @@ type answer struct {
 	unsent          bool // it is proved that no stream was ever made for it
 }
 
-// outcome says what an attempt teaches, by its code and by whether the server gave it: grpc-go makes codes itself,
-// for what never left, for lost connections, for messages that are too large.
+// outcome says what an attempt teaches, by its code and by whether the server gave it: grpc-go
+// makes codes itself, for what never left, for lost connections, for messages that are too large.
 func (e *edge) outcome(ctx context.Context, cc *grpc.ClientConn, full string, err error, a answer) tether.Outcome {
 	if err == nil {
 		return tether.Outcome{Class: tether.Healthy, Hint: hintOf(a.header, a.trailer, nil)}
@@ -51,9 +51,10 @@ func (e *edge) outcome(ctx context.Context, cc *grpc.ClientConn, full string, er
 	return out
 }
 
-// classify tells answers from codes that the client made. A status of the server's own is Trailers-Only, whose
-// content-type grpc-go leaves in the trailer, or comes after a header. After a header a lost connection looks the
-// same as an answer without trailer metadata: a fault of the server, by the share of such calls.
+// classify tells answers from codes that the client made. A status of the server's own is
+// Trailers-Only, whose content-type grpc-go leaves in the trailer, or comes after a header. After a
+// header a lost connection looks the same as an answer without trailer metadata: a fault of the
+// server, by the share of such calls.
 func classify(out *tether.Outcome, st *status.Status, a answer) {
 	said := len(a.trailer) > 0 || len(st.Proto().GetDetails()) > 0
 	began := said || len(a.header) > 0

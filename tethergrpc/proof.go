@@ -13,10 +13,12 @@ type proof struct {
 	ended           atomic.Bool
 }
 
-// untouched stands where grpc-go writes the header of every stream that it made. It is never written to.
+// untouched stands where grpc-go writes the header of every stream that it made. It is never
+// written to.
 var untouched = metadata.MD{"": nil}
 
-// add adds the options to a unary call's. Whether an attempt left matters only where repeating it otherwise would not be safe.
+// add adds the options to a unary call's. Whether an attempt left matters only where repeating it
+// otherwise would not be safe.
 func (p *proof) add(opts []grpc.CallOption, asked bool) []grpc.CallOption {
 	opts = append(opts, grpc.HeaderCallOption{HeaderAddr: &p.header}, grpc.TrailerCallOption{TrailerAddr: &p.trailer})
 	if asked {
@@ -32,8 +34,8 @@ func (p *proof) reset() {
 	p.ended.Store(false)
 }
 
-// answer is what the attempt brought. If it has ended and no stream was made, nothing left. An interceptor
-// further in that loses the options also loses the end, and then nothing is proved.
+// answer is what the attempt brought. If it has ended and no stream was made, nothing left. An
+// interceptor further in that loses the options also loses the end, and then nothing is proved.
 func (p *proof) answer() answer {
 	if _, none := p.header[""]; none {
 		return answer{trailer: p.trailer, unsent: p.ended.Load()}

@@ -17,8 +17,8 @@ import (
 	"github.com/tether-go/tether/retry"
 )
 
-// A proxy's answer in HTTP instead of gRPC is a code and no more: grpc-go drops its fields, so that Retry-After is
-// not heard. When this fails, the package documentation can promise more.
+// A proxy's answer in HTTP instead of gRPC is a code and no more: grpc-go drops its fields, so that
+// Retry-After is not heard. When this fails, the package documentation can promise more.
 func TestProxyAnswersInHTTP(t *testing.T) {
 	var asked atomic.Int32
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

@@ -12,10 +12,10 @@ import (
 	"github.com/tether-go/tether"
 )
 
-// stream is one call that streams. It is admitted like any other and settles with the first sign of life, its
-// header or a message; it keeps its place among the calls under way until it ends. Until then it is made again
-// where that is safe: a stream of answers to one request, of which nothing has come, not even a header (gRFC A6,
-// When Retries are Valid).
+// stream is one call that streams. It is admitted like any other and settles with the first sign of
+// life, its header or a message; it keeps its place among the calls under way until it ends. Until
+// then it is made again where that is safe: a stream of answers to one request, of which nothing
+// has come, not even a header (gRFC A6, When Retries are Valid).
 type stream struct {
 	edge     *edge
 	ctx      context.Context // the caller's
@@ -141,8 +141,8 @@ func (s *stream) good(header metadata.MD) {
 	}
 }
 
-// end is told by grpc-go that an attempt's stream has ended, whoever ended it. One that nobody waits for, and
-// that has shown no life, was given up by its caller and teaches nothing.
+// end is told by grpc-go that an attempt's stream has ended, whoever ended it. One that nobody
+// waits for, and that has shown no life, was given up by its caller and teaches nothing.
 func (s *stream) end(permit *tether.Permit, err error) {
 	s.mu.Lock()
 	if s.permit != permit {
@@ -204,7 +204,8 @@ func (s *stream) now() grpc.ClientStream {
 	return s.current
 }
 
-// SendMsg sends. The request of a stream of answers is remembered, not copied, until the first answer.
+// SendMsg sends. The request of a stream of answers is remembered, not copied, until the first
+// answer.
 func (s *stream) SendMsg(m any) error {
 	s.mu.Lock()
 	current := s.current
@@ -224,7 +225,8 @@ func (s *stream) CloseSend() error {
 	return current.CloseSend()
 }
 
-// Header waits for the header. Who has asked for it gets the rest of the same stream: it is not made again.
+// Header waits for the header. Who has asked for it gets the rest of the same stream: it is not
+// made again.
 func (s *stream) Header() (metadata.MD, error) {
 	s.mu.Lock()
 	s.seen = true
@@ -239,7 +241,8 @@ func (s *stream) Header() (metadata.MD, error) {
 	return header, err
 }
 
-// headless settles a stream that ended without a header while Header was waiting: nobody may ask for more of it.
+// headless settles a stream that ended without a header while Header was waiting: nobody may ask
+// for more of it.
 func (s *stream) headless(current grpc.ClientStream) {
 	s.mu.Lock()
 	unseen, err, permit := s.ended && !s.settled, s.over, s.permit

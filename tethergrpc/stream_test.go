@@ -123,8 +123,8 @@ func TestStreamHeaderBeside(t *testing.T) {
 	})
 }
 
-// A stream settles with its header or first message, holds its place until it ends, whoever ends it, and one that
-// its caller gives up teaches nothing.
+// A stream settles with its header or first message, holds its place until it ends, whoever ends
+// it, and one that its caller gives up teaches nothing.
 func TestStreamPlace(t *testing.T) {
 	cfg := tether.Config{}
 	cfg.Defaults.Target.Concurrency = &tether.ConcurrencySettings{Max: tether.Set(1)}
@@ -217,5 +217,22 @@ func TestStreamsTeach(t *testing.T) {
 			}
 		}
 		t.Error("20 broken connections in a row leave it closed")
+	})
+}
+
+// Where no connection can be made nothing left, and any stream is asked for again.
+func TestStreamNeverLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := (&backend{}).serve(t)
+		n.setRefuse(errors.New("refused"))
+		options, err := DialOptions(newEngine(t, tether.Config{}, twoSaved), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = newClient(n.channel(t, options...)).Watch(within(t, time.Minute), &healthpb.HealthCheckRequest{})
+		story, _ := tether.Explain(nil, err)
+		if status.Code(err) != codes.Unavailable || len(story.Attempts) != 3 || story.Attempts[2].Sent != tether.NotSent {
+			t.Errorf("%v: %v", err, story)
+		}
 	})
 }

@@ -17,8 +17,8 @@ import (
 // target is the server that a channel calls.
 type target struct{ scheme, host string }
 
-// targetOf returns the scheme and the host that a channel's calls have for rules and for learnt state. The
-// work is remembered by the target as it was written.
+// targetOf returns the scheme and the host that a channel's calls have for rules and for learnt
+// state. The work is remembered by the target as it was written.
 func (e *edge) targetOf(cc *grpc.ClientConn) (scheme, host string) {
 	t, ok := e.targets.get(cc.Target())
 	if !ok {
@@ -28,9 +28,10 @@ func (e *edge) targetOf(cc *grpc.ClientConn) (scheme, host string) {
 	return t.scheme, t.host
 }
 
-// newTarget reads a canonical target, "<scheme>://[authority]/<endpoint>". A dns or passthrough target is its host
-// and port, in lower case (443 where there is none: the dns resolver's default). Any other (unix, xds, a resolver of
-// one's own) is itself, without what is empty: "xds:orders", "unix:/run/orders.sock".
+// newTarget reads a canonical target, "<scheme>://[authority]/<endpoint>". A dns or passthrough
+// target is its host and port, in lower case (443 where there is none: the dns resolver's default).
+// Any other (unix, xds, a resolver of one's own) is itself, without what is empty: "xds:orders",
+// "unix:/run/orders.sock".
 func newTarget(canonical, share string) target {
 	resolver, rest, _ := strings.Cut(canonical, "://")
 	authority, endpoint, _ := strings.Cut(rest, "/")

@@ -43,8 +43,8 @@ func (u *unary) Attempt(ctx context.Context, _ *tether.Permit) tether.Outcome {
 	return u.edge.outcome(ctx, u.cc, u.method, err, u.proof.answer())
 }
 
-// outgoing adds the metadata that is ours to an attempt's. Only a re-attempt has some (gRFC A6, Exposed Retry
-// Metadata): what the server is told of every call would be added here.
+// outgoing adds the metadata that is ours to an attempt's. Only a re-attempt has some (gRFC A6,
+// Exposed Retry Metadata): what the server is told of every call would be added here.
 func outgoing(ctx context.Context) (_ context.Context, again bool) {
 	attempt := tether.AttemptFrom(ctx)
 	if attempt < 2 {
@@ -58,7 +58,8 @@ func outgoing(ctx context.Context) (_ context.Context, again bool) {
 	return metadata.NewOutgoingContext(ctx, md), true
 }
 
-// forget empties what an earlier attempt left where the caller looks: one that gets no stream fills nothing.
+// forget empties what an earlier attempt left where the caller looks: one that gets no stream fills
+// nothing.
 func forget(opts []grpc.CallOption) {
 	for _, o := range opts {
 		switch o := o.(type) {

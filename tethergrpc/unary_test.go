@@ -234,8 +234,8 @@ func TestRules(t *testing.T) {
 	}
 }
 
-// An attempt that the policy ends is repeated, the server is told its deadline, and the error of the last one is
-// DEADLINE_EXCEEDED.
+// An attempt that the policy ends is repeated, the server is told its deadline, and the error of
+// the last one is DEADLINE_EXCEEDED.
 func TestAttemptTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &backend{check: func(ctx context.Context, n int) error {
@@ -320,8 +320,8 @@ func TestWhatOpensTheBreaker(t *testing.T) {
 	}
 }
 
-// Nothing left where no connection could be made: also what isn't repeatable is then repeated. A connection that
-// breaks proves nothing.
+// Nothing left where no connection could be made: also what isn't repeatable is then repeated. A
+// connection that breaks proves nothing.
 func TestWhatNeverLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &backend{}

@@ -1,6 +1,6 @@
-// Grpc tells, step by step and in a few seconds, what tether does for a gRPC channel: a real server on loopback asks
-// for a pause, is down for a moment, and its people switch a method off and change a rule. The exit status is 0
-// only if every step was as it says.
+// Grpc tells, step by step and in a few seconds, what tether does for a gRPC channel: a real server
+// on loopback asks for a pause, is down for a moment, and its people switch a method off and change
+// a rule. The exit status is 0 only if every step was as it says.
 //
 //	go run ./examples/grpc
 package main
@@ -117,7 +117,8 @@ func (s *story) pushback() error {
 	return nil
 }
 
-// outage: ten callers in a loop, against a server that says UNAVAILABLE for two seconds and is well again.
+// outage: ten callers in a loop, against a server that says UNAVAILABLE for two seconds and is well
+// again.
 func (s *story) outage() error {
 	s.server.be(down)
 	began := time.Now()
