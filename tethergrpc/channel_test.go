@@ -106,6 +106,7 @@ func TestConstructorsRefuse(t *testing.T) {
 		{engine, Options{Idempotent: []string{"Get", "/a.B/C"}}, `"Get"`},
 		{engine, Options{Idempotent: []string{"/*/"}}, `"/*/"`},
 		{engine, Options{Idempotent: []string{"//"}}, `"//"`},
+		{engine, Options{Idempotent: []string{checkMethod + "s"}}, "no such method"},
 		{engine, Options{ShareWithHTTP: "ftp"}, "ftp"},
 		{engine, Options{ServiceConfig: retrying}, "grpc.health.v1.Health"},
 		{engine, Options{ServiceConfig: `{"methodConfig": [{"name": [{}], "hedgingPolicy": {}}]}`}, "hedgingPolicy"},
@@ -119,6 +120,9 @@ func TestConstructorsRefuse(t *testing.T) {
 				t.Errorf("%+v: %v, want %q in it", test.opts, err, test.want)
 			}
 		}
+	}
+	if _, err := DialOptions(engine, Options{Idempotent: []string{"/not.Linked/In", watchMethod}}); err != nil {
+		t.Error(err)
 	}
 	if _, err := DialOptions(engine, Options{ServiceConfig: `{"loadBalancingConfig": [{"round_robin":{}}]}`}); err != nil {
 		t.Error(err)

@@ -19,6 +19,7 @@ type Options struct {
 	// "/shop.Stock/Get", or "/shop.Stock/" for all of a service. Methods whose descriptor is linked
 	// in and has an idempotency_level are known without it; [tether.WithCall] says it of one call.
 	// Default none.
+	// A method that a service whose descriptor is linked in doesn't have is an error.
 	Idempotent []string
 	// ShareWithHTTP is "https" or "http" where gRPC and HTTP calls to one host and port are to
 	// share what is learnt, whatever their service. Default "": each service of a target learns
@@ -65,7 +66,11 @@ func newEdge(engine *tether.Engine, opts Options) (*edge, error) {
 func (o Options) validate() error {
 	var problems []error
 	for _, name := range o.Idempotent {
-		service, _, ok := strings.Cut(strings.TrimPrefix(name, "/"), "/")
+		service, method, ok := strings.Cut(strings.TrimPrefix(name, "/"), "/")
+		if method != "" && misspelt(service, method) {
+			problems = append(problems, fmt.Errorf("tethergrpc: Idempotent has %q, but %s has no such method",
+				name, service))
+		}
 		if !strings.HasPrefix(name, "/") || !ok || service == "" || strings.ContainsAny(name, "* ") {
 			problems = append(problems, fmt.Errorf("tethergrpc: Idempotent has %q, not the form "+
 				`"/package.Service/Method" or "/package.Service/"`, name))

@@ -75,6 +75,16 @@ func (e *edge) newMethod(full string) method {
 	return m
 }
 
+// misspelt tells that a service is linked in and has no such method.
+func misspelt(service, name string) bool {
+	descriptor, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(service))
+	if err != nil {
+		return false
+	}
+	s, ok := descriptor.(protoreflect.ServiceDescriptor)
+	return ok && s.Methods().ByName(protoreflect.Name(name)) == nil
+}
+
 // idempotencyLevel tells whether a method whose descriptor is linked in is declared to be repeatable
 // (google/protobuf/descriptor.proto, MethodOptions).
 func idempotencyLevel(service, name string) bool {
