@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/tether-go/tether/breaker"
 	"github.com/tether-go/tether/ratelimit"
 	"github.com/tether-go/tether/retry"
 )
@@ -150,5 +151,85 @@ func TestShownDeadline(t *testing.T) {
 		if !errors.Is(err, ErrAttemptTimeout) || !errors.Is(err, retry.ErrUnsafe) {
 			t.Error(err)
 		}
+	})
+}
+
+// TestNextTeaches: what Next reports counts as what Do would.
+func TestNextTeaches(t *testing.T) {
+	down := Outcome{Class: Transient, Code: grpcUnavailable, Err: errors.New("down")}
+	call := Call{Host: "db", CallOptions: CallOptions{Idempotent: true}}
+	begin := func(t *testing.T, e *Engine, ctx context.Context) *Permit {
+		p, err := e.Begin(ctx, call)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	synctest.Test(t, func(t *testing.T) { // deadlines that leave no time say nothing
+		e := engineFor(t, Config{})
+		for range 8 {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+			p := begin(t, e, ctx)
+			<-ctx.Done()
+			p.Next(down)
+			cancel()
+		}
+		if h := e.Health().Targets[0]; h.Breaker != breaker.Closed {
+			t.Errorf("after deadlines of a millisecond the breaker is %v", h.Breaker)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) { // answers save, and failures are told
+		e, err := New(Config{}, Options{Seed: 1, InitialRetries: Set(0)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 20 {
+			if next, err := begin(t, e, context.Background()).Next(Outcome{Class: Healthy}); next != nil || err != nil {
+				t.Fatal(next, err)
+			}
+		}
+		next, err := begin(t, e, context.Background()).Next(down)
+		if next == nil {
+			t.Fatalf("nothing was saved: %v", err)
+		}
+		down.Final = true
+		_, err = next.Next(down)
+		if story, ok := Explain(nil, err); !ok || len(story.Attempts) != 2 {
+			t.Errorf("the story is %q", story)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) { // a stream's first message may be hours away
+		e := engineFor(t, Config{})
+		p := begin(t, e, context.Background())
+		time.Sleep(time.Hour)
+		p.Done(Outcome{Class: Healthy})
+		for _, target := range e.targets.byKey {
+			if useful := target.useful(); useful != 0 {
+				t.Errorf("an answer is thought to take %v", useful)
+			}
+		}
+	})
+}
+
+// TestAnsweredFaults: a code that the server gave counts by its share, also when the caller has just gone.
+func TestAnsweredFaults(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := engineFor(t, Config{})
+		for n := 1; n <= 40; n++ {
+			ctx, cancel := context.WithCancel(context.Background())
+			e.Do(ctx, Call{Host: "db"}, func(context.Context, *Permit) Outcome {
+				cancel()
+				return Outcome{Class: Transient, Code: 13, Answered: true, Err: errors.New("internal")}
+			})
+			cancel()
+			if e.Health().Targets[0].Breaker == breaker.Closed {
+				continue
+			}
+			if n < 10 {
+				t.Errorf("%d answers opened it, as if they had not come", n)
+			}
+			return
+		}
+		t.Error("forty faults leave it closed")
 	})
 }

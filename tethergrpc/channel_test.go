@@ -10,6 +10,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
 
 	"github.com/tether-go/tether"
@@ -69,30 +70,29 @@ func TestChannelsOwnRetries(t *testing.T) {
 	}
 }
 
-// Wrapped twice, only the outer one repeats; unary calls and streams.
+// Wrapped twice, only the outer one repeats: unary calls and streams.
 func TestWrappedTwice(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		fail := status.Error(codes.Unavailable, "")
-		b := &backend{check: func(context.Context, int) error { return fail },
-			watch: func(int, watchServer) error { return fail }}
-		var all []grpc.DialOption
-		for range 2 {
-			options, err := DialOptions(newEngine(t, tether.Config{}, twoSaved), idempotent)
-			if err != nil {
-				t.Fatal(err)
+	for _, call := range []func(context.Context, healthpb.HealthClient){
+		func(ctx context.Context, c healthpb.HealthClient) { check(ctx, c) },
+		func(ctx context.Context, c healthpb.HealthClient) { receive(c.Watch(ctx, nil)) },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			b := &backend{check: func(context.Context, int) error { return unavailable },
+				watch: func(int, watchServer) error { return unavailable }}
+			var all []grpc.DialOption
+			for range 2 {
+				options, err := DialOptions(newEngine(t, tether.Config{}, twoSaved), idempotent)
+				if err != nil {
+					t.Fatal(err)
+				}
+				all = append(all, options...)
 			}
-			all = append(all, options...)
-		}
-		c := newClient(b.serve(t).channel(t, all...))
-		check(within(t, time.Minute), c)
-		if n := len(b.visits()); n != 3 {
-			t.Errorf("%d visits by a unary call", n)
-		}
-		receive(c.Watch(within(t, time.Hour), nil))
-		if n := len(b.visits()); n > 6 {
-			t.Errorf("%d visits by both", n)
-		}
-	})
+			call(within(t, time.Minute), newClient(b.serve(t).channel(t, all...)))
+			if n := len(b.visits()); n != 3 {
+				t.Errorf("%d visits", n)
+			}
+		})
+	}
 }
 
 func TestConstructorsRefuse(t *testing.T) {
