@@ -236,3 +236,24 @@ func TestStreamNeverLeft(t *testing.T) {
 		}
 	})
 }
+
+// Streams that go well earn what a failed one is repeated by.
+func TestStreamsEarn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &backend{watch: func(n int, s watchServer) error {
+			if n == 21 {
+				return unavailable
+			}
+			return s.Send(&healthpb.HealthCheckResponse{})
+		}}
+		c := b.client(t, newEngine(t, tether.Config{}, tether.Options{InitialRetries: tether.Set(0)}), idempotent)
+		for range 21 {
+			if _, err := receive(c.Watch(within(t, time.Minute), &healthpb.HealthCheckRequest{})); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := len(b.visits()); n != 22 {
+			t.Errorf("%d visits", n)
+		}
+	})
+}
