@@ -35,9 +35,10 @@
 //
 // # Errors
 //
-// Every error has a status ([google.golang.org/grpc/status.FromError]). After retries it is the
-// server's last, with its details, and errors.As finds the *retry.Error. What was never sent has a
-// *[tether.RejectedError], UNAVAILABLE, or RESOURCE_EXHAUSTED for this client's own limits, with a
-// RetryInfo where the time is known; DEADLINE_EXCEEDED or CANCELLED where the caller's context
-// ended its wait. [tether.Explain] tells the story of an error.
+// An error has a status ([google.golang.org/grpc/status.FromError]), unless an interceptor further in
+// made it without one. After retries it is the server's last, with its details, and errors.As finds
+// the *retry.Error. What was never sent has a *[tether.RejectedError], UNAVAILABLE, or
+// RESOURCE_EXHAUSTED for this client's own limits, with a RetryInfo where the time is known;
+// DEADLINE_EXCEEDED or CANCELLED where the caller's context ended its wait. [tether.Explain] tells the
+// story of an error.
 package tethergrpc
