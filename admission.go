@@ -35,7 +35,14 @@ func (p *Permit) Done(out Outcome) {
 	if p.settled.Swap(true) {
 		return
 	}
-	p.call.settle(p, out)
+	c := p.call
+	c.settle(p, out)
+	if c.single {
+		if out.Class == Healthy {
+			c.target.budget.Success()
+		}
+		c.finish()
+	}
 }
 
 // admit passes the call through the stages in their order: kill switch, server hold, breaker, pacing,

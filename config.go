@@ -157,8 +157,8 @@ type RetrySettings struct {
 	// retry.Jitter. Default "full".
 	Jitter *retry.Jitter `json:"jitter,omitempty"`
 	// RetryableStatusCodes are the answers that may be worth a repeat; an empty list: none. Default
-	// 408, 425, 429, 500, 502, 503, 504, UNAVAILABLE, and RESOURCE_EXHAUSTED when the server names
-	// a delay.
+	// 408, 425, 429, 500, 502, 503, 504, UNAVAILABLE, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED. The last is
+	// only repeated when the server names a delay.
 	RetryableStatusCodes []StatusCode `json:"retryableStatusCodes,omitzero"`
 }
 

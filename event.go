@@ -58,6 +58,10 @@ func (e *Engine) emit(event Event) {
 	e.events.Deliver()
 }
 
+// Report hands an event of somebody else's part of the work, such as an edge's, to [Options].Observe in
+// order, with the time set. No lock may be held that Observe might want.
+func (e *Engine) Report(event Event) { e.emit(event) }
+
 // note queues an event for whoever delivers next: for places where locks may be held.
 func (e *Engine) note(event Event) {
 	event.Time = time.Now()

@@ -32,10 +32,11 @@ type outliving struct {
 }
 
 type savedHold struct {
-	Scheme string    `json:"scheme,omitempty"`
-	Host   string    `json:"host"`
-	Rule   string    `json:"rule,omitempty"`
-	Until  time.Time `json:"until"`
+	Scheme  string    `json:"scheme,omitempty"`
+	Host    string    `json:"host"`
+	Service string    `json:"service,omitempty"`
+	Rule    string    `json:"rule,omitempty"`
+	Until   time.Time `json:"until"`
 }
 
 type savedRefusal struct {
@@ -75,7 +76,7 @@ func (e *Engine) holds() (holds []savedHold) {
 	e.targets.mu.Lock()
 	for key, t := range e.targets.byKey {
 		if until, _ := t.gate.Status(); !until.IsZero() {
-			holds = append(holds, savedHold{key.scheme, key.host, key.rule, until.UTC()})
+			holds = append(holds, savedHold{key.scheme, key.host, key.service, key.rule, until.UTC()})
 		}
 	}
 	e.targets.mu.Unlock()
@@ -85,7 +86,7 @@ func (e *Engine) holds() (holds []savedHold) {
 	})
 	slices.SortFunc(holds, func(a, b savedHold) int {
 		return cmp.Or(b.Until.Compare(a.Until), cmp.Compare(a.Host, b.Host),
-			cmp.Compare(a.Scheme, b.Scheme), cmp.Compare(a.Rule, b.Rule))
+			cmp.Compare(a.Scheme, b.Scheme), cmp.Compare(a.Service, b.Service), cmp.Compare(a.Rule, b.Rule))
 	})
 	return holds[:min(len(holds), maxHolds)]
 }
@@ -134,11 +135,11 @@ func (e *Engine) restoreClient(id string, latched []string) {
 
 func (e *Engine) restoreHold(h savedHold) {
 	wait := time.Until(h.Until)
-	if wait <= 0 || h.Host == "" || len(h.Scheme)+len(h.Host)+len(h.Rule) > maxHoldBytes {
+	if wait <= 0 || h.Host == "" || len(h.Scheme)+len(h.Host)+len(h.Service)+len(h.Rule) > maxHoldBytes {
 		return
 	}
 	policy := e.config.Load().resolve(h.Scheme, h.Host, "", "", "")
-	t := e.restoredTarget(targetKey{h.Scheme, h.Host, h.Rule}, policy)
+	t := e.restoredTarget(targetKey{h.Scheme, h.Host, h.Service, h.Rule}, policy)
 	if t == nil {
 		return
 	}

@@ -26,7 +26,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if h.Method == "" {
 		h.Method = http.MethodGet
 	}
-	h.CallOptions, _ = req.Context().Value(callOptionsKey{}).(CallOptions)
+	h.CallOptions = CallOptionsFrom(req.Context())
 	repeatable := isIdempotent(h.Method, req.Header)
 	if !repeatable && h.IdempotencyKey != NoKey {
 		h.key = h.IdempotencyKey.newKey()
