@@ -4,10 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"testing"
+
+	"go.uber.org/goleak"
 
 	"github.com/tether-go/tether/remoteconfig"
 	"github.com/tether-go/tether/remoteconfig/nats"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // Here no server listens: what was in force before stays so, and the next poll is at the usual time.
 func ExampleSource() {

@@ -40,8 +40,8 @@ type Source struct {
 	Options []nats.Option
 }
 
-// Name tells sources apart that share a cache directory.
-func (s Source) Name() string { return fmt.Sprintf("nats %s %q %q", s.URL, s.Bucket, s.Key) }
+// Name implements [remoteconfig.Named].
+func (s Source) Name() string { return fmt.Sprintf("%s %q %q", s.URL, s.Bucket, s.Key) }
 
 func (s Source) subject() string { return "$KV." + s.Bucket + "." + s.Key }
 
