@@ -241,3 +241,53 @@ func TestWatchEndsWithTheServer(t *testing.T) {
 		t.Errorf("the watch ended with %v, the context with %v", err, ctx.Err())
 	}
 }
+
+// slow is a network that takes its time, towards the server.
+type slow struct{}
+
+func (slow) Dial(network, address string) (net.Conn, error) {
+	conn, err := net.Dial(network, address)
+	return slowConn{conn}, err
+}
+
+type slowConn struct{ net.Conn }
+
+func (c slowConn) Write(data []byte) (int, error) {
+	time.Sleep(50 * time.Millisecond)
+	return c.Conn.Write(data)
+}
+
+// What changes once the watch is said to stand is heard of: the server knows of it by then.
+func TestWatchStands(t *testing.T) {
+	s := newStore(t)
+	source := s.source()
+	source.Options = []client.Option{client.SetCustomDialer(slow{})}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	told, ended := make(chan struct{}, 8), make(chan error, 1)
+	go func() { ended <- source.Watch(ctx, func() { told <- struct{}{} }) }()
+	<-told
+	s.put([]byte("one"))
+	select {
+	case <-told:
+	case err := <-ended:
+		t.Fatalf("not told of the change: %v", err)
+	}
+	cancel()
+	<-ended
+}
+
+// A connection is gone with its call, and not only once the caller's context ends.
+func TestConnectionEndsWithTheCall(t *testing.T) {
+	s := newStore(t)
+	s.put([]byte("one"))
+	_, err := s.source().Fetch(context.Background(), "")
+	must(t, err)
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for began := time.Now(); s.server.NumClients() > 0; <-tick.C {
+		if time.Since(began) > 10*time.Second {
+			t.Fatalf("%d connections are left", s.server.NumClients())
+		}
+	}
+}
