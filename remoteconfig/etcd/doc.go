@@ -24,7 +24,7 @@
 //
 // # Permissions
 //
-// A role that may read this one key, such as "etcdctl role grant-permission shop read /tether/shop-app".
+// A role that may read this one key: "etcdctl role grant-permission shop read /tether/shop-app".
 // Prefer client certificates: etcd checks a password slowly on purpose, and each connection asks
 // it to.
 package etcd

@@ -85,8 +85,9 @@ func (s Source) Watch(ctx context.Context, changed func()) error {
 	if err != nil {
 		return failed(ctx, err)
 	}
-	err = stream.Send(&etcdserverpb.WatchRequest{RequestUnion: &etcdserverpb.WatchRequest_CreateRequest{
-		CreateRequest: &etcdserverpb.WatchCreateRequest{Key: []byte(s.Key)}}})
+	create := &etcdserverpb.WatchRequest_CreateRequest{
+		CreateRequest: &etcdserverpb.WatchCreateRequest{Key: []byte(s.Key)}}
+	err = stream.Send(&etcdserverpb.WatchRequest{RequestUnion: create})
 	for err == nil {
 		var answer *etcdserverpb.WatchResponse
 		answer, err = stream.Recv()

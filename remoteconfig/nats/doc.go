@@ -17,12 +17,12 @@
 //
 // A connection belongs to one Fetch or one Watch, and never connects again by itself: when a server
 // restarts, its clients come back at the pace of the watcher, at random over an interval, not
-// at that of the client library, within seconds. NATS sends watches and answers whole, so a bucket's
-// values and the server's max_payload should leave room for 1 MiB and the headers, or documents be smaller.
+// at that of the client library, within seconds. NATS sends a value whole, with headers: for a document of
+// 1 MiB the server's max_payload must be more than that.
 //
 // # Permissions
 //
-// Publish to "$JS.API.DIRECT.GET.KV_<bucket>.$KV.<bucket>.<key>", subscribe to "$KV.<bucket>.<key>" and
-// "_INBOX.>": a client can read its document and nothing else. Not to publish to the key's subject:
-// whoever may do that can publish documents.
+// Publish to "$JS.API.DIRECT.GET.KV_<bucket>.$KV.<bucket>.<key>"; subscribe to "$KV.<bucket>.<key>"
+// and "_INBOX.>", or to an inbox prefix of each client's own where one must not read what
+// another gets. Whoever may publish to the key's subject can publish documents.
 package nats

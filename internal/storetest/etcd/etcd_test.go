@@ -34,7 +34,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// store is a real server, whose clients may do only what the package's documentation asks for.
+// store is a real server, whose clients may read the documents and nothing else.
 type store struct {
 	t            *testing.T
 	dir          string
@@ -42,10 +42,15 @@ type store struct {
 	server       *embed.Etcd
 }
 
-func newStore(t *testing.T) *store {
+func newBareStore(t *testing.T) *store {
 	s := &store{t: t, dir: t.TempDir(), client: freeURL(t), peer: freeURL(t)}
 	s.start()
 	t.Cleanup(s.stop)
+	return s
+}
+
+func newStore(t *testing.T) *store {
+	s := newBareStore(t)
 	s.do("", func(ctx context.Context, c *clientv3.Client) error {
 		_, e1 := c.UserAdd(ctx, "root", password)
 		_, e2 := c.UserGrantRole(ctx, "root", "root")
@@ -183,6 +188,19 @@ func TestRefusals(t *testing.T) {
 				t.Errorf("tells the password: %v, %v", err, watched)
 			}
 		})
+	}
+}
+
+// A password that nobody asks for is no mistake, as for etcd's own client.
+func TestWithoutUsers(t *testing.T) {
+	s := newBareStore(t)
+	s.do("", func(ctx context.Context, c *clientv3.Client) error {
+		_, err := c.Put(ctx, prefix+"a", "one")
+		return err
+	})
+	fetched, err := s.source(prefix+"a").Fetch(t.Context(), "")
+	if err != nil || string(fetched.Document) != "one" {
+		t.Errorf("%q, %v", fetched.Document, err)
 	}
 }
 
