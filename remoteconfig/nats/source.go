@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/url"
 	"slices"
@@ -123,7 +124,7 @@ func (s Source) connect(ctx context.Context) (*nats.Conn, context.Context, func(
 		o.AllowReconnect, o.RetryOnFailedConnect = false, false
 		o.Timeout = dialTimeout
 		if o.CustomDialer == nil && o.Dialer == nil {
-			o.CustomDialer = dialer{ctx}
+			o.CustomDialer, o.SkipHostLookup = dialer{ctx}, true
 		}
 		o.AsyncErrorCB = func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			if !errors.Is(err, nats.ErrSlowConsumer) {
@@ -140,17 +141,33 @@ func (s Source) connect(ctx context.Context) (*nats.Conn, context.Context, func(
 	return conn, ctx, func() { conn.Close(); cancel(nil) }, nil
 }
 
-// dialer makes a connection that ends with the context: NATS's own way to a server knows none.
+// dialer makes a connection that ends with the context: NATS's own way to a server, and its look for
+// the server's addresses, know none.
 type dialer struct{ ctx context.Context }
 
 // Dial implements [nats.CustomDialer].
 func (d dialer) Dial(network, address string) (net.Conn, error) {
-	out := net.Dialer{Timeout: dialTimeout}
-	conn, err := out.DialContext(d.ctx, network, address)
-	if err == nil {
-		context.AfterFunc(d.ctx, func() { _ = conn.Close() })
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
 	}
-	return conn, err
+	ctx, cancel := context.WithTimeout(d.ctx, dialTimeout)
+	defer cancel()
+	hosts, err := net.DefaultResolver.LookupHost(ctx, host)
+	if err != nil {
+		return nil, err
+	}
+	// As NATS has it: what sorts addresses by nearness would send all clients to the same server.
+	rand.Shuffle(len(hosts), func(i, j int) { hosts[i], hosts[j] = hosts[j], hosts[i] })
+	out := net.Dialer{Timeout: dialTimeout / time.Duration(max(len(hosts), 1))}
+	for _, host := range hosts {
+		var conn net.Conn
+		if conn, err = out.DialContext(ctx, network, net.JoinHostPort(host, port)); err == nil {
+			context.AfterFunc(d.ctx, func() { _ = conn.Close() })
+			return conn, nil
+		}
+	}
+	return nil, err
 }
 
 // failed tells why the context ended, if it did, rather than what came of that. A URL's text may

@@ -80,7 +80,7 @@ func (s *store) stop() {
 }
 
 func (s *store) url(user string) string {
-	return fmt.Sprintf("nats://%s:%s@127.0.0.1:%d", user, password, s.port)
+	return fmt.Sprintf("nats://%s:%s@localhost:%d", user, password, s.port)
 }
 
 // do acts as the publisher.
