@@ -4,11 +4,14 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -231,6 +234,40 @@ func TestCacheOfAnotherSource(t *testing.T) {
 	b := newCache(dir, identity(HTTP{URL: "https://b"}))
 	if a.document == b.document || a.plan == b.plan {
 		t.Error("two sources share a file")
+	}
+	c := newCache(dir, identity(foreign{name: "c"}))
+	d := newCache(dir, identity(foreign{name: "d"}))
+	if c.document == d.document || c.plan == d.plan {
+		t.Error("two sources of a foreign type share a file")
+	}
+}
+
+// foreign is a source of another package, which fails.
+type foreign struct {
+	name string
+	err  error
+}
+
+func (f foreign) Name() string { return f.name }
+
+func (f foreign) Fetch(context.Context, string) (Fetched, error) { return Fetched{}, f.err }
+
+// A source of another package needn't know what of its errors never left the machine.
+func TestForeignSourceWithoutNetwork(t *testing.T) {
+	for _, test := range []struct {
+		cause error
+		local bool
+	}{
+		{&net.DNSError{IsNotFound: true}, true}, {syscall.ENETUNREACH, true}, {syscall.ECONNREFUSED, false},
+	} {
+		source := foreign{err: &FetchError{Err: fmt.Errorf("store: %w", test.cause)}}
+		w, err := New(source, new(record), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := w.FetchOnce(t.Context()); !errors.Is(err, test.cause) || w.local != test.local {
+			t.Errorf("%v: local %t, want %t", err, w.local, test.local)
+		}
 	}
 }
 

@@ -110,6 +110,7 @@ func (w *Watcher) failed(err error) {
 	if known := (*FetchError)(nil); errors.As(err, &known) {
 		fault = *known
 	}
+	fault.Local = fault.Local || neverLeft(err) // of a source that doesn't know the difference
 	w.mu.Lock()
 	now, interval := time.Now(), w.intervalNow()
 	w.lastErr, w.local = err, fault.Local

@@ -41,6 +41,15 @@ type Source interface {
 	Fetch(ctx context.Context, tag string) (Fetched, error)
 }
 
+// Named is a [Source] that isn't this package's and says which document is its own. With a CacheDir,
+// what was cached is then never taken for that of another source of the same type.
+type Named interface {
+	Source
+	// Name returns where the document is: the same in each process, and not the same for another
+	// document. It is hashed, and never shown.
+	Name() string
+}
+
 // Fetched is the answer of a [Source].
 type Fetched struct {
 	Document  []byte        // empty if Unchanged
@@ -147,6 +156,9 @@ func usableTag(tag string) string {
 func identity(source Source) string {
 	if named, ok := source.(interface{ identity() string }); ok {
 		return named.identity()
+	}
+	if named, ok := source.(Named); ok {
+		return fmt.Sprintf("%T %s", source, named.Name())
 	}
 	return fmt.Sprintf("%T", source)
 }
