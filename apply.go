@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tether-go/tether/flags"
 	"github.com/tether-go/tether/internal/jsondoc"
 )
 
@@ -33,6 +34,7 @@ var (
 // current is the configuration in force.
 type current struct {
 	*snapshot
+	flags    *flags.Set    // of pushed, or the application's own
 	pushed   Config        // the zero Config: the application's own alone is in force
 	document []byte        // as it was published; nil: none was
 	serial   uint64        // grows with each change
@@ -76,6 +78,7 @@ func (e *Engine) Readopt(document []byte, adopted time.Time) (notes []string, er
 
 func (e *Engine) adopt(document []byte, adopted time.Time) (notes []string, err error) {
 	next, read, known, err := e.replace(document, adopted)
+	e.flagsChanged()
 	for _, n := range read {
 		notes = append(notes, fmt.Sprintf("%s: %s", n.Path, n.Text))
 		if !known {
@@ -101,7 +104,7 @@ func (e *Engine) replace(document []byte, adopted time.Time) (
 	if old.document != nil && bytes.Equal(old.document, document) {
 		return Config{}, nil, false, nil
 	}
-	next, notes, err := Parse(document)
+	next, set, notes, err := parse(document)
 	if err == nil && !next.Expires.IsZero() && adopted.After(next.Expires) {
 		err = ErrExpired
 	}
@@ -118,7 +121,10 @@ func (e *Engine) replace(document []byte, adopted time.Time) (
 	clamped, changed := e.opts.Bounds.Clamp(next, e.local)
 	kills, capped := e.opts.Bounds.capKills(clamped.Kill, adopted)
 	clamped.Kill, e.told = kills, [sha256.Size]byte{}
-	e.put(clamped, bytes.Clone(document), adopted)
+	if !next.hasFlags() {
+		set = e.localFlags
+	}
+	e.put(clamped, set, bytes.Clone(document), adopted)
 	return clamped, slices.Concat(notes, changed, capped), false, nil
 }
 
@@ -138,7 +144,7 @@ func (e *Engine) addKills(old *current, sum [sha256.Size]byte, kills []Kill, ado
 	kept := old.pushed
 	kills, _ = e.opts.Bounds.capKills(kills, e.refused.since)
 	kept.Kill = append(slices.Clip(kept.Kill), kills...)
-	e.put(kept, old.document, old.since)
+	e.put(kept, old.flags, old.document, old.since)
 }
 
 // unfit tells why nothing of a document is meant for this engine at this time, if so.
@@ -155,9 +161,9 @@ func (e *Engine) unfit(old *current, next Config) error {
 }
 
 // put makes a configuration the one in force and wakes whoever waits under the old one.
-func (e *Engine) put(pushed Config, document []byte, since time.Time) {
+func (e *Engine) put(pushed Config, set *flags.Set, document []byte, since time.Time) {
 	old := e.config.Load()
-	e.config.Store(&current{compile(e.local, pushed, e.opts.Bounds), pushed, document, old.serial + 1,
+	e.config.Store(&current{compile(e.local, pushed, e.opts.Bounds), set, pushed, document, old.serial + 1,
 		since, make(chan struct{})})
 	close(old.replaced)
 }

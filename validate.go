@@ -113,6 +113,8 @@ func (c Config) Validate() error {
 	}
 	check.schedules(c.Schedules)
 	check.counts(len(c.Kill), len(c.Rules))
+	_, problems := c.flagSet()
+	check.problems = append(check.problems, problems...)
 	return check.err()
 }
 
