@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tether-go/tether/flags"
 	"github.com/tether-go/tether/internal/jsondoc"
 )
 
@@ -33,7 +34,8 @@ var (
 // current is the configuration in force.
 type current struct {
 	*snapshot
-	pushed Config // the zero Config: the application's own alone is in force; with its stages' patches
+	flags  *flags.Set // of published, or the application's own
+	pushed Config     // the zero Config: the application's own alone is in force; with its stages' patches
 	// published is pushed before its stages and bounds; on are the stages that are in it, trials those that are watched.
 	published Config
 	on        []ConfigStage
@@ -80,6 +82,7 @@ func (e *Engine) Readopt(document []byte, adopted time.Time) (notes []string, er
 
 func (e *Engine) adopt(document []byte, adopted time.Time) (notes []string, err error) {
 	next, read, known, err := e.replace(document, adopted)
+	e.flagsChanged()
 	for _, n := range read {
 		notes = append(notes, fmt.Sprintf("%s: %s", n.Path, n.Text))
 		if !known {
@@ -105,7 +108,7 @@ func (e *Engine) replace(document []byte, adopted time.Time) (
 	if old.document != nil && bytes.Equal(old.document, document) {
 		return Config{}, nil, false, nil
 	}
-	next, notes, err := Parse(document)
+	next, set, notes, err := parse(document)
 	if err == nil && !next.Expires.IsZero() && adopted.After(next.Expires) {
 		err = ErrExpired
 	}
@@ -119,9 +122,12 @@ func (e *Engine) replace(document []byte, adopted time.Time) (
 		known, e.told = told == e.told, told
 		return next, notes, known, err
 	}
+	if !next.hasFlags() {
+		set = e.localFlags
+	}
 	kills, capped := e.opts.Bounds.capKills(next.Kill, adopted)
 	e.told = [sha256.Size]byte{}
-	changed := e.putStaged(next, kills, bytes.Clone(document), adopted)
+	changed := e.putStaged(next, set, kills, bytes.Clone(document), adopted)
 	return next, slices.Concat(notes, changed, capped), false, nil
 }
 
@@ -139,7 +145,7 @@ func (e *Engine) addKills(old *current, sum [sha256.Size]byte, kills []Kill, ado
 	}
 	e.refused.taken = true
 	kills, _ = e.opts.Bounds.capKills(kills, e.refused.since)
-	e.putStaged(old.published, append(slices.Clip(old.pushed.Kill), kills...), old.document, old.since)
+	e.putStaged(old.published, old.flags, append(slices.Clip(old.pushed.Kill), kills...), old.document, old.since)
 }
 
 // unfit tells why nothing of a document is meant for this engine at this time, if so.

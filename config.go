@@ -59,6 +59,13 @@ type Config struct {
 	// at most 1,000 rules with those of the document. They are in force only from a published document.
 	// Default none.
 	Stages []ConfigStage `json:"stages,omitempty"`
+	// Flags is flagd's document of feature flags, whole; Engine.Flags evaluates it, and package flags says
+	// what may stand in it. A document with Flags or FlagSettings replaces both of the application's own.
+	// Default none.
+	Flags json.RawMessage `json:"flags,omitempty"`
+	// FlagSettings is what tether adds to flagd's document: how keys are hashed ("bucketing", 2 or 3), and
+	// "guards" as in flags.GuardPolicy, by flag. Default bucketing 2, and no guard's policy changed.
+	FlagSettings json.RawMessage `json:"flagSettings,omitempty"`
 	// App belongs to the application: any JSON, which tether keeps and does not read. Default none.
 	App json.RawMessage `json:"app,omitempty"`
 }

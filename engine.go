@@ -13,6 +13,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 
 	"github.com/tether-go/tether/breaker"
+	"github.com/tether-go/tether/flags"
 	"github.com/tether-go/tether/internal/eventqueue"
 	"github.com/tether-go/tether/internal/random"
 	"github.com/tether-go/tether/retry"
@@ -22,20 +23,23 @@ import (
 // engine may serve any number of clients and connections: they share what it learns. It does no I/O,
 // runs no goroutine and needs no closing. It is safe for concurrent use.
 type Engine struct {
-	opts     Options
-	local    Config         // the application's own, which bounds what a document may loosen
-	rand     func() float64 // the one source of randomness
-	hashSeed maphash.Seed
-	events   *eventqueue.Queue[Event]
-	config   atomic.Pointer[current]
-	applying sync.Mutex // held while a document replaces another; guards what follows up to told
-	client   client
-	latched  []string // stages that were rolled back
-	refused  refusal
-	told     [sha256.Size]byte // of the last refused document and why: told once
-	targets  targets
-	order    atomic.Uint64
-	nudges   nudges
+	opts         Options
+	local        Config         // the application's own, which bounds what a document may loosen
+	localFlags   *flags.Set     // of local
+	rand         func() float64 // the one source of randomness
+	hashSeed     maphash.Seed
+	events       *eventqueue.Queue[Event]
+	config       atomic.Pointer[current]
+	flags        *flags.Store // of config
+	flagsChanged func()       // tells the listeners of flags
+	applying     sync.Mutex   // held while a document replaces another; guards what follows up to told
+	client       client
+	latched      []string // stages that were rolled back
+	refused      refusal
+	told         [sha256.Size]byte // of the last refused document and why: told once
+	targets      targets
+	order        atomic.Uint64
+	nudges       nudges
 
 	telemetry *telemetry
 }
@@ -50,8 +54,11 @@ func New(cfg Config, opts Options) (*Engine, error) {
 	e.events = eventqueue.New(1000, opts.Observe)
 	e.client = newClient(e.opts)
 	e.targets.byKey = make(map[targetKey]*target)
-	e.config.Store(&current{snapshot: compile(cfg, Config{}, opts.Bounds), serial: 1, since: time.Now(),
+	own, _ := cfg.flagSet() // Validate has told its problems
+	e.config.Store(&current{snapshot: compile(cfg, Config{}, opts.Bounds), flags: own, serial: 1, since: time.Now(),
 		replaced: make(chan struct{})})
+	e.localFlags = own
+	e.flags, e.flagsChanged = flags.Follow(func() *flags.Set { return e.config.Load().flags })
 	var err error
 	if e.telemetry, err = e.newTelemetry(opts.MeterProvider); err != nil {
 		return nil, fmt.Errorf("tether: %w", err)

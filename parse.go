@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/tether-go/tether/flags"
 	"github.com/tether-go/tether/internal/jsondoc"
 )
 
@@ -13,13 +14,13 @@ const (
 	maxDocument = 1 << 20 // bytes
 	maxDepth    = 32
 	// maxValues bounds the memory of reading to some 20 MB. A thousand rules that set everything
-	// have fewer; the members app and those not known are not counted.
+	// have fewer; what is opaque and what is not known are not counted.
 	maxValues = 100_000
 )
 
 // Parse reads a document of at most 1 MiB, 32 levels, 1,000 rules and as many kills, and 100,000
-// values besides App. The notes tell what was not taken as it was written: unknown members (the
-// first 100), and rules and kills that were skipped because their match cannot be understood.
+// values besides App, and as many of the flags. The notes tell what was not taken as it was written:
+// unknown members (the first 100, and as many of the flags), and rules and kills that were skipped because their match cannot be understood.
 //
 // The error is a *ConfigError with every problem. Even then the Config holds what was readable of
 // Schema, Document, Audience, Version, Issued and Expires, and those kills that are sound in
@@ -30,19 +31,25 @@ const (
 // Parse takes any value that is possible, if too bold: Bounds.Clamp is what makes a published
 // document safe, and Validate tells whether it is safe as it stands.
 func Parse(document []byte) (Config, []Note, error) {
+	cfg, _, notes, err := parse(document)
+	return cfg, notes, err
+}
+
+// parse is Parse, and compiles the document's flags; nil: it has none.
+func parse(document []byte) (Config, *flags.Set, []Note, error) {
 	if len(document) > maxDocument {
-		return Config{}, nil, &ConfigError{Problems: []Problem{{
+		return Config{}, nil, nil, &ConfigError{Problems: []Problem{{
 			Problem: fmt.Sprintf("has %d bytes, more than %d", len(document), maxDocument),
 			Hint:    "publish a smaller document",
 		}}}
 	}
 	known := jsondoc.Names[Config]()
 	doc, problems := jsondoc.Parse(document, jsondoc.Limits{Depth: maxDepth, Values: maxValues,
-		Opaque: func(name string) bool { return name == "app" || !slices.Contains(known, name) }})
+		Opaque: func(name string) bool { return opaque(name) || !slices.Contains(known, name) }})
 	r := configReader{doc: doc, at: make(map[string]bool)}
 	r.refuse(problems)
 	if doc == nil {
-		return Config{}, nil, r.err()
+		return Config{}, nil, nil, r.err()
 	}
 	var cfg Config
 	certain := r.identity(&cfg)
@@ -51,17 +58,18 @@ func Parse(document []byte) (Config, []Note, error) {
 	cfg.Rules = r.rules()
 	cfg.Stages = r.stages()
 	r.check.ruleCount(cfg)
+	set := r.flags(document)
 	r.refuseAll(r.check.problems)
 	err := r.err()
 	if err == nil {
-		return cfg, r.notes, nil
+		return cfg, set, r.notes, nil
 	}
 	refused := Config{Schema: cfg.Schema, Document: cfg.Document, Audience: cfg.Audience,
 		Version: cfg.Version, Issued: cfg.Issued, Expires: cfg.Expires}
 	if certain && cfg.Schema >= 1 {
 		refused.Kill = cfg.Kill
 	}
-	return refused, r.notes, err
+	return refused, nil, r.notes, err
 }
 
 // configReader turns one document into a Config.
@@ -135,6 +143,22 @@ func (r *configReader) identity(cfg *Config) (certain bool) {
 		r.refuseAll([]Problem{{Path: "schema", Problem: "is missing", Hint: `write "schema": 1`}})
 	}
 	return certain
+}
+
+// opaque members are for others to read: flags count their own values.
+func opaque(member string) bool {
+	return member == "app" || member == "flags" || member == "flagSettings"
+}
+
+// flags compiles the document's flags, which have lines only in the document as it was written.
+func (r *configReader) flags(document []byte) *flags.Set {
+	if r.doc.Root.Member("flags") == nil && r.doc.Root.Member("flagSettings") == nil {
+		return nil
+	}
+	set, refused, notes := loadFlags(document)
+	r.refuseAll(refused)
+	r.notes = append(r.notes, notes...)
+	return set
 }
 
 func isIdentity(member string) bool {

@@ -23,6 +23,8 @@ func randomConfig(rng *rand.Rand, bold bool) Config {
 		cfg.Nudge, cfg.PollInterval = []string{}, g.span(1)
 		cfg.Schedules = g.schedules()
 		cfg.App = json.RawMessage(`{"a":[1,2,null]}`)
+		cfg.Flags = json.RawMessage(`{"flags":{"f":{"state":"ENABLED","variants":{"a":"\u003c","b":"x"},"defaultVariant":"a"}}}`)
+		cfg.FlagSettings = json.RawMessage(`{"bucketing":3,"guards":{"f":{"minCalls":20}}}`)
 	}
 	for i := range rng.IntN(3) {
 		cfg.Kill = append(cfg.Kill, Kill{Name: fmt.Sprint("kill", i), Match: g.match(),

@@ -40,6 +40,8 @@ var elsewhere = map[string]string{
 	"schedules{}.every":        "Bounds.MinEvery and the Schedule in the code",
 	"schedules{}.window.from":  "moves work, and gives nobody more runs",
 	"schedules{}.window.to":    "no closer to from than 15 min",
+	"flags":                    "the application's own choices, by its own names",
+	"flagSettings":             "what guards may be set to; they only turn a new path off",
 	"app":                      "not read here",
 	"stages[].name":            "a name of state",
 	"stages[].percent":         "what a stage changes is bounded as a whole",

@@ -4,6 +4,8 @@ import (
 	"reflect"
 	"slices"
 	"time"
+
+	"github.com/tether-go/tether/flags"
 )
 
 // patched returns cfg with a stage's patch over it. It changes neither.
@@ -119,14 +121,14 @@ func (e *Engine) stagesFor(published Config) (on []ConfigStage) {
 }
 
 // putStaged puts a document in force with the stages that this client gets. e.applying is held.
-func (e *Engine) putStaged(published Config, kills []Kill, document []byte, since time.Time) []Note {
+func (e *Engine) putStaged(published Config, set *flags.Set, kills []Kill, document []byte, since time.Time) []Note {
 	build := func(on []ConfigStage) staged { return e.stage(published, kills, on) }
 	s, on, bad := withStages(e.stagesFor(published), build)
 	for i := range bad {
 		e.latch(bad[i].Name, "applying it panicked")
 	}
 	old := e.config.Load()
-	next := &current{snapshot: s.snapshot, pushed: s.config, published: published, document: document,
+	next := &current{snapshot: s.snapshot, flags: set, pushed: s.config, published: published, document: document,
 		serial: old.serial + 1, since: since, replaced: make(chan struct{}), on: on}
 	next.trials = e.trialsOf(next, old)
 	e.config.Store(next)
@@ -143,7 +145,7 @@ func (e *Engine) putStaged(published Config, kills []Kill, document []byte, sinc
 // e.applying is held.
 func (e *Engine) restage() {
 	if c := e.config.Load(); len(c.published.Stages) > 0 {
-		e.putStaged(c.published, c.pushed.Kill, c.document, c.since)
+		e.putStaged(c.published, c.flags, c.pushed.Kill, c.document, c.since)
 	}
 }
 

@@ -122,6 +122,8 @@ func (c Config) Validate() error {
 	}
 	check.ruleCount(c)
 	check.counts(len(c.Kill), len(c.Rules))
+	_, problems := c.flagSet()
+	check.problems = append(check.problems, problems...)
 	return check.err()
 }
 

@@ -38,14 +38,12 @@ func Example() {
 }
 
 func ExampleNew() {
-	store, err := flags.New(flags.Options{
-		Load:    flags.LoadOptions{Format: flags.Tether},
-		Changed: func(keys []string) { fmt.Println("changed:", keys) },
-	})
+	store, err := flags.New(flags.Options{Load: flags.LoadOptions{Format: flags.Tether}})
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
+	store.Listen(func(keys []string) { fmt.Println("changed:", keys) })
 	if _, err := store.Apply([]byte(`{"schema": 1, "flags": ` + string(document) + `}`)); err != nil {
 		fmt.Println(err)
 	}

@@ -1,6 +1,8 @@
 package flags
 
 import (
+	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -11,9 +13,6 @@ import (
 type Options struct {
 	// Load says how documents are read. Default: flagd's form, strictly.
 	Load LoadOptions
-	// Changed hears of the flags that a document changed, in order, outside every lock; see
-	// [Set.Changed]. It may evaluate flags; what it must not do is wait, for it runs within Apply.
-	Changed func(keys []string)
 }
 
 // Store holds the flags in force. Documents replace each other whole, in one atomic step: evaluation
@@ -24,28 +23,44 @@ type Options struct {
 // use.
 type Store struct {
 	load    LoadOptions
-	changes *eventqueue.Queue[[]string]
+	current func() *Set
+	set     *atomic.Pointer[Set] // what current reads; nil: another's, see Follow
 
-	applying sync.Mutex // orders the documents and their changes
-	set      atomic.Pointer[Set]
+	mu        sync.Mutex // guards what follows, and orders the changes
+	told      *Set
+	listeners []*eventqueue.Queue[[]string]
 }
 
 // maxChanges bounds the changes that a slow listener has yet to hear of.
 const maxChanges = 64
+
+// ErrFollows is why Apply of a store that follows another's flags refuses every document.
+var ErrFollows = errors.New("flags: the store follows flags that are put in force elsewhere")
 
 // New returns a store without flags. The error is about LoadOptions that are impossible.
 func New(options Options) (*Store, error) {
 	if err := options.Load.validate(); err != nil {
 		return nil, err
 	}
-	s := &Store{load: options.Load, changes: eventqueue.New(maxChanges, options.Changed)}
-	s.set.Store(&Set{})
-	return s, nil
+	set := new(atomic.Pointer[Set])
+	set.Store(&Set{})
+	return &Store{load: options.Load, current: set.Load, set: set, told: set.Load()}, nil
+}
+
+// Follow returns a store whose flags in force are always those that current returns, which must be quick,
+// safe for concurrent use and never nil: so flags change in one step with what else changes there. Changed
+// is to be called, with no lock held, after each change; it tells the listeners.
+func Follow(current func() *Set) (s *Store, changed func()) {
+	s = &Store{current: current, told: current()}
+	return s, s.tell
 }
 
 // Apply puts a document in force; see [Load]. The notes tell what of it was not understood. On an
-// error, which is a *[DocumentError], everything stays as it was.
+// error, which is a *[DocumentError], or [ErrFollows], everything stays as it was.
 func (s *Store) Apply(document []byte) (notes []string, err error) {
+	if s.set == nil {
+		return nil, ErrFollows
+	}
 	set, err := Load(document, s.load)
 	if err != nil {
 		return nil, err
@@ -53,22 +68,54 @@ func (s *Store) Apply(document []byte) (notes []string, err error) {
 	for _, note := range set.notes {
 		notes = append(notes, note.String())
 	}
-	s.swap(set)
-	s.changes.Deliver()
+	s.set.Store(set)
+	s.tell()
 	return notes, nil
 }
 
-func (s *Store) swap(set *Set) {
-	s.applying.Lock()
-	defer s.applying.Unlock()
-	if changed := set.Changed(s.set.Swap(set)); len(changed) > 0 {
-		s.changes.Push(changed)
+// Listen has changed hear of the keys of the flags that each further document changes, in order,
+// outside every lock; see [Set.Changed]. It may evaluate flags; what it must not do is wait, for it runs
+// within Apply. Of changes that it has yet to hear of the 64 newest are kept. After stop it hears of no
+// new ones.
+func (s *Store) Listen(changed func(keys []string)) (stop func()) {
+	listener := eventqueue.New(maxChanges, changed)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.listeners = append(slices.Clip(s.listeners), listener)
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.listeners = slices.DeleteFunc(slices.Clone(s.listeners),
+			func(l *eventqueue.Queue[[]string]) bool { return l == listener })
 	}
+}
+
+func (s *Store) tell() {
+	for _, listener := range s.compare() {
+		listener.Deliver()
+	}
+}
+
+// compare queues what changed since it last looked. Whoever looks takes the newest set, so two documents
+// at once are told of in order, or as one change.
+func (s *Store) compare() []*eventqueue.Queue[[]string] {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	set := s.current()
+	changed := set.Changed(s.told)
+	s.told = set
+	if len(changed) == 0 {
+		return nil
+	}
+	for _, listener := range s.listeners {
+		listener.Push(slices.Clone(changed))
+	}
+	return s.listeners
 }
 
 // Current returns the flags in force, for evaluations that must agree with each other, and for the
 // details of one.
-func (s *Store) Current() *Set { return s.set.Load() }
+func (s *Store) Current() *Set { return s.current() }
 
 // Bool is [Set.Bool] of the flags in force.
 func (s *Store) Bool(attributes Attributes, key string, fallback bool) bool {

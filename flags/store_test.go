@@ -39,7 +39,8 @@ const twoFlags = `{"$evaluators": {"e": {"==": [{"var": "x"}, 1]}}, "flags": {
 
 func TestChangedFlags(t *testing.T) {
 	var heard []string
-	store := mustNew(t, Options{Changed: func(keys []string) { heard = append(heard, strings.Join(keys, ",")) }})
+	store := mustNew(t, Options{})
+	store.Listen(func(keys []string) { heard = append(heard, strings.Join(keys, ",")) })
 	document := twoFlags
 	for _, step := range []struct{ old, new, want string }{
 		{"", "", "a,b"},
@@ -63,7 +64,8 @@ func TestChangedFlags(t *testing.T) {
 // TestRefusedDocumentChangesNothing: what was in force stays, and nobody hears of it.
 func TestRefusedDocumentChangesNothing(t *testing.T) {
 	calls := 0
-	store := mustNew(t, Options{Changed: func([]string) { calls++ }})
+	store := mustNew(t, Options{})
+	store.Listen(func([]string) { calls++ })
 	if !store.Bool(nil, "a", true) || store.Bool(nil, "a", false) || store.Int(nil, "a", 5) != 5 {
 		t.Error("a store without a document doesn't give the caller's default")
 	}
@@ -102,7 +104,8 @@ func TestRequirement5EachIsUndoneAlone(t *testing.T) {
 func TestW33EvaluationWaitsForNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hang := make(chan struct{})
-		store := mustNew(t, Options{Changed: func([]string) { <-hang }})
+		store := mustNew(t, Options{})
+		store.Listen(func([]string) { <-hang })
 		var applying sync.WaitGroup
 		applying.Go(func() { mustApply(t, store, twoFlags) })
 		synctest.Wait()
@@ -113,9 +116,9 @@ func TestW33EvaluationWaitsForNobody(t *testing.T) {
 		if store.Bool(nil, "a", true) {
 			t.Error("the second document waits for the listener")
 		}
-		store.applying.Lock()
+		store.mu.Lock()
 		store.Bool(nil, "a", true)
-		store.applying.Unlock()
+		store.mu.Unlock()
 		close(hang)
 		applying.Wait()
 	})

@@ -1,0 +1,61 @@
+package tether
+
+import (
+	"encoding/json"
+	"errors"
+
+	"github.com/tether-go/tether/flags"
+)
+
+// Flags returns the feature flags in force: those of the document, or of the application's own Config
+// where the document has neither the member flags nor flagSettings. They change in one step with the rest of
+// the configuration, so its version is theirs. The store is the same for the life of the engine; its own
+// Apply refuses every document, for the engine's is what applies them.
+func (e *Engine) Flags() *flags.Store { return e.flags }
+
+// loadFlags compiles the flags of a whole document, as it was written: its lines are told. Whatever changes
+// the members flags and flagSettings has to come before, for what was compiled is never mended.
+func loadFlags(document []byte) (set *flags.Set, refused []Problem, notes []Note) {
+	set, err := flags.Load(document, flags.LoadOptions{Format: flags.Tether})
+	if err != nil {
+		var known *flags.DocumentError
+		if !errors.As(err, &known) {
+			return nil, []Problem{{Path: "flags", Problem: err.Error()}}, nil
+		}
+		for _, p := range known.Problems {
+			refused = append(refused, Problem(p))
+		}
+		return nil, refused, nil
+	}
+	for _, p := range set.Notes() {
+		text := p.Problem
+		if p.Hint != "" {
+			text += " (" + p.Hint + ")"
+		}
+		notes = append(notes, Note{p.Path, text, NoteUnknown})
+	}
+	return set, nil, notes
+}
+
+// hasFlags tells whether a Config brings flags of its own. The two members go together: how keys are
+// hashed belongs to the flags that hash them.
+func (c *Config) hasFlags() bool { return len(c.Flags) > 0 || len(c.FlagSettings) > 0 }
+
+// flagSet compiles the flags of a Config that may never have been a document.
+func (c *Config) flagSet() (*flags.Set, []Problem) {
+	if !c.hasFlags() {
+		return &flags.Set{}, nil
+	}
+	document, err := json.Marshal(struct {
+		Flags    json.RawMessage `json:"flags,omitempty"`
+		Settings json.RawMessage `json:"flagSettings,omitempty"`
+	}{c.Flags, c.FlagSettings})
+	if err != nil {
+		return nil, []Problem{{Path: "flags", Problem: "is not JSON", Hint: "marshal the value first"}}
+	}
+	set, problems, _ := loadFlags(document)
+	for i := range problems {
+		problems[i].Line = 0 // of a text that nobody wrote
+	}
+	return set, problems
+}
