@@ -121,6 +121,11 @@ func (l *loader) parse(document []byte, format Format) *jsondoc.Value {
 			l.refused = append(l.refused, Problem(p))
 		}
 	}
+	for _, name := range []string{"flags", "flagSettings"} { // of many, not all are listed
+		if v := doc.Root.Member(name); format == Tether && !l.lenient && len(l.refused) == 0 && v != nil && v.Twice {
+			l.refuse(v, name, "has a member twice", "keep one of them")
+		}
+	}
 	if doc.Root.Kind != jsondoc.Object {
 		l.refuse(&doc.Root, "", "is "+doc.Root.Kind.String()+", not an object", "")
 		return nil

@@ -28,11 +28,15 @@ func TestHostileSettings(t *testing.T) {
 			}
 		}
 	}
+	document := `{"app": {` + strings.Repeat(`"a": 1,`, 200) + `"a": 1}, "flags": {"flags": {"f": {"state": "ENABLED", "variants": {"x": 1, "x": 2}}}}}`
+	if _, err := Load([]byte(document), LoadOptions{Format: Tether}); err == nil {
+		t.Error("took a variant that is there twice, after as many members elsewhere as are listed")
+	}
 	guards := make([]string, 49_000)
 	for i := range guards {
 		guards[i] = fmt.Sprintf(`"%05d": {}`, i)
 	}
-	document := `{"flags": {"flags": {}}, "flagSettings": {"guards": {` + strings.Join(guards, ",") + `}}}`
+	document = `{"flags": {"flags": {}}, "flagSettings": {"guards": {` + strings.Join(guards, ",") + `}}}`
 	began := time.Now()
 	_, err := Load([]byte(document), LoadOptions{Format: Tether})
 	took := time.Since(began)
