@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"sync"
 	"sync/atomic"
 )
 
@@ -15,8 +14,7 @@ type App[T any] struct {
 	preset []byte
 	check  func(T) error
 	now    atomic.Pointer[appValue[T]]
-
-	mu sync.Mutex // held while settings are read
+	reads  atomic.Bool // new settings are being read, by one call
 }
 
 type appValue[T any] struct {
@@ -40,12 +38,13 @@ func NewApp[T any](e *Engine, preset T, check func(T) error) (*App[T], error) {
 		return nil, fmt.Errorf("tether: app: %w", err)
 	}
 	a.now.Store(&appValue[T]{value: value})
+	a.follow() // or the first calls, at once, would get the preset where a document says more
 	return a, nil
 }
 
 // Get returns the settings that are in force. Settings that can't be read as a T, or that the check
 // refuses, change nothing: the last good ones stay, and the engine's observer is told once, as EventNote.
-// What Get returns is shared: do not change what it points to. After the first call for a configuration
+// One call reads new settings; others have those before until it has. What Get returns is shared: do not change what it points to. After the first call for a configuration
 // it is two loads.
 func (a *App[T]) Get() T {
 	now, config := a.now.Load(), a.engine.config.Load()
@@ -66,8 +65,10 @@ func (a *App[T]) follow() *appValue[T] {
 }
 
 func (a *App[T]) replace() (*appValue[T], error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
+	if !a.reads.CompareAndSwap(false, true) {
+		return a.now.Load(), nil
+	}
+	defer a.reads.Store(false)
 	now, config := a.now.Load(), a.engine.config.Load()
 	if now.serial >= config.serial {
 		return now, nil

@@ -57,7 +57,7 @@ type deference struct {
 	lesser  decaying  // calls that give way
 	ended   decaying  // attempts
 	doubt   float64   // failures, by weight, since the last fast answer
-	trouble time.Time // the last failure
+	trouble time.Time // the last failure that was no accident
 	rate    float64   // of the calls that give way, a second; 0: any
 	usual   float64   // of them, when trouble began
 	credit  float64
@@ -193,10 +193,12 @@ func (d *deference) failed(kind ratelimit.Failure) {
 	if now.Sub(d.trouble) > deferMemory {
 		d.gap, d.back = returnFirst, time.Time{}
 	}
-	d.trouble = now
 	d.doubt += weight
 	if kind == ratelimit.Overloaded {
 		d.doubt += doubtSlow * weight
+	}
+	if d.rate == 0 || d.doubt >= doubtEnough {
+		d.trouble = now
 	}
 	switch {
 	case d.rate > 0:
@@ -222,7 +224,8 @@ func (d *deference) good(took, slow time.Duration) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	weight := d.weight(time.Now())
+	now := time.Now()
+	weight := d.weight(now)
 	ratio := 0.3
 	if slow > 0 {
 		ratio = took.Seconds() / slow.Seconds()
@@ -233,6 +236,9 @@ func (d *deference) good(took, slow time.Duration) {
 			d.rate = max(d.rate, deferLift*d.usual)
 		}
 		d.doubt = 0
+		if now.Sub(d.trouble) > deferMemory { // what was usual then need not be now
+			d.usual = max(d.usual, min(d.rate, d.demand(now)))
+		}
 		d.rate = min(d.rate*math.Exp(deferFast*(1-ratio/deferQuickly)*weight), deferMost*d.usual)
 	case d.rate > 0:
 		d.rate = max(deferLeast, d.rate*math.Exp(-deferSlow*min(1, ratio-deferQuickly)*weight))

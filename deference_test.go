@@ -104,6 +104,35 @@ func TestDeferenceEnds(t *testing.T) {
 	})
 }
 
+// TestDeferenceFollowsDemand: long after the trouble more may leave than was usual before it, as fast as answers
+// allow, and accidents don't count as trouble.
+func TestDeferenceFollowsDemand(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &deference{rand: rand.New(rand.NewPCG(1, 1)).Float64}
+		d.ask(Critical)
+		d.ask(Sheddable)
+		d.failed(ratelimit.Overloaded)
+		began := time.Now()
+		for i := 0; time.Since(began) < 4*time.Minute; i++ {
+			if i%20 == 0 {
+				d.ask(Critical)
+				d.good(fastAnswer, slowFrom)
+			}
+			if i%600 == 0 {
+				d.failed(ratelimit.TimedOut)
+			}
+			d.ask(Sheddable)
+			if _, ok := d.take(Sheddable, 1); ok {
+				d.good(fastAnswer, slowFrom)
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+		if rate := d.pace(Sheddable); rate < 20 || rate > 20*deferMost*1.2 {
+			t.Errorf("%v leave a second of 20", rate)
+		}
+	})
+}
+
 // TestWhoseWordCounts: the lower one, unless the bound lets the configuration raise.
 func TestWhoseWordCounts(t *testing.T) {
 	set := func(c Criticality) *Criticality { return &c }

@@ -109,9 +109,12 @@ func (c *call) settleTransient(p *Permit, out Outcome) {
 	p.ticket.Done(breaker.Failure)
 }
 
-// failedAt tells a gate of a failure, and whoever watches if that begins to pace calls.
+// failedAt tells a gate of a failure, and whoever watches if that begins to pace calls. A lane's tells nothing
+// of the target: calls of other credentials have no reason to give way.
 func (c *call) failedAt(gate *ratelimit.Gate, p *Permit, kind ratelimit.Failure) {
-	c.target.deference.failed(kind)
+	if gate == c.target.gate {
+		c.target.deference.failed(kind)
+	}
 	if gate.Failed(kind) {
 		c.engine.emit(Event{Kind: EventPaced, Target: c.target.name, Stage: StagePacing, Attempt: p.attempt,
 			Note: kind.String()})

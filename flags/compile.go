@@ -1,6 +1,7 @@
 package flags
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"hash"
 	"strings"
@@ -14,6 +15,7 @@ type shared struct {
 	nodes  int
 	broken string // why no flag can use it
 	source *jsondoc.Value
+	digest [sha256.Size]byte // of the source
 }
 
 // compiler compiles one rule.
@@ -38,7 +40,7 @@ func (l *loader) compileEvaluators(v *jsondoc.Value, path string) {
 		item := &v.Items[i]
 		c := compiler{loader: l, inner: true}
 		rule := c.rule(item, jsondoc.Join(path, item.Name))
-		l.evaluators[item.Name] = &shared{rule, c.nodes, c.broken, item}
+		l.evaluators[item.Name] = &shared{rule, c.nodes, c.broken, item, l.digest(item)}
 	}
 }
 
@@ -50,7 +52,9 @@ func (l *loader) targeting(f *definition, v *jsondoc.Value, path string) {
 	}
 	f.rule = c.rule(v, path)
 	f.broken = c.broken
-	c.results(f, v, path, false)
+	if c.nodes <= maxNodes { // which bounds the work of this too
+		c.results(f, v, path, false)
+	}
 }
 
 // rule compiles a rule, unless it is too large.
@@ -321,13 +325,21 @@ func (c *compiler) results(f *definition, v *jsondoc.Value, path string, inner b
 	}
 }
 
+// digest is what all of a value hashes to.
+func (l *loader) digest(v *jsondoc.Value) (sum [sha256.Size]byte) {
+	digest := sha256.New()
+	l.fingerprint(digest, v, true)
+	digest.Sum(sum[:0])
+	return sum
+}
+
 // fingerprint feeds a definition, with the evaluators that it refers to, so that a change of
 // either shows. Evaluators have no references of their own.
 func (l *loader) fingerprint(digest hash.Hash, v *jsondoc.Value, inner bool) {
 	fmt.Fprintf(digest, "%d %d:%s %d:%s %d ", v.Kind, len(v.Name), v.Name, len(v.Text), v.Text, len(v.Items))
 	if v.Name == "$ref" && !inner {
 		if target := l.evaluators[v.Text]; target != nil {
-			l.fingerprint(digest, target.source, true)
+			digest.Write(target.digest[:])
 		}
 	}
 	for i := range v.Items {

@@ -54,6 +54,7 @@ type loader struct {
 	lenient    bool
 	bucketing  int
 	evaluators map[string]*shared
+	described  [sha256.Size]byte // digest of the set's metadata
 	set        *Set
 }
 
@@ -120,6 +121,11 @@ func (l *loader) parse(document []byte, format Format) *jsondoc.Value {
 			l.refused = append(l.refused, Problem(p))
 		}
 	}
+	for _, name := range []string{"flags", "flagSettings"} { // of many, not all are listed
+		if v := doc.Root.Member(name); format == Tether && !l.lenient && len(l.refused) == 0 && v != nil && v.Twice {
+			l.refuse(v, name, "has a member twice", "keep one of them")
+		}
+	}
 	if doc.Root.Kind != jsondoc.Object {
 		l.refuse(&doc.Root, "", "is "+doc.Root.Kind.String()+", not an object", "")
 		return nil
@@ -146,6 +152,7 @@ func (l *loader) document(v *jsondoc.Value, path string) {
 	l.unknown(v, path, "flags", "$evaluators", "metadata", "$schema")
 	if metadata := v.Member("metadata"); metadata != nil {
 		l.set.metadata = l.metadata(metadata, jsondoc.Join(path, "metadata"), Metadata{})
+		l.described = l.digest(metadata)
 	}
 	l.compileEvaluators(v.Member("$evaluators"), jsondoc.Join(path, "$evaluators"))
 	flags := v.Member("flags")
@@ -221,7 +228,7 @@ func (l *loader) flag(v *jsondoc.Value, key, path string, named bool) *definitio
 	}
 	digest := sha256.New()
 	l.fingerprint(digest, v, false)
-	fmt.Fprint(digest, l.bucketing, f.metadata.m)
+	fmt.Fprintf(digest, "%d %x", l.bucketing, l.described)
 	digest.Sum(f.fingerprint[:0])
 	return f
 }
@@ -271,28 +278,25 @@ func (l *loader) variants(f *definition, v *jsondoc.Value, path string) {
 	}
 }
 
-// metadata reads the members over those of the whole set.
+// metadata reads the members over those of the whole set, which all flags share.
 func (l *loader) metadata(v *jsondoc.Value, path string, under Metadata) Metadata {
 	if v.Kind != jsondoc.Object {
 		l.doubt(v, path, "is "+v.Kind.String()+", not an object", "")
 		return under
 	}
 	l.once(v, path)
-	merged := make(map[string]any, len(under.m)+len(v.Items))
-	for name, value := range under.m {
-		merged[name] = value
-	}
+	own := make(map[string]any, len(v.Items))
 	for i := range v.Items {
 		item := &v.Items[i]
 		switch item.Kind {
 		case jsondoc.String, jsondoc.Number, jsondoc.Bool:
-			merged[item.Name] = plain(item)
+			own[item.Name] = plain(item)
 		default:
 			l.doubt(item, jsondoc.Join(path, item.Name), "is "+item.Kind.String(),
 				"write a string, number or boolean")
 		}
 	}
-	return Metadata{merged}
+	return Metadata{own, under.own}
 }
 
 // doubt is for what strict loading refuses, and flagd takes.

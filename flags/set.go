@@ -53,22 +53,37 @@ type Details[T any] struct {
 }
 
 // Metadata is what a document says about its flags: strings, float64s and booleans. It can't be changed.
-type Metadata struct{ m map[string]any }
+type Metadata struct{ own, under map[string]any }
 
 // Get returns one member.
 func (m Metadata) Get(name string) (value any, ok bool) {
-	value, ok = m.m[name]
+	if value, ok = m.own[name]; !ok {
+		value, ok = m.under[name]
+	}
 	return value, ok
 }
 
 // Len returns how many members there are.
-func (m Metadata) Len() int { return len(m.m) }
+func (m Metadata) Len() int {
+	n := len(m.under)
+	for name := range m.own {
+		if _, twice := m.under[name]; !twice {
+			n++
+		}
+	}
+	return n
+}
 
 // All goes through the members, in no order.
 func (m Metadata) All() iter.Seq2[string, any] {
 	return func(yield func(string, any) bool) {
-		for name, value := range m.m {
+		for name, value := range m.own {
 			if !yield(name, value) {
+				return
+			}
+		}
+		for name, value := range m.under {
+			if _, over := m.own[name]; !over && !yield(name, value) {
 				return
 			}
 		}

@@ -33,15 +33,24 @@ func (l *loader) settings(v *jsondoc.Value) {
 				"write 2 or 3")
 		}
 	}
-	for key, policy := range read.Guards {
-		at := jsondoc.Join("flagSettings.guards", key)
-		guard := v.Member("guards").Member(key)
-		if err := policy.Validate(); err != nil {
-			l.refuse(guard, at, err.Error(), "")
+	l.once(v, "flagSettings")
+	if guards := v.Member("guards"); guards != nil {
+		l.once(guards, "flagSettings.guards")
+		for i := range guards.Items {
+			l.guard(&guards.Items[i], read.Guards)
 		}
-		l.zeros(guard, at)
 	}
 	l.set.guards = read.Guards
+}
+
+// guard looks at what was read of one guard.
+func (l *loader) guard(guard *jsondoc.Value, read map[string]GuardPolicy) {
+	at := jsondoc.Join("flagSettings.guards", guard.Name)
+	l.once(guard, at)
+	if err := read[guard.Name].Validate(); err != nil {
+		l.refuse(guard, at, err.Error(), "")
+	}
+	l.zeros(guard, at)
 }
 
 // zeros refuses a 0 that would silently mean the default.

@@ -76,8 +76,8 @@ func (a *adaptive) calm(now time.Time) bool {
 
 // step moves the limit once enough was counted, between 1 and most.
 func (a *adaptive) step(now time.Time, most int) {
-	if a.began.IsZero() || now.Sub(a.began) > adaptiveWithin && a.answers+a.lost < adaptiveAnswers {
-		a.lift(now, most) // too little to learn from
+	if a.idle(now) {
+		a.lift(now, most)
 		return
 	}
 	if a.answers+a.lost < adaptiveAnswers || now.Sub(a.began).Seconds() < max(adaptiveStep.Seconds(), a.took) {
@@ -93,7 +93,10 @@ func (a *adaptive) step(now time.Time, most int) {
 		a.lift(now, most)
 		return
 	default:
-		gradient := min(1, max(leastKept, slackened*a.usual/a.lately))
+		gradient := 1.0
+		if a.lately > 0 { // answers may have taken no time, by a coarse clock
+			gradient = min(1, max(leastKept, slackened*a.usual/a.lately))
+		}
 		next := a.limit*gradient + math.Sqrt(a.limit)
 		if next < a.limit || 2*a.peak >= int(a.limit) {
 			a.limit = next
@@ -101,6 +104,19 @@ func (a *adaptive) step(now time.Time, most int) {
 	}
 	a.limit = min(max(1, a.limit), float64(most))
 	a.count(now)
+}
+
+// idle tells that there is too little to learn from.
+func (a *adaptive) idle(now time.Time) bool {
+	return a.began.IsZero() || now.Sub(a.began) > adaptiveWithin && a.answers+a.lost < adaptiveAnswers
+}
+
+// outlived lifts a limit that keeps back the very calls that could teach it: where long answers hold all its
+// places, only time can tell. The next answer tells of it.
+func (a *adaptive) outlived(now time.Time, most int) {
+	if a.calm(now) && a.idle(now) {
+		a.limit = float64(most)
+	}
 }
 
 // lift ends the trouble.

@@ -116,6 +116,10 @@ func (c *Concurrency) Take() (*Slot, error) {
 	}
 	if len(c.taken) >= most {
 		c.dropForgotten()
+		if c.policy.Adaptive {
+			c.adaptive.outlived(time.Now(), c.policy.most())
+			most = c.limit()
+		}
 	}
 	if len(c.taken) >= most {
 		return nil, ErrBusy
