@@ -111,11 +111,12 @@ func (a *adaptive) idle(now time.Time) bool {
 	return a.began.IsZero() || now.Sub(a.began) > adaptiveWithin && a.answers+a.lost < adaptiveAnswers
 }
 
-// outlived lifts a limit that keeps back the very calls that could teach it: where long answers hold all its
-// places, only time can tell. The next answer tells of it.
-func (a *adaptive) outlived(now time.Time, most int) {
+// outlived raises a limit that keeps back the very calls that could teach it: where long answers hold all its
+// places, only time can tell. One call more may leave, and what comes of it and the next does the rest.
+func (a *adaptive) outlived(now time.Time, most, taken int) {
 	if a.calm(now) && a.idle(now) {
-		a.limit = float64(most)
+		a.limit = min(max(a.limit, float64(taken+1)), float64(most))
+		a.count(now)
 	}
 }
 

@@ -265,3 +265,45 @@ func TestAdaptiveUnused(t *testing.T) {
 		}
 	})
 }
+
+// Where long answers hold all places of a limit that has fallen, time lets one call more leave, and no other
+// before something has come of it.
+func TestAdaptiveBesideStreams(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := adaptive(t, 100)
+		var streams []*ratelimit.Slot
+		for range 3 {
+			s, err := c.Take()
+			if err != nil {
+				t.Fatal(err)
+			}
+			streams = append(streams, s)
+		}
+		for range 30 {
+			c.Lost()
+			time.Sleep(100 * time.Millisecond)
+		}
+		if _, err := c.Take(); err == nil || limitOf(c) > 3 {
+			t.Fatalf("the limit is %d", limitOf(c))
+		}
+		time.Sleep(31 * time.Second)
+		one, err := c.Take()
+		if err != nil {
+			t.Fatalf("half a minute later: %v", err)
+		}
+		if _, err := c.Take(); err == nil {
+			t.Error("a second one may leave too")
+		}
+		for range 20 {
+			c.Lost()
+			time.Sleep(10 * time.Millisecond)
+		}
+		one.Release()
+		if limitOf(c) > 3 {
+			t.Errorf("that was lost, and the limit is %d", limitOf(c))
+		}
+		for _, s := range streams {
+			s.Release()
+		}
+	})
+}

@@ -117,7 +117,7 @@ func (c *Concurrency) Take() (*Slot, error) {
 	if len(c.taken) >= most {
 		c.dropForgotten()
 		if c.policy.Adaptive {
-			c.adaptive.outlived(time.Now(), c.policy.most())
+			c.adaptive.outlived(time.Now(), c.policy.most(), len(c.taken))
 			most = c.limit()
 		}
 	}
