@@ -117,3 +117,31 @@ func ExampleStreamClientInterceptor() {
 	// Output:
 	// SERVING <nil>
 }
+
+func ExampleParseServiceConfig() {
+	const text = `{
+	  "loadBalancingConfig": [{"round_robin": {}}],
+	  "methodConfig": [{"name": [{"service": "grpc.health.v1.Health"}], "timeout": "2s", "retryPolicy": {
+	    "maxAttempts": 9, "initialBackoff": "0.1s", "maxBackoff": "1s", "backoffMultiplier": 2,
+	    "retryableStatusCodes": ["UNAVAILABLE"]}}]}`
+	service, err := tethergrpc.ParseServiceConfig(text, "shop.example.com")
+	if err != nil {
+		panic(err)
+	}
+	if err := service.Check(&healthpb.Health_ServiceDesc); err != nil {
+		panic(err)
+	}
+	engine, err := tether.New(tether.Config{Rules: service.Rules}, tether.Options{})
+	if err != nil {
+		panic(err)
+	}
+	options, err := tethergrpc.DialOptions(engine, tethergrpc.Options{
+		Idempotent:    []string{"/grpc.health.v1.Health/Check"},
+		ServiceConfig: service.Channel,
+	})
+	fmt.Println(len(options), err)
+	fmt.Println(service.Differences[0])
+	// Output:
+	// 4 <nil>
+	// methodConfig[0].retryPolicy.maxAttempts: more than 5 is read as 5, as in gRPC
+}
