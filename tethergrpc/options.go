@@ -47,6 +47,8 @@ type edge struct {
 	methods   memo[method]
 	targets   memo[target]
 	told      once // that a channel has a retryPolicy
+	// criticality is the key of metadata in which servers are told of it; "": they aren't.
+	criticality string
 }
 
 func newEdge(engine *tether.Engine, opts Options) (*edge, error) {
@@ -56,8 +58,12 @@ func newEdge(engine *tether.Engine, opts Options) (*edge, error) {
 	if err := opts.validate(); err != nil {
 		return nil, err
 	}
+	key, err := metadataKey(engine.CriticalityHeader())
+	if err != nil {
+		return nil, err
+	}
 	opts.Idempotent = slices.Clone(opts.Idempotent)
-	e := &edge{engine: engine, opts: opts, partition: opts.Partition}
+	e := &edge{engine: engine, opts: opts, partition: opts.Partition, criticality: key}
 	if e.partition == nil {
 		e.partition = authorization
 	}
