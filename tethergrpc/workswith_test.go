@@ -250,3 +250,42 @@ func TestResolverMoves(t *testing.T) {
 		}
 	})
 }
+
+// A name that can't be resolved is this machine's trouble, but grpc-go says it as it says that a server can't be
+// reached, and only the text differs. So the breaker opens and calls are paced; they come back within seconds.
+// When this fails, the documentation can promise more.
+func TestUnresolvedNamesLookLikeAnOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &backend{}
+		n := b.serve(t)
+		own := manual.NewBuilderWithScheme("own")
+		own.BuildCallback = func(_ resolver.Target, cc resolver.ClientConn, _ resolver.BuildOptions) {
+			cc.ReportError(errors.New("no such host"))
+		}
+		engine := newEngine(t, tether.Config{}, twoSaved)
+		options, err := DialOptions(engine, idempotent)
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn, err := grpc.NewClient("own:///shop", append(options, grpc.WithResolvers(own),
+			grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithContextDialer(n.dial))...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		c := newClient(conn)
+		for range 10 {
+			if err := check(within(t, time.Minute), c); status.Code(err) != codes.Unavailable {
+				t.Fatal(err)
+			}
+		}
+		if state := engine.Health().Targets[0].Breaker; state == breaker.Closed {
+			t.Error("the breaker stayed closed")
+		}
+		own.UpdateState(resolver.State{Addresses: []resolver.Address{{Addr: "shop"}}})
+		began := time.Now()
+		if err := check(within(t, time.Minute), c); err != nil || time.Since(began) > 10*time.Second {
+			t.Errorf("%v, %v after the name was back", err, time.Since(began))
+		}
+	})
+}
