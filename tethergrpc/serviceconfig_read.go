@@ -169,8 +169,10 @@ func (r *configReader) hedgingPolicy(path string, raw json.RawMessage) *tether.R
 			r.refuse(path+".hedgingDelay", "is negative", `write a duration such as "0.5s"`)
 		}
 	}
+	usual := retry.Policy{}.WithDefaults() // else a wider entry's would be in force
 	settings := &tether.RetrySettings{MaxAttempts: r.attempts(path+".maxAttempts", policy["maxAttempts"]),
-		RetryableStatusCodes: []tether.StatusCode{}}
+		InitialBackoff: &usual.InitialBackoff, MaxBackoff: &usual.MaxBackoff, BackoffMultiplier: &usual.Multiplier,
+		Jitter: &usual.Jitter, RetryableStatusCodes: []tether.StatusCode{}}
 	if raw, ok := policy["nonFatalStatusCodes"]; ok {
 		settings.RetryableStatusCodes = append(settings.RetryableStatusCodes, r.codes(path+".nonFatalStatusCodes", raw)...)
 	}

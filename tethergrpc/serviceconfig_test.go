@@ -145,6 +145,7 @@ func TestServiceConfigBecomesRules(t *testing.T) {
 	}
 	want := `{"schema":1,"rules":[` +
 		`{"match":{"host":"shop.example.com"},"call":{"timeout":"0.01s","retryPolicy":{"maxAttempts":4,` +
+		`"initialBackoff":"0.25s","maxBackoff":"5s","backoffMultiplier":2,"jitter":"full",` +
 		`"retryableStatusCodes":["UNAVAILABLE"]}}},` +
 		`{"match":{"host":"shop.example.com"},"target":{"retryBudget":{"ratio":0.05}}},` +
 		`{"match":{"host":"shop.example.com","grpcMethod":"/grpc.health.v1.Health/"},"call":{"timeout":"1.5s",` +
@@ -261,6 +262,36 @@ func TestServiceConfigTimeout(t *testing.T) {
 			t.Errorf("%v after %v", err, took)
 		}
 	})
+}
+
+// Of the entries that name a method the narrowest counts, and nothing of the wider ones.
+func TestServiceConfigNarrowest(t *testing.T) {
+	const policy = `"retryPolicy": {"maxAttempts": 3, "initialBackoff": "0.1s", "maxBackoff": "1s",
+	 "backoffMultiplier": 2, "retryableStatusCodes": ["UNAVAILABLE"]}`
+	const text = `{"methodConfig": [{"name": [{"service": "grpc.health.v1.Health", "method": "Check"}]},
+	 {"name": [{"service": "grpc.health.v1.Health"}], "timeout": "20s", ` + policy + `},
+	 {"name": [{}], "timeout": "0.01s"}]}`
+	for watch, want := range map[bool]int{false: 1, true: 3} {
+		synctest.Test(t, func(t *testing.T) {
+			sc, err := ParseServiceConfig(text, host)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b := &backend{check: func(context.Context, int) error { time.Sleep(30 * time.Second); return unavailable },
+				watch: func(int, watchServer) error { return unavailable }}
+			opts := idempotent
+			opts.ServiceConfig = sc.Channel
+			c := b.client(t, newEngine(t, tether.Config{Rules: sc.Rules}, twoSaved), opts)
+			if watch {
+				_, err = receive(c.Watch(within(t, time.Minute), nil))
+			} else {
+				err = check(within(t, time.Minute), c)
+			}
+			if n := len(b.visits()); status.Code(err) != codes.Unavailable || n != want {
+				t.Errorf("watch %v: %d visits, want %d: %v", watch, n, want, err)
+			}
+		})
+	}
 }
 
 func FuzzParseServiceConfig(f *testing.F) {
