@@ -89,6 +89,9 @@ func CriticalityFrom(ctx context.Context) Criticality {
 	return c
 }
 
+// CriticalityHeader returns [Options].CriticalityHeader, for edges that write it themselves.
+func (e *Engine) CriticalityHeader() string { return e.opts.CriticalityHeader }
+
 // ReadCriticality returns a handler that gives each request the criticality that its header field of
 // that name says ([Options].CriticalityHeader writes it), so that the calls made for it inherit that.
 // A field that is missing or unknown is Default. It believes the client: use it where that is one of

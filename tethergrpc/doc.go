@@ -33,6 +33,12 @@
 // their kin in the metadata of gRPC answers. What a proxy answers in HTTP instead of gRPC, grpc-go
 // throws away but for a code.
 //
+// # Service configs, criticality, nudges
+//
+// [ParseServiceConfig] makes rules of a gRPC service config, retry policies and all, and tells what differs.
+// Calls tell their criticality in metadata where [tether.Options].CriticalityHeader names a key, and
+// [ReadCriticality] lets servers read it. The key tether-config in an answer's header tells of a newer document.
+//
 // # Errors
 //
 // An error has a status ([google.golang.org/grpc/status.FromError]), unless an interceptor further in

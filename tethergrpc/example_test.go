@@ -18,12 +18,12 @@ import (
 )
 
 // serve starts a server with the health service on loopback.
-func serve() (address string, stop func()) {
+func serve(options ...grpc.ServerOption) (address string, stop func()) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		panic(err)
 	}
-	server := grpc.NewServer()
+	server := grpc.NewServer(options...)
 	healthpb.RegisterHealthServer(server, health.NewServer())
 	go server.Serve(listener)
 	return listener.Addr().String(), server.Stop
@@ -116,4 +116,64 @@ func ExampleStreamClientInterceptor() {
 	fmt.Println(answer.GetStatus(), err)
 	// Output:
 	// SERVING <nil>
+}
+
+func ExampleParseServiceConfig() {
+	const text = `{
+	  "loadBalancingConfig": [{"round_robin": {}}],
+	  "methodConfig": [{"name": [{"service": "grpc.health.v1.Health"}], "timeout": "2s", "retryPolicy": {
+	    "maxAttempts": 9, "initialBackoff": "0.1s", "maxBackoff": "1s", "backoffMultiplier": 2,
+	    "retryableStatusCodes": ["UNAVAILABLE"]}}]}`
+	service, err := tethergrpc.ParseServiceConfig(text, "shop.example.com")
+	if err != nil {
+		panic(err)
+	}
+	if err := service.Check(&healthpb.Health_ServiceDesc); err != nil {
+		panic(err)
+	}
+	engine, err := tether.New(tether.Config{Rules: service.Rules}, tether.Options{})
+	if err != nil {
+		panic(err)
+	}
+	options, err := tethergrpc.DialOptions(engine, tethergrpc.Options{
+		Idempotent:    []string{"/grpc.health.v1.Health/Check"},
+		ServiceConfig: service.Channel,
+	})
+	fmt.Println(len(options), err)
+	fmt.Println(service.Differences[0])
+	// Output:
+	// 4 <nil>
+	// methodConfig[0].retryPolicy.maxAttempts: more than 5 is read as 5, as in gRPC
+}
+
+func ExampleReadCriticality() {
+	reads, err := tethergrpc.ReadCriticality("x-criticality")
+	if err != nil {
+		panic(err)
+	}
+	address, stop := serve(append(reads, grpc.ChainUnaryInterceptor(
+		func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+			fmt.Println("the server's own calls are", tether.CriticalityFrom(ctx))
+			return handler(ctx, req)
+		}))...)
+	defer stop()
+	engine, err := tether.New(tether.Config{}, tether.Options{CriticalityHeader: "x-criticality"})
+	if err != nil {
+		panic(err)
+	}
+	options, err := tethergrpc.DialOptions(engine, tethergrpc.Options{})
+	if err != nil {
+		panic(err)
+	}
+	conn, err := grpc.NewClient(address, append(options, grpc.WithTransportCredentials(insecure.NewCredentials()))...)
+	if err != nil {
+		panic(err)
+	}
+	defer conn.Close()
+	ctx := tether.WithCriticality(context.Background(), tether.Sheddable)
+	_, err = healthpb.NewHealthClient(conn).Check(ctx, &healthpb.HealthCheckRequest{})
+	fmt.Println(err)
+	// Output:
+	// the server's own calls are sheddable
+	// <nil>
 }

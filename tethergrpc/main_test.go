@@ -113,9 +113,9 @@ func (n *network) cut() {
 }
 
 // serve starts the backend for the length of the test, and of its bubble.
-func (b *backend) serve(t testing.TB) *network {
+func (b *backend) serve(t testing.TB, options ...grpc.ServerOption) *network {
 	n := &network{listener: bufconn.Listen(1 << 20)}
-	server := grpc.NewServer()
+	server := grpc.NewServer(options...)
 	healthpb.RegisterHealthServer(server, b)
 	go server.Serve(n.listener)
 	t.Cleanup(server.Stop)

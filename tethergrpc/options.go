@@ -30,7 +30,8 @@ type Options struct {
 	// kept only as a keyed hash; what per-RPC credentials add comes after it and isn't seen.
 	Partition func(context.Context) string
 	// ServiceConfig is the channel's default service config, in JSON; it is for DialOptions only.
-	// One with a retryPolicy or hedgingPolicy is an error, because tether repeats. Default none.
+	// One with a retryPolicy or hedgingPolicy is an error, because tether repeats; [ParseServiceConfig]
+	// makes rules of these and leaves the rest. Default none.
 	ServiceConfig string
 	// ChannelRetriesOff says of interceptors that are used without DialOptions that their channel
 	// was made with grpc.WithDisableRetry. Where it isn't said, calls to methods with a retryPolicy
@@ -46,6 +47,8 @@ type edge struct {
 	methods   memo[method]
 	targets   memo[target]
 	told      once // that a channel has a retryPolicy
+	// criticality is the key of metadata in which servers are told of it; "": they aren't.
+	criticality string
 }
 
 func newEdge(engine *tether.Engine, opts Options) (*edge, error) {
@@ -55,8 +58,12 @@ func newEdge(engine *tether.Engine, opts Options) (*edge, error) {
 	if err := opts.validate(); err != nil {
 		return nil, err
 	}
+	key, err := metadataKey(engine.CriticalityHeader())
+	if err != nil {
+		return nil, err
+	}
 	opts.Idempotent = slices.Clone(opts.Idempotent)
-	e := &edge{engine: engine, opts: opts, partition: opts.Partition}
+	e := &edge{engine: engine, opts: opts, partition: opts.Partition, criticality: key}
 	if e.partition == nil {
 		e.partition = authorization
 	}
@@ -104,7 +111,7 @@ func checkServiceConfig(text string) error {
 			continue
 		}
 		problems = append(problems, fmt.Errorf("tethergrpc: ServiceConfig has a retryPolicy or hedgingPolicy "+
-			"for %v: tether repeats, and two loops would multiply; move it to a rule of the tether.Config", m.Name))
+			"for %v: tether repeats, and two loops would multiply; ParseServiceConfig makes rules of it", m.Name))
 	}
 	return errors.Join(problems...)
 }

@@ -23,6 +23,7 @@ type answer struct {
 // outcome says what an attempt teaches, by its code and by whether the server gave it: grpc-go
 // makes codes itself, for what never left, for lost connections, for messages that are too large.
 func (e *edge) outcome(ctx context.Context, cc *grpc.ClientConn, full string, err error, a answer) tether.Outcome {
+	e.heed(cc, a.header)
 	if err == nil {
 		return tether.Outcome{Class: tether.Healthy, Hint: hintOf(a.header, a.trailer, nil)}
 	}

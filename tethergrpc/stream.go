@@ -75,7 +75,7 @@ func (s *stream) open(permit *tether.Permit) error {
 	opts := append(append(make([]grpc.CallOption, 0, len(s.opts)+2), s.opts...),
 		grpc.HeaderCallOption{HeaderAddr: &p.header},
 		grpc.OnFinishCallOption{OnFinish: func(err error) { p.finish(err); s.end(permit, err) }})
-	ctx, again := outgoing(permit.Context())
+	ctx, again := s.edge.outgoing(permit.Context())
 	if again {
 		forget(s.opts)
 	}
@@ -128,6 +128,7 @@ func (s *stream) good(header metadata.MD) {
 	s.settled, s.request = true, nil
 	permit := s.permit
 	s.mu.Unlock()
+	s.edge.heed(s.cc, header)
 	release := permit.Keep()
 	permit.Done(tether.Outcome{Class: tether.Healthy, Hint: hintOf(header, nil, nil)})
 	s.mu.Lock()

@@ -75,14 +75,20 @@ func (e *edge) newMethod(full string) method {
 	return m
 }
 
-// misspelt tells that a service is linked in and has no such method.
-func misspelt(service, name string) bool {
+// linkedIn finds the descriptor of a service, nil if the program has none.
+func linkedIn(service string) protoreflect.ServiceDescriptor {
 	descriptor, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(service))
 	if err != nil {
-		return false
+		return nil
 	}
-	s, ok := descriptor.(protoreflect.ServiceDescriptor)
-	return ok && s.Methods().ByName(protoreflect.Name(name)) == nil
+	s, _ := descriptor.(protoreflect.ServiceDescriptor)
+	return s
+}
+
+// misspelt tells that a service is linked in and has no such method.
+func misspelt(service, name string) bool {
+	s := linkedIn(service)
+	return s != nil && s.Methods().ByName(protoreflect.Name(name)) == nil
 }
 
 // idempotencyLevel tells whether a method whose descriptor is linked in is declared to be repeatable

@@ -2,7 +2,7 @@
 // on loopback asks for a pause, is down for a moment, and its people switch a method off and change
 // a rule. The exit status is 0 only if every step was as it says.
 //
-//	go run ./examples/grpc
+//	cd examples/grpc && go run .
 package main
 
 import (
