@@ -19,6 +19,7 @@ type Permit struct {
 	attempt int
 	hedge   bool
 	ticket  breaker.Ticket
+	room    breaker.Room                 // where the ticket is
 	lane    *lane                        // of the credential; nil if it was never told to wait
 	slot    *ratelimit.Slot              // among the attempts under way; nil where nothing limits them
 	lent    weak.Pointer[ratelimit.Slot] // what the answer's body has instead
@@ -32,10 +33,16 @@ func (p *Permit) Attempt() int { return p.attempt }
 // Done tells every stage that admitted the attempt what came of it. The first call counts; later ones
 // change nothing. It is safe for concurrent use.
 func (p *Permit) Done(out Outcome) {
-	if p.settled.Swap(true) {
-		return
+	if !p.settled.Load() { // else the clock is read for nothing
+		p.done(out, time.Now())
 	}
-	p.call.settle(p, out)
+}
+
+// done is Done by a clock that was just read.
+func (p *Permit) done(out Outcome, now time.Time) {
+	if !p.settled.Swap(true) {
+		p.call.settle(p, &out, now)
+	}
 }
 
 // admit passes the call through the stages in their order: kill switch, server hold, breaker, pacing,
@@ -43,13 +50,13 @@ func (p *Permit) Done(out Outcome) {
 // It waits where the call may, and returns a refusal where it may not; then nothing is sent, and
 // nothing that a stage gave is kept.
 func (c *call) admit() *RejectedError {
-	began := time.Now()
 	c.obstacle = 0
+	began := c.clock()
 	if err := c.checkKill(); err != nil {
 		return err
 	}
 	if c.attempts == 0 {
-		c.target.gate.Ask()
+		c.target.gate.AskAt(began)
 	}
 	c.permit = &c.first
 	if c.attempts > 0 { // the earlier permit is somebody else's to settle, or has been
@@ -59,9 +66,9 @@ func (c *call) admit() *RejectedError {
 	if err := c.throughLines(); err != nil {
 		return err
 	}
+	c.permit.sent = c.clock()
 	c.attempts++
 	c.spent = false
-	c.permit.sent = time.Now()
 	c.target.stats.attempts.Add(1)
 	c.target.inFlight.Add(1)
 	c.engine.events.Deliver()
@@ -176,7 +183,7 @@ func (c *call) try(at place, waiting int) *obstacle {
 		}
 		return o
 	}
-	ticket, err := at.breaker.Allow()
+	ticket, err := at.breaker.AllowIn(&c.permit.room)
 	if err != nil {
 		c.untake()
 		o := &obstacle{stage: StageBreaker, reason: breaker.ErrOpen}
@@ -197,7 +204,7 @@ func (c *call) try(at place, waiting int) *obstacle {
 }
 
 func (c *call) throughGate(g *ratelimit.Gate, waiting int) *obstacle {
-	retryAt, err := g.Take(waiting)
+	retryAt, err := g.TakeAt(c.clock(), waiting)
 	switch {
 	case err == nil:
 		c.target.stats.passed(StageHold)
@@ -339,7 +346,7 @@ func (c *call) checkKill() *RejectedError {
 		c.killers = newest
 		c.followNewest()
 	}
-	kill := c.killers.killed(c.Scheme, c.Host, c.Method, c.Path, c.GRPCMethod, time.Now())
+	kill := c.killers.killed(c.Scheme, c.Host, c.Method, c.Path, c.GRPCMethod, c.clock())
 	if kill == nil {
 		c.target.alive()
 		c.target.stats.passed(StageKill)

@@ -1,9 +1,11 @@
 package tether_test
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"testing"
+	"time"
 
 	"github.com/tether-go/tether"
 )
@@ -64,6 +66,29 @@ func BenchmarkCall(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			call(b, c.Client)
+		}
+	})
+}
+
+// BenchmarkDo: everything on, no attempt timeout, and a function that costs nothing.
+func BenchmarkDo(b *testing.B) {
+	healthy := func(context.Context, *tether.Permit) tether.Outcome { return tether.Outcome{Class: tether.Healthy} }
+	ctx, cancel := context.WithTimeout(b.Context(), time.Hour)
+	defer cancel()
+	b.Run("bare", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			healthy(ctx, nil)
+		}
+	})
+	b.Run("tether", func(b *testing.B) {
+		e := engine(b, tether.Options{})
+		what := tether.Call{Scheme: "grpc", Host: "shop.example.com", GRPCMethod: "/shop.Stock/Get"}
+		b.ReportAllocs()
+		for b.Loop() {
+			if err := e.Do(ctx, what, healthy); err != nil {
+				b.Fatal(err)
+			}
 		}
 	})
 }

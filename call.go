@@ -82,7 +82,8 @@ type call struct {
 
 	routeHash uint64    // of what answers are comparable with its own; 0: not asked for yet
 	tried     []Attempt // what Explain tells of them
-	idleSince time.Time // the last attempt's end, or the call's beginning
+	idleSince time.Time // the last recorded attempt's end, or the call's beginning
+	over      time.Time // when the last attempt did
 }
 
 type (
@@ -129,17 +130,26 @@ func (c *call) start(ctx context.Context, e *Engine) {
 	c.policy = config.resolve(c.Scheme, c.Host, c.Method, c.Path, c.GRPCMethod)
 	c.target = e.target(targetKey{c.Scheme, c.Host, c.policy.key}, c.policy, config.serial)
 	c.forcedOpen = c.policy.breaker.Mode == breaker.ForcedOpen
-	if loop, calls, usual := c.target.beginCall(c.policy, config.serial, c.route()); loop {
+	if loop, calls, usual := c.target.beginCall(c.policy, config.serial, c.route(), c.began); loop {
 		c.tellLoop(calls, usual)
 	}
 	c.order = e.order.Add(1)
 	c.backoff = c.policy.retry.Backoff(e.rand)
 	c.setCriticality()
 	c.setDeadline()
-	c.target.budget.Call()
+	c.target.budget.CallAt(c.began)
 	c.target.deference.ask(c.criticality)
 	c.target.stats.calls.Add(1)
 	count(ctx, e.telemetry.calls, c.target.series.plain)
+}
+
+// clock is the time. A call that nothing has kept yet asks for it once: reading it costs as much as all that
+// the stages do with it.
+func (c *call) clock() time.Time {
+	if c.attempts == 0 && c.obstacle == 0 {
+		return c.began
+	}
+	return time.Now()
 }
 
 // finish gives back what a call that ends, or panics, took and didn't use.

@@ -75,7 +75,7 @@ func (c *call) run(a attempter) (last Outcome, reason error) {
 		}
 		last = c.send(a)
 		if last.served(c.policy) {
-			c.target.budget.Success()
+			c.target.budget.SuccessAt(c.over)
 			return last, nil
 		}
 		delay, reason := c.again(last)
@@ -105,7 +105,8 @@ func (c *call) send(a attempter) Outcome {
 func (c *call) settled(p *Permit, out Outcome) Outcome {
 	out = c.outcomeOfContext(p, out)
 	c.record(p, out)
-	p.Done(out)
+	c.over = time.Now()
+	p.done(out, c.over)
 	return out
 }
 

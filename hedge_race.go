@@ -180,6 +180,7 @@ func (r *race) enter(hedge runner) bool {
 // result is what the call goes on with: the winner's outcome, or that of the one that failed last.
 func (r *race) result() Outcome {
 	h, end, result := r.h, r.winner, hedgeOutrun
+	h.over = time.Now()
 	switch end {
 	case nil:
 		end, result = r.last, hedgeFailed

@@ -44,7 +44,9 @@ type target struct {
 	inFlight  atomic.Int32 // attempts that are not settled
 	series    *series      // attributes of its metrics
 
-	users atomic.Int32 // calls under way; a target that has some is never forgotten
+	users     atomic.Int32 // calls under way; a target that has some is never forgotten
+	wasKilled atomic.Bool  // changed under the lock
+	laned     atomic.Bool  // lanes has some
 
 	mu          sync.Mutex // guards what follows
 	used        time.Time  // when a call last began
@@ -56,9 +58,8 @@ type target struct {
 	normals     normals
 	pulses      [32]pulse     // of routes, as normals has them
 	tooShort    time.Duration // the longest time that brought no answer since the last one
-	wasKilled   bool
-	nextRefusal time.Time // before which a refusal is slowed
-	hasty       int       // deadlines in a row that left little time and ended without an answer
+	nextRefusal time.Time     // before which a refusal is slowed
+	hasty       int           // deadlines in a row that left little time and ended without an answer
 	hastySince  time.Time
 }
 
@@ -116,11 +117,13 @@ func (e *Engine) newTarget(key targetKey, settings targetPolicy, version uint64)
 func (t *target) follow(p *policy, version uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.followLocked(p, version)
+	t.followLocked(p, version, time.Now())
 }
 
-func (t *target) followLocked(p *policy, version uint64) {
-	t.used = time.Now()
+func (t *target) followLocked(p *policy, version uint64, now time.Time) {
+	if now.After(t.used) { // another call's clock may have been read later
+		t.used = now
+	}
 	if version <= t.version {
 		return
 	}
@@ -174,16 +177,17 @@ func (t *target) reserve() time.Duration {
 func (t *target) killed() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !t.wasKilled {
-		t.wasKilled = true
+	if !t.wasKilled.Swap(true) {
 		t.gate.Remember()
 	}
 }
 
 func (t *target) alive() {
+	if !t.wasKilled.Load() {
+		return
+	}
 	t.mu.Lock()
-	was := t.wasKilled
-	t.wasKilled = false
+	was := t.wasKilled.Swap(false)
 	t.mu.Unlock()
 	if was {
 		t.gate.Resume()
@@ -253,7 +257,7 @@ func (ts *targets) forgetOne() bool {
 // idle tells when the target was last used and whether forgetting it would loosen nothing.
 func (t *target) idle() (used time.Time, idle bool) {
 	t.mu.Lock()
-	used, idle = t.used, !t.wasKilled
+	used, idle = t.used, !t.wasKilled.Load()
 	recent := time.Since(used) < returnMemory
 	for _, l := range t.lanes {
 		if l.busy(recent) {
