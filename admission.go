@@ -40,8 +40,16 @@ func (p *Permit) Done(out Outcome) {
 
 // done is Done by a clock that was just read.
 func (p *Permit) done(out Outcome, now time.Time) {
-	if !p.settled.Swap(true) {
-		p.call.settle(p, &out, now)
+	if p.settled.Swap(true) {
+		return
+	}
+	c := p.call
+	c.settle(p, &out, now)
+	if c.single {
+		if out.Class == Healthy {
+			c.target.budget.SuccessAt(now)
+		}
+		c.finish()
 	}
 }
 

@@ -33,11 +33,15 @@ var (
 // current is the configuration in force.
 type current struct {
 	*snapshot
-	pushed   Config        // the zero Config: the application's own alone is in force
-	document []byte        // as it was published; nil: none was
-	serial   uint64        // grows with each change
-	since    time.Time     // when it was adopted
-	replaced chan struct{} // closed when a newer configuration is in force
+	pushed Config // the zero Config: the application's own alone is in force; with its stages' patches
+	// published is pushed before its stages and bounds; on are the stages that are in it, trials those that are watched.
+	published Config
+	on        []ConfigStage
+	trials    []*trial
+	document  []byte        // as it was published; nil: none was
+	serial    uint64        // grows with each change
+	since     time.Time     // when it was adopted
+	replaced  chan struct{} // closed when a newer configuration is in force
 }
 
 // refusal remembers a refused document whose kills were taken. It must not renew them by coming
@@ -115,11 +119,10 @@ func (e *Engine) replace(document []byte, adopted time.Time) (
 		known, e.told = told == e.told, told
 		return next, notes, known, err
 	}
-	clamped, changed := e.opts.Bounds.Clamp(next, e.local)
-	kills, capped := e.opts.Bounds.capKills(clamped.Kill, adopted)
-	clamped.Kill, e.told = kills, [sha256.Size]byte{}
-	e.put(clamped, bytes.Clone(document), adopted)
-	return clamped, slices.Concat(notes, changed, capped), false, nil
+	kills, capped := e.opts.Bounds.capKills(next.Kill, adopted)
+	e.told = [sha256.Size]byte{}
+	changed := e.putStaged(next, kills, bytes.Clone(document), adopted)
+	return next, slices.Concat(notes, changed, capped), false, nil
 }
 
 // addKills puts the kills of a refused document in force beside those that are: a mistake must not
@@ -135,10 +138,8 @@ func (e *Engine) addKills(old *current, sum [sha256.Size]byte, kills []Kill, ado
 		return
 	}
 	e.refused.taken = true
-	kept := old.pushed
 	kills, _ = e.opts.Bounds.capKills(kills, e.refused.since)
-	kept.Kill = append(slices.Clip(kept.Kill), kills...)
-	e.put(kept, old.document, old.since)
+	e.putStaged(old.published, append(slices.Clip(old.pushed.Kill), kills...), old.document, old.since)
 }
 
 // unfit tells why nothing of a document is meant for this engine at this time, if so.
@@ -152,14 +153,6 @@ func (e *Engine) unfit(old *current, next Config) error {
 		}
 	}
 	return old.precedes(next)
-}
-
-// put makes a configuration the one in force and wakes whoever waits under the old one.
-func (e *Engine) put(pushed Config, document []byte, since time.Time) {
-	old := e.config.Load()
-	e.config.Store(&current{compile(e.local, pushed, e.opts.Bounds), pushed, document, old.serial + 1,
-		since, make(chan struct{})})
-	close(old.replaced)
 }
 
 // precedes tells why next must not replace c, if so.

@@ -16,23 +16,28 @@ type Call struct {
 	// Scheme and Host name the target, with the port where it isn't the scheme's default. Host may be
 	// any name for what is not HTTP ("orders-db").
 	Scheme, Host string
+	// Service divides a host into targets that learn apart, such as gRPC's services. Rules don't
+	// see it. Default: the host is one target.
+	Service string
 	// Method, Path (escaped, as on the wire) and GRPCMethod ("/package.Service/Method") are what the
 	// document's rules may match on.
 	Method, Path, GRPCMethod string
 	// Credential tells callers apart for answers that refuse one of them only. It is hashed at once.
 	Credential string
+	// CredentialFrom, if set, is asked instead, with the call's context, and only where it matters.
+	CredentialFrom func(context.Context) string
 	CallOptions
 }
 
 // CallOptions are what a caller may say about one call.
 type CallOptions struct {
-	// Idempotent declares that repeating the call cannot do its work twice, nor can two of it at once,
-	// which is what hedging makes where that is on.
+	// Idempotent declares that repeating the call cannot do its work twice, nor can two of it at
+	// once, which is what hedging makes where that is on.
 	Idempotent bool
-	// IdempotencyKey makes an HTTP call repeatable at an API that declares to know keys: one is made before
-	// the first attempt and sent with each, unless the method is idempotent by itself or the request has a
-	// key. It is for this call only: each hop of a redirect, and whatever the caller repeats, has a key of
-	// its own. Default NoKey: none is made.
+	// IdempotencyKey makes an HTTP call repeatable at an API that declares to know keys: one is
+	// made before the first attempt and sent with each, unless the method is idempotent by itself
+	// or the request has a key. It is for this call only: each hop of a redirect, and whatever the
+	// caller repeats, has a key of its own. Default NoKey: none is made.
 	IdempotencyKey KeyForm
 	// NoWait refuses where the call would have to wait for its turn.
 	NoWait bool
@@ -43,9 +48,15 @@ type CallOptions struct {
 
 type callOptionsKey struct{}
 
-// WithCall returns a context whose HTTP calls carry opts.
+// WithCall returns a context whose HTTP and gRPC calls carry opts.
 func WithCall(ctx context.Context, opts CallOptions) context.Context {
 	return context.WithValue(ctx, callOptionsKey{}, opts)
+}
+
+// CallOptionsFrom returns what [WithCall] put into ctx: for those who build an edge of their own.
+func CallOptionsFrom(ctx context.Context) CallOptions {
+	opts, _ := ctx.Value(callOptionsKey{}).(CallOptions)
+	return opts
 }
 
 // call is one logical call on its way. It is its own attempts' context, so that an inner wrapper
@@ -56,6 +67,7 @@ type call struct {
 
 	engine      *Engine
 	policy      *policy
+	trial       onTrial // of a stage that shortened the policy's timeouts
 	target      *target
 	order       uint64 // of arrival at the engine
 	criticality Criticality
@@ -128,7 +140,10 @@ func (c *call) start(ctx context.Context, e *Engine) {
 	config := e.config.Load()
 	c.killers = config
 	c.policy = config.resolve(c.Scheme, c.Host, c.Method, c.Path, c.GRPCMethod)
-	c.target = e.target(targetKey{c.Scheme, c.Host, c.policy.key}, c.policy, config.serial)
+	if len(config.trials) > 0 && !c.single {
+		c.enterTrial(config.trials)
+	}
+	c.target = e.target(targetKey{c.Scheme, c.Host, c.Service, c.policy.key}, c.policy, config.serial)
 	c.forcedOpen = c.policy.breaker.Mode == breaker.ForcedOpen
 	if loop, calls, usual := c.target.beginCall(c.policy, config.serial, c.route(), c.began); loop {
 		c.tellLoop(calls, usual)
@@ -138,7 +153,10 @@ func (c *call) start(ctx context.Context, e *Engine) {
 	c.setCriticality()
 	c.setDeadline()
 	c.target.budget.CallAt(c.began)
-	c.target.deference.ask(c.criticality)
+	if c.target.deference.ask(c.criticality) && c.target.gate.Paced() {
+		c.target.gate.Resume()
+		c.target.line.wakeNext()
+	}
 	c.target.stats.calls.Add(1)
 	count(ctx, e.telemetry.calls, c.target.series.plain)
 }
@@ -231,7 +249,7 @@ func (c *call) again(out Outcome) (time.Duration, error) {
 	}
 	if err == nil {
 		c.spent = true
-		if doubt := c.target.gate.Doubt(); out.Class == Transient && out.Status == 0 && doubt < c.patience(time.Now()) {
+		if doubt := c.target.gate.Doubt(); out.Class == Transient && !out.answered() && doubt < c.patience(time.Now()) {
 			delay = max(delay, doubt)
 		}
 	}
@@ -243,6 +261,8 @@ func (c *call) again(out Outcome) (time.Duration, error) {
 func (c *call) credential() uint64 {
 	credential := c.Credential
 	switch {
+	case c.CredentialFrom != nil:
+		credential = c.CredentialFrom(c.Context)
 	case c.request == nil:
 	case c.engine.opts.Partition != nil:
 		credential = c.engine.opts.Partition(c.request)

@@ -10,6 +10,7 @@ import (
 // never ended by it, but its end ends the attempt's context. The nil clock sets no limit.
 type attemptClock struct {
 	ctx    context.Context
+	ends   time.Time
 	cancel context.CancelCauseFunc
 	timer  *time.Timer
 	handed bool // the end is the body's to tell
@@ -29,9 +30,25 @@ func (c *call) startClock(parent context.Context) (context.Context, *attemptCloc
 		limit, cause = max(left, 1), ErrCallTimeout // 0 would mean no limit
 	}
 	ctx, cancel := context.WithCancelCause(parent)
-	clock := &attemptClock{ctx: ctx, cancel: cancel}
+	clock := &attemptClock{ctx: ctx, ends: time.Now().Add(limit), cancel: cancel}
 	clock.timer = time.AfterFunc(limit, func() { cancel(cause) })
 	return ctx, clock
+}
+
+// deadlined is a context that tells when it will be ended: for those who tell the server, as gRPC does.
+type deadlined struct {
+	context.Context
+	ends time.Time
+}
+
+func (d deadlined) Deadline() (time.Time, bool) { return d.ends, true }
+
+// shown returns the attempt's context, with the clock's end as its deadline.
+func (c *attemptClock) shown(ctx context.Context) context.Context {
+	if c == nil {
+		return ctx
+	}
+	return deadlined{ctx, c.ends}
 }
 
 // stop is called when the attempt has its response or error. It reports the timeout that came first.

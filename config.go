@@ -55,6 +55,10 @@ type Config struct {
 	// there; a name that no work has changes nothing. Default none: what the application's Schedule
 	// says.
 	Schedules map[string]ScheduleSettings `json:"schedules,omitzero"`
+	// Stages are changes that only a part of the clients gets, in order; see ConfigStage. At most 100, and
+	// at most 1,000 rules with those of the document. They are in force only from a published document.
+	// Default none.
+	Stages []ConfigStage `json:"stages,omitempty"`
 	// App belongs to the application: any JSON, which tether keeps and does not read. Default none.
 	App json.RawMessage `json:"app,omitempty"`
 }
@@ -153,8 +157,8 @@ type RetrySettings struct {
 	// retry.Jitter. Default "full".
 	Jitter *retry.Jitter `json:"jitter,omitempty"`
 	// RetryableStatusCodes are the answers that may be worth a repeat; an empty list: none. Default
-	// 408, 425, 429, 500, 502, 503, 504, UNAVAILABLE, and RESOURCE_EXHAUSTED when the server names
-	// a delay.
+	// 408, 425, 429, 500, 502, 503, 504, UNAVAILABLE, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED. The last is
+	// only repeated when the server names a delay.
 	RetryableStatusCodes []StatusCode `json:"retryableStatusCodes,omitzero"`
 }
 

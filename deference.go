@@ -26,13 +26,19 @@ const (
 	doubtSlow   = 0.5
 
 	// Then this share of what gives way may leave; failures and slow answers lower it, fast ones raise it.
-	deferStart   = 0.5
-	deferFail    = 2.0
+	deferStart   = 0.1
+	deferFail    = 1.0
 	deferSlow    = 0.8
-	deferFast    = 1.0
+	deferFast    = 0.5
 	deferLift    = 0.2 // of the usual rate, at the first fast answer
 	deferMost    = 1.2 // of it: those who waited mustn't come back together
 	deferQuickly = 0.5 // of what is slow: such an answer waited for nobody
+
+	// After this time, at random, the more critical calls return at their usual rate: what overloaded the
+	// server may have been those that give way by then. Each time in vain makes it eight times as long.
+	returnFirst  = 1500 * time.Millisecond
+	returnLast   = 30 * time.Second
+	returnLonger = 8
 )
 
 // errReserved is why a call that gives way isn't repeated although there is a re-attempt left.
@@ -41,7 +47,7 @@ var errReserved = fmt.Errorf("%w: the rest is kept for more critical calls", ret
 // deference keeps a target's less critical calls back for its more critical ones while failures say that it
 // has too little for all: they leave at a rate of their own, by what all answers teach. Before anything has
 // failed nobody gives way, nor where no more critical call was asked for lately. It only ever keeps calls
-// back: nothing goes for its sake that pacing would not let go. It is safe for concurrent use.
+// back, but for that return at the usual rate. It is safe for concurrent use.
 type deference struct {
 	seen atomic.Bool    // a call that isn't Default, for a look without the lock
 	rand func() float64 // set once
@@ -56,6 +62,8 @@ type deference struct {
 	usual   float64   // of them, when trouble began
 	credit  float64
 	at      time.Time // when credit was last brought up to date
+	back    time.Time // when the more critical calls return; zero: they did
+	gap     time.Duration
 }
 
 // decaying counts what happened within about a time.
@@ -72,10 +80,11 @@ func (d *decaying) count(now time.Time, over time.Duration) float64 {
 	return d.n * math.Exp(-now.Sub(d.at).Seconds()/over.Seconds())
 }
 
-// ask counts a call that is asked for, once a call.
-func (d *deference) ask(c Criticality) {
+// ask counts a call that is asked for, once a call. It tells whether such calls are to return at their usual
+// rate now.
+func (d *deference) ask(c Criticality) (returns bool) {
 	if c == Default && !d.seen.Load() {
-		return
+		return false
 	}
 	d.seen.Store(true)
 	d.mu.Lock()
@@ -84,7 +93,13 @@ func (d *deference) ask(c Criticality) {
 	d.asked[c-Sheddable] = now
 	if d.givesWay(c, now) {
 		d.lesser.add(now, demandTime)
+		return false
 	}
+	if d.rate == 0 || d.back.IsZero() || now.Before(d.back) {
+		return false
+	}
+	d.back = time.Time{}
+	return true
 }
 
 // givesWay tells whether a more critical call was asked for lately. It is locked.
@@ -175,6 +190,9 @@ func (d *deference) failed(kind ratelimit.Failure) {
 	defer d.mu.Unlock()
 	now := time.Now()
 	weight := d.weight(now)
+	if now.Sub(d.trouble) > deferMemory {
+		d.gap, d.back = returnFirst, time.Time{}
+	}
 	d.trouble = now
 	d.doubt += weight
 	if kind == ratelimit.Overloaded {
@@ -187,6 +205,10 @@ func (d *deference) failed(kind ratelimit.Failure) {
 		d.usual = d.demand(now)
 		d.rate, d.at = max(deferLeast, deferStart*d.usual), now
 		d.credit = 0
+	}
+	if d.rate > 0 && d.back.IsZero() {
+		d.back = now.Add(time.Duration((0.5 + d.rand()) * float64(d.gap)))
+		d.gap = min(returnLonger*d.gap, returnLast)
 	}
 	if weight == 1 {
 		d.credit = min(d.credit, d.rand()) // clients that failed together don't go on together

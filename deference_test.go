@@ -153,3 +153,53 @@ func TestWhoseWordCounts(t *testing.T) {
 		})
 	}
 }
+
+// TestDeferenceReturns: some time after others have begun to give way, the next more critical call is told to
+// return, once; if that was in vain, after a longer time.
+func TestDeferenceReturns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &deference{rand: rand.New(rand.NewPCG(1, 1)).Float64}
+		d.ask(Critical)
+		d.ask(Sheddable)
+		returns := func(within time.Duration) (after time.Duration) {
+			t.Helper()
+			for began := time.Now(); time.Since(began) < within; time.Sleep(100 * time.Millisecond) {
+				if d.ask(Sheddable) {
+					t.Error("those that give way return")
+				}
+				if d.ask(Critical) {
+					return time.Since(began)
+				}
+			}
+			return -1
+		}
+		if after := returns(time.Minute); after >= 0 {
+			t.Errorf("calls return after %v, nothing has failed", after)
+		}
+		d.failed(ratelimit.Overloaded)
+		if after := returns(time.Minute); after < returnFirst/2 || after > returnFirst*3/2+100*time.Millisecond {
+			t.Errorf("calls return after %v", after)
+		}
+		if after := returns(20 * time.Second); after >= 0 {
+			t.Errorf("calls return again after %v", after)
+		}
+		d.failed(ratelimit.Overloaded)
+		if after := returns(time.Minute); after < returnLonger*returnFirst/2 || after > returnLonger*returnFirst*3/2+100*time.Millisecond {
+			t.Errorf("calls return in vain after %v", after)
+		}
+		for range 3 {
+			d.failed(ratelimit.Overloaded)
+			returns(time.Minute)
+		}
+		d.failed(ratelimit.Overloaded)
+		if after := returns(time.Minute); after < returnLast/2 || after > returnLast*3/2+100*time.Millisecond {
+			t.Errorf("calls return in vain at last after %v", after)
+		}
+		time.Sleep(2 * deferMemory)
+		d.ask(Critical)
+		d.failed(ratelimit.Overloaded)
+		if after := returns(time.Minute); after > returnFirst*3/2+100*time.Millisecond {
+			t.Errorf("new trouble begins with %v", after)
+		}
+	})
+}

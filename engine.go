@@ -28,11 +28,14 @@ type Engine struct {
 	hashSeed maphash.Seed
 	events   *eventqueue.Queue[Event]
 	config   atomic.Pointer[current]
-	applying sync.Mutex // held while a document replaces another; guards refused and told
+	applying sync.Mutex // held while a document replaces another; guards what follows up to told
+	client   client
+	latched  []string // stages that were rolled back
 	refused  refusal
 	told     [sha256.Size]byte // of the last refused document and why: told once
 	targets  targets
 	order    atomic.Uint64
+	nudges   nudges
 
 	telemetry *telemetry
 }
@@ -45,6 +48,7 @@ func New(cfg Config, opts Options) (*Engine, error) {
 	}
 	e := &Engine{opts: opts.withDefaults(), local: cfg, rand: random.New(opts.Seed).Float64, hashSeed: maphash.MakeSeed()}
 	e.events = eventqueue.New(1000, opts.Observe)
+	e.client = newClient(e.opts)
 	e.targets.byKey = make(map[targetKey]*target)
 	e.config.Store(&current{snapshot: compile(cfg, Config{}, opts.Bounds), serial: 1, since: time.Now(),
 		replaced: make(chan struct{})})
@@ -107,6 +111,9 @@ func (c *call) settled(p *Permit, out Outcome) Outcome {
 	c.record(p, out)
 	c.over = time.Now()
 	p.done(out, c.over)
+	if c.trial.trial != nil {
+		c.judge(p, out)
+	}
 	return out
 }
 
@@ -116,48 +123,54 @@ func (c *call) settled(p *Permit, out Outcome) Outcome {
 // error, wrapped in a *[retry.Error] where a repeat was thought of, or a *[RejectedError] if nothing
 // was sent. It never hedges: fn may not be safe to run twice at once.
 func (e *Engine) Do(ctx context.Context, what Call, fn func(context.Context, *Permit) Outcome) error {
-	c := &call{Call: what, replayable: true}
-	c.start(ctx, e)
-	last, reason := c.run(function{c, fn})
+	return e.Run(ctx, new(Room), what, attemptFunc(fn))
+}
+
+// Attempter makes the attempts of one call.
+type Attempter interface {
+	Attempt(context.Context, *Permit) Outcome
+}
+
+type attemptFunc func(context.Context, *Permit) Outcome
+
+func (f attemptFunc) Attempt(ctx context.Context, p *Permit) Outcome { return f(ctx, p) }
+
+// Room is where a call lives, for an edge that has memory of its own for each call. The zero value is
+// ready. It is for one call, never to be used again: contexts may outlive the call.
+type Room struct{ f function }
+
+// Run is [Engine.Do] for edges: a makes the attempts of a call that lives in room.
+func (e *Engine) Run(ctx context.Context, room *Room, what Call, a Attempter) error {
+	f := &room.f
+	f.Call, f.replayable, f.by = what, true, a
+	f.start(ctx, e)
+	last, reason := f.run(f)
 	if reason == nil {
 		return last.Err
 	}
-	return c.failure(last, reason)
+	return f.failure(last, reason)
 }
 
-// Begin admits one attempt that the caller makes in its own way (a stream, a long transaction) and
-// reports with [Permit.Done]. It waits where the call may. Nothing is ever repeated.
-func (e *Engine) Begin(ctx context.Context, what Call) (*Permit, error) {
-	c := &call{Call: what, single: true}
-	c.start(ctx, e)
-	if refusal := c.admit(); refusal != nil {
-		c.brake()
-		c.finish()
-		return nil, refusal
-	}
-	return c.permit, nil
-}
-
-// function makes attempts by a function.
+// function is a call whose attempts are somebody else's to make.
 type function struct {
-	call *call
-	fn   func(context.Context, *Permit) Outcome
+	call
+	by Attempter
 }
 
-func (f function) attempt(p *Permit) Outcome {
-	ctx, clock := f.call.startClock(f.call.withAttempt(f.call, p.attempt))
+func (f *function) attempt(p *Permit) Outcome {
+	ctx, clock := f.startClock(f.withAttempt(f, p.attempt))
 	defer clock.endUnlessHanded()
-	out := f.fn(ctx, p)
-	if timeout := clock.stop(); timeout != nil && out.Class != Healthy && f.call.Context.Err() == nil {
+	out := f.by.Attempt(clock.shown(ctx), p)
+	if timeout := clock.stop(); timeout != nil && out.Class != Healthy && f.Context.Err() == nil {
 		if out.Class == Ignored {
 			out.Class = Transient
 		}
-		out.Err, out.Final = timeout, timeout == ErrCallTimeout
+		out.Err, out.Code, out.Final = timeout, 0, timeout == ErrCallTimeout
 	}
-	return f.call.settled(p, out)
+	return f.settled(p, out)
 }
 
-func (f function) keep() {}
+func (f *function) keep() {}
 
 // failure is what the caller gets when no attempt had an answer to hand over.
 func (c *call) failure(last Outcome, reason error) error {

@@ -7,27 +7,30 @@ type EventKind uint8
 
 // The kinds of events.
 const (
-	EventRefused  EventKind = iota // a call, or a further attempt of one, was refused
-	EventWaited                    // a call waited more than a second and may go
-	EventRetry                     // a call will be repeated
-	EventGaveUp                    // a call failed and will not be repeated; Err says why
-	EventHeld                      // a server asked for silence until Until; Note "restored": of an earlier process, "quota": it is empty
-	EventBreaker                   // a breaker changed its state; Note says from what to what
-	EventApplied                   // a document is in force
-	EventNote                      // a document was changed or read in part; Note says what
-	EventNotTaken                  // a document was refused; Err says why
-	EventSkipped                   // scheduled work, named by Note, was left out once; Err says why
-	EventPanic                     // scheduled work, named by Note, panicked; Err is a *PanicError
-	EventPaced                     // failures make calls to a target leave at a pace; Note says which kind
-	EventLoop                      // Note's route is asked for over 20 times as often as usual; at most once a minute
-	EventLimit                     // the adaptive concurrency limit falls or is lifted; Note says to what
-	EventHedge                     // a second attempt was sent beside one that had no answer after Wait
+	EventRefused    EventKind = iota // a call, or a further attempt of one, was refused
+	EventWaited                      // a call waited more than a second and may go
+	EventRetry                       // a call will be repeated
+	EventGaveUp                      // a call failed and will not be repeated; Err says why
+	EventHeld                        // a server asked for silence until Until; Note "restored": of an earlier process, "quota": it is empty
+	EventBreaker                     // a breaker changed its state; Note says from what to what
+	EventApplied                     // a document is in force
+	EventNote                        // a document was changed or read in part; Note says what
+	EventNotTaken                    // a document was refused; Err says why
+	EventSkipped                     // scheduled work, named by Note, was left out once; Err says why
+	EventPanic                       // scheduled work, named by Note, panicked; Err is a *PanicError
+	EventPaced                       // failures make calls to a target leave at a pace; Note says which kind
+	EventLoop                        // Note's route is asked for over 20 times as often as usual; at most once a minute
+	EventLimit                       // the adaptive concurrency limit falls or is lifted; Note says to what
+	EventHedge                       // a second attempt was sent beside one that had no answer after Wait
+	EventStaged                      // a stage of the document, named by Note, is in force here
+	EventRolledBack                  // a stage was taken back and stays off; Note says which and why
 )
 
 // String returns the name of the kind.
 func (k EventKind) String() string {
 	return [...]string{"refused", "waited", "retry", "gave up", "held", "breaker", "applied", "note",
-		"not taken", "skipped", "panic", "paced", "loop", "limit", "hedge", "unknown"}[min(k, EventHedge+1)]
+		"not taken", "skipped", "panic", "paced", "loop", "limit", "hedge", "staged", "rolled back",
+		"unknown"}[min(k, EventRolledBack+1)]
 }
 
 // Event is something that an operator may want to know. Fields that say nothing about its kind are
@@ -54,6 +57,10 @@ func (e *Engine) emit(event Event) {
 	e.note(event)
 	e.events.Deliver()
 }
+
+// Report hands an event of somebody else's part of the work, such as an edge's, to [Options].Observe in
+// order, with the time set. No lock may be held that Observe might want.
+func (e *Engine) Report(event Event) { e.emit(event) }
 
 // note queues an event for whoever delivers next: for places where locks may be held.
 func (e *Engine) note(event Event) {

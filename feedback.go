@@ -1,6 +1,7 @@
 package tether
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -31,19 +32,18 @@ func (c *call) settle(p *Permit, out *Outcome, now time.Time) {
 	if p.lane != nil {
 		p.lane.line.wakeNext()
 	}
-	if c.single {
-		if out.Class == Healthy {
-			t.budget.SuccessAt(now)
-		}
-		c.finish()
-	}
 }
 
 func (c *call) settleHealthy(p *Permit, out *Outcome, now time.Time) {
 	t, took := c.target, now.Sub(p.sent)
 	calm := !t.gate.Paced() && (p.lane == nil || !p.lane.gate.Paced())
-	slow := t.learn(now, c.route(), took, calm, c.policy.breaker.SlowCallRatio > 0)
-	c.learnLate(p, took, calm)
+	var slow time.Duration
+	if c.single { // its end, or its first message, may be hours away: that is no answer's time
+		took = min(took, cmp.Or(t.useful(), took))
+	} else {
+		slow = t.learn(now, c.route(), took, calm, c.policy.breaker.SlowCallRatio > 0)
+		c.learnLate(p, took, calm)
+	}
 	t.gate.GoodAt(now, took, slow)
 	if t.concurrency.Answered(took, slow) {
 		c.tellLimit("lifted")
@@ -92,15 +92,15 @@ func (c *call) settleTransient(p *Permit, out *Outcome) {
 	t := c.target
 	p.lane.ignored()
 	c.heed(p, out)
-	if errors.Is(out.Err, context.DeadlineExceeded) {
+	if out.Code == grpcDeadlineExceeded || errors.Is(out.Err, context.DeadlineExceeded) {
 		t.learnTimeout(time.Since(p.sent))
 	}
 	switch {
-	case out.Status != 0:
+	case out.answered():
 		t.gate.Ignored()
 		p.ticket.Done(breaker.Fault)
 		return
-	case isTimeout(out.Err):
+	case out.timedOut():
 		c.lost()
 		c.failedAt(t.gate, p, ratelimit.TimedOut)
 	default:
@@ -188,7 +188,7 @@ const (
 // nor does a deadline that left less than ten times the usual time.
 func (c *call) outcomeOfContext(p *Permit, out Outcome) Outcome {
 	err := c.Context.Err()
-	if err == nil || out.Class == Healthy || out.Class == Overloaded || out.Status != 0 {
+	if err == nil || out.Class == Healthy || out.Class == Overloaded || out.answered() {
 		return out
 	}
 	enough := unknownUseful
@@ -203,7 +203,7 @@ func (c *call) outcomeOfContext(p *Permit, out Outcome) Outcome {
 	return out
 }
 
-// isTimeout tells failures that may have cost the server a whole service from those that it never saw.
+// isTimeout tells an error that says of itself that time ran out.
 func isTimeout(err error) bool {
 	var timeout interface{ Timeout() bool }
 	return errors.As(err, &timeout) && timeout.Timeout()

@@ -23,6 +23,8 @@ func (s *stats) refused(stage Stage) { s.stages[stage].refused.Add(1) }
 type Health struct {
 	Version       uint64         // of the document in force; 0: the application's own Config
 	Stale         bool           // the document in force has expired; it stays in force
+	Stages        []string       // of the document that are in force here: this client is one of the first
+	RolledBack    []string       // stages of the document that this client took back
 	DroppedEvents uint64         // that Observe was too slow for
 	Targets       []TargetHealth // by name
 }
@@ -56,7 +58,8 @@ type StageHealth struct{ Passed, Waited, Refused uint64 }
 // Health returns the state of the engine and of every target that it remembers.
 func (e *Engine) Health() Health {
 	config := e.config.Load()
-	h := Health{Version: config.version(), DroppedEvents: e.events.Dropped()}
+	h := Health{Version: config.version(), Stages: config.stageNames(), RolledBack: e.rolledBack(config),
+		DroppedEvents: e.events.Dropped()}
 	h.Stale = !config.pushed.Expires.IsZero() && time.Now().After(config.pushed.Expires)
 	e.targets.mu.Lock()
 	all := make([]*target, 0, len(e.targets.byKey)+1)

@@ -27,13 +27,16 @@ type outliving struct {
 	Format  int           `json:"tether"`
 	Holds   []savedHold   `json:"holds,omitempty"`
 	Refused *savedRefusal `json:"refused,omitempty"`
+	Client  string        `json:"client,omitempty"`  // its id, once a document has stages
+	Latched []string      `json:"latched,omitempty"` // stages
 }
 
 type savedHold struct {
-	Scheme string    `json:"scheme,omitempty"`
-	Host   string    `json:"host"`
-	Rule   string    `json:"rule,omitempty"`
-	Until  time.Time `json:"until"`
+	Scheme  string    `json:"scheme,omitempty"`
+	Host    string    `json:"host"`
+	Service string    `json:"service,omitempty"`
+	Rule    string    `json:"rule,omitempty"`
+	Until   time.Time `json:"until"`
 }
 
 type savedRefusal struct {
@@ -53,8 +56,12 @@ func (e *Engine) Snapshot() []byte {
 	if refused := e.refused; !refused.since.IsZero() {
 		state.Refused = &savedRefusal{hex.EncodeToString(refused.sum[:]), refused.since.UTC()}
 	}
+	if !e.client.given && (len(e.config.Load().published.Stages) > 0 || e.client.kept) {
+		state.Client = e.client.id
+	}
+	state.Latched = slices.Clone(e.latched)
 	e.applying.Unlock()
-	if state.Holds == nil && state.Refused == nil {
+	if state.Holds == nil && state.Refused == nil && state.Client == "" && state.Latched == nil {
 		return nil
 	}
 	snapshot, err := json.Marshal(state)
@@ -69,7 +76,7 @@ func (e *Engine) holds() (holds []savedHold) {
 	e.targets.mu.Lock()
 	for key, t := range e.targets.byKey {
 		if until, _ := t.gate.Status(); !until.IsZero() {
-			holds = append(holds, savedHold{key.scheme, key.host, key.rule, until.UTC()})
+			holds = append(holds, savedHold{key.scheme, key.host, key.service, key.rule, until.UTC()})
 		}
 	}
 	e.targets.mu.Unlock()
@@ -79,7 +86,7 @@ func (e *Engine) holds() (holds []savedHold) {
 	})
 	slices.SortFunc(holds, func(a, b savedHold) int {
 		return cmp.Or(b.Until.Compare(a.Until), cmp.Compare(a.Host, b.Host),
-			cmp.Compare(a.Scheme, b.Scheme), cmp.Compare(a.Rule, b.Rule))
+			cmp.Compare(a.Scheme, b.Scheme), cmp.Compare(a.Service, b.Service), cmp.Compare(a.Rule, b.Rule))
 	})
 	return holds[:min(len(holds), maxHolds)]
 }
@@ -101,17 +108,38 @@ func (e *Engine) Restore(snapshot []byte) error {
 	if state.Refused != nil {
 		e.restoreRefusal(*state.Refused)
 	}
+	e.restoreClient(state.Client, state.Latched)
 	e.events.Deliver()
 	return nil
 }
 
+// restoreClient takes up who the client was, and the stages that it rolled back.
+func (e *Engine) restoreClient(id string, latched []string) {
+	e.applying.Lock()
+	defer e.applying.Unlock()
+	changed := false
+	if id != "" && len(id) <= maxStageName && !e.client.given {
+		changed = id != e.client.id
+		e.client.id, e.client.kept = id, true
+	}
+	for _, name := range latched[:min(len(latched), maxStages)] {
+		if len(name) <= maxStageName && !slices.Contains(e.latched, name) {
+			e.latched, changed = append(e.latched, name), true
+		}
+	}
+	e.latched = e.latched[max(0, len(e.latched)-maxStages):]
+	if changed {
+		e.restage()
+	}
+}
+
 func (e *Engine) restoreHold(h savedHold) {
 	wait := time.Until(h.Until)
-	if wait <= 0 || h.Host == "" || len(h.Scheme)+len(h.Host)+len(h.Rule) > maxHoldBytes {
+	if wait <= 0 || h.Host == "" || len(h.Scheme)+len(h.Host)+len(h.Service)+len(h.Rule) > maxHoldBytes {
 		return
 	}
 	policy := e.config.Load().resolve(h.Scheme, h.Host, "", "", "")
-	t := e.restoredTarget(targetKey{h.Scheme, h.Host, h.Rule}, policy)
+	t := e.restoredTarget(targetKey{h.Scheme, h.Host, h.Service, h.Rule}, policy)
 	if t == nil {
 		return
 	}

@@ -18,11 +18,11 @@ func (ts *targets) kin(key targetKey, version uint64) (kin []*target) {
 	if len(ts.rules) == 0 || version < 2 {
 		return nil
 	}
-	if t := ts.byKey[targetKey{key.scheme, key.host, ""}]; t != nil {
+	if t := ts.byKey[targetKey{key.scheme, key.host, key.service, ""}]; t != nil {
 		kin = append(kin, t)
 	}
 	for rule := range ts.rules {
-		if t := ts.byKey[targetKey{key.scheme, key.host, rule}]; t != nil {
+		if t := ts.byKey[targetKey{key.scheme, key.host, key.service, rule}]; t != nil {
 			kin = append(kin, t)
 		}
 	}

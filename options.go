@@ -21,6 +21,14 @@ type Options struct {
 	// only if every member of its audience has the same value here; one without an audience is for
 	// everybody. Default nobody in particular.
 	Audience map[string]string
+	// ClientID is who this client is to the document's stages: the same whenever it starts, and another for each
+	// client, such as a random number that was stored at installation. It is only hashed, never sent. Default
+	// one at random, which a watcher of package remoteconfig with a cache keeps; without a cache it is
+	// another one in each process, and stages are then not sticky.
+	ClientID string
+	// Cohort has what stages may ask for, such as {"platform": "android"}. Default nothing: no stage with
+	// a cohort applies.
+	Cohort map[string]string
 	// Seed makes every random choice repeatable, for tests. Default 0: seeded by the operating system.
 	// Never ship clients that share a seed: they would act in step.
 	Seed uint64
@@ -104,6 +112,7 @@ func isToken(name string) bool {
 
 func (o Options) withDefaults() Options {
 	o.Audience = maps.Clone(o.Audience)
+	o.Cohort = maps.Clone(o.Cohort)
 	o.HintProfiles = maps.Clone(o.HintProfiles)
 	if o.InitialRetries == nil {
 		o.InitialRetries = Set(1)

@@ -20,9 +20,9 @@ const (
 	Healthy
 	// Transient is no answer (refused, reset, timed out) or one that reports a fault (500, 502, 504).
 	Transient
-	// Overloaded is an answer that says "not now" (429, 503, RESOURCE_EXHAUSTED, and a 403 that names a
-	// wait or says that nothing is left of a quota). It feeds holds and
-	// pacing, never the breaker: a server that can still say no has capacity left.
+	// Overloaded is an answer that says "not now" (429, 503, RESOURCE_EXHAUSTED, and a 403 that
+	// names a wait or says that nothing is left of a quota). It feeds holds and pacing, never the
+	// breaker: a server that can still say no has capacity left.
 	Overloaded
 )
 
@@ -57,12 +57,19 @@ const (
 // Outcome is what one attempt brought.
 type Outcome struct {
 	Class Class
-	// Err is the failure that the caller gets to see if the attempt is the last one; nil for an answer.
+	// Err is the failure that the caller gets to see if the attempt is the last one; nil for an
+	// answer.
 	Err error
-	// Status is the answer's HTTP status; 0 where there was none, or none of HTTP's. With a status, the
-	// policy's retryable status codes decide whether a repeat makes sense.
+	// Status is the answer's HTTP status; 0 where there was none, or none of HTTP's. With a status,
+	// the policy's retryable status codes decide whether a repeat makes sense.
 	Status int
-	// Final says that a repeat would end in the same way.
+	// Code is the gRPC code that the attempt failed with, whoever made it; 0: OK, or not gRPC. With
+	// a code, too, the policy's retryable codes decide. RESOURCE_EXHAUSTED is repeated only where
+	// the answer names a wait.
+	Code StatusCode
+	// Answered says that a Code came from the server and stands for no missing answer.
+	Answered bool
+	// Final says that a repeat would end in the same way, or is somebody else's to make.
 	Final bool
 	Sent  Sent
 	// Hint is when the server asks to come back, and what it says about its quota and about a repeat.
@@ -76,10 +83,13 @@ func (o Outcome) served(p *policy) bool { return o.Class == Healthy && !o.retrya
 
 // retryable tells whether a repeat may end better, by the policy that the call has.
 func (o Outcome) retryable(p *policy) bool {
-	if o.Final || o.Class == Healthy && o.Status == 0 {
+	if o.Final || o.Class == Healthy && o.Status == 0 && o.Code == 0 {
 		return false
 	}
 	switch {
+	case o.Code != 0:
+		return o.Hint.Verdict == ratelimit.Repeat || p.retryable.has(o.Code) &&
+			(o.Code != grpcResourceExhausted || o.Hint.Explicit || o.Hint.Quota.Exhausted())
 	case o.Status == 0:
 		return true
 	case o.Status >= 400 && o.Hint.Verdict == ratelimit.Repeat:
@@ -89,6 +99,12 @@ func (o Outcome) retryable(p *policy) bool {
 	}
 	return p.retryable.hasHTTP(o.Status)
 }
+
+// answered tells that the server said something, and be it that it failed.
+func (o Outcome) answered() bool { return o.Status != 0 || o.Answered }
+
+// timedOut tells failures that may have cost the server a whole service from those that it never saw.
+func (o Outcome) timedOut() bool { return o.Code == grpcDeadlineExceeded || isTimeout(o.Err) }
 
 // wait is the least wait that the server asks for, before its "no" covers nobody any more.
 func (o Outcome) wait() time.Duration { return o.Hint.MinWait(o.Status) }

@@ -49,6 +49,8 @@ func Parse(document []byte) (Config, []Note, error) {
 	r.settings(&cfg)
 	cfg.Kill = r.kills()
 	cfg.Rules = r.rules()
+	cfg.Stages = r.stages()
+	r.check.ruleCount(cfg)
 	r.refuseAll(r.check.problems)
 	err := r.err()
 	if err == nil {
@@ -143,10 +145,10 @@ func isIdentity(member string) bool {
 	return false
 }
 
-// settings reads everything else but kill and rules.
+// settings reads everything else but kill, rules and stages.
 func (r *configReader) settings(cfg *Config) {
 	root := r.part(func(member string) bool {
-		return !isIdentity(member) && member != "kill" && member != "rules"
+		return !isIdentity(member) && member != "kill" && member != "rules" && member != "stages"
 	})
 	r.bind(&root, cfg)
 	if root.Kind != jsondoc.Object {
@@ -154,7 +156,7 @@ func (r *configReader) settings(cfg *Config) {
 	}
 	r.check.head(*cfg)
 	r.check.settings("defaults", cfg.Defaults)
-	r.check.schedules(cfg.Schedules)
+	r.check.schedules("schedules", cfg.Schedules)
 }
 
 // part returns the document with only the members that keep names.

@@ -84,7 +84,7 @@ func TestParseDocument(t *testing.T) {
 		}
 		unknown = append(unknown, n.Path)
 	}
-	want := []string{"flags", "flagSettings", "stages", "rules[2].call.route"}
+	want := []string{"flags", "flagSettings", "rules[2].call.route"}
 	if !slices.Equal(unknown, want) {
 		t.Errorf("unknown %q, want %q", unknown, want)
 	}

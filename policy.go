@@ -43,7 +43,7 @@ type settingValues struct {
 // defaultCodes are the answers that a repeat may turn into success. 500 is among them because SDKs
 // agree on it; whether a call may be repeated at all is another question, which retry answers.
 var defaultCodes = newStatusSet([]StatusCode{408, 425, 429, 500, 502, 503, 504,
-	grpcUnavailable, grpcResourceExhausted})
+	grpcUnavailable, grpcResourceExhausted, grpcDeadlineExceeded})
 
 func builtinValues() settingValues {
 	v := settingValues{codes: defaultCodes}

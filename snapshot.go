@@ -9,11 +9,12 @@ import (
 // published document if there is one, and the bounds between. Nothing in it changes but the memory
 // of policies already resolved. It is safe for concurrent use.
 type snapshot struct {
-	bounds Bounds
-	layers [2]Settings // the defaults of the application and of the document
-	rules  []snapshotRule
-	kills  []snapshotKill
-	base   *policy // of calls that no rule matches
+	bounds  Bounds
+	layers  [2]Settings // the defaults of the application and of the document
+	rules   []snapshotRule
+	kills   []snapshotKill
+	nudgers []matcher // hosts that may tell of a newer document
+	base    *policy   // of calls that no rule matches
 
 	mu       sync.RWMutex // guards resolved
 	resolved map[ruleSet]*policy
@@ -61,6 +62,7 @@ func compile(local, pushed Config, bounds Bounds) *snapshot {
 			}
 		}
 	}
+	s.nudgers = nudgersOf(&local, &pushed)
 	s.base = s.policyOf(ruleSet{})
 	return s
 }

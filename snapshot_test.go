@@ -38,7 +38,7 @@ func TestResolveDefaults(t *testing.T) {
 		if p.retryable.hasHTTP(status) != retryable {
 			t.Errorf("status %d", status)
 		}
-		if code := uint32(status); p.retryable.hasGRPC(code) != (code == 8 || code == 14) {
+		if code := uint32(status); p.retryable.hasGRPC(code) != (code == 4 || code == 8 || code == 14) {
 			t.Errorf("code %d", code)
 		}
 	}

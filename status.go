@@ -21,6 +21,7 @@ var grpcCodes = [...]string{"OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "D
 	"UNAUTHENTICATED"}
 
 const (
+	grpcDeadlineExceeded  StatusCode = 4
 	grpcResourceExhausted StatusCode = 8
 	grpcUnavailable       StatusCode = 14
 )

@@ -35,6 +35,8 @@ type Attempt struct {
 	Hedge bool
 	// Status is the answer's HTTP status; 0 where there was none, or none of HTTP's.
 	Status int
+	// Code is the gRPC code that it failed with; 0: none.
+	Code StatusCode
 	// Err is the failure as the transport told it, so that its text is the transport's; nil for an answer.
 	Err error
 	// Sent is what is known of the way of an attempt that has an Err.
@@ -110,6 +112,8 @@ func (a Attempt) result() string {
 		return "not sent"
 	case a.Sent == NotProcessed:
 		return "refused unprocessed"
+	case a.Code != 0:
+		return a.Code.String()
 	case isTimeout(a.Err):
 		return "timed out"
 	}
@@ -126,7 +130,7 @@ func (c *call) record(p *Permit, out Outcome) {
 }
 
 func (o Outcome) attempt(waited time.Duration) Attempt {
-	return Attempt{Wait: waited, Status: o.Status, Err: o.Err, Sent: o.Sent}
+	return Attempt{Wait: waited, Status: o.Status, Code: o.Code, Err: o.Err, Sent: o.Sent}
 }
 
 // failedError is a *retry.Error with its story. It shows itself as the former only.

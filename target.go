@@ -14,7 +14,7 @@ import (
 // targetKey names a server: HTTP's origin, or what a [Call] says. A rule with a state of its own adds
 // its name.
 type targetKey struct {
-	scheme, host, rule string
+	scheme, host, service, rule string
 }
 
 // originOf names the server of a URL's parts: lower-case, without the scheme's default port. It
@@ -82,6 +82,9 @@ func (p *policy) forTarget() targetPolicy {
 func (e *Engine) newTarget(key targetKey, settings targetPolicy, version uint64) *target {
 	now := time.Now()
 	t := &target{name: key.host, born: now, settings: settings, version: version, used: now}
+	if key.service != "" {
+		t.name += " " + key.service
+	}
 	if key.rule != "" {
 		t.name += " " + key.rule
 	}
@@ -226,7 +229,7 @@ func (e *Engine) admitTarget(key targetKey, p *policy, version uint64) *target {
 		}
 		return e.targets.rest
 	}
-	key = targetKey{strings.Clone(key.scheme), strings.Clone(key.host), key.rule}
+	key = targetKey{strings.Clone(key.scheme), strings.Clone(key.host), strings.Clone(key.service), key.rule}
 	t := e.newTarget(key, p.forTarget(), version)
 	e.targets.byKey[key] = t
 	return t

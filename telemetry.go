@@ -28,8 +28,9 @@ type telemetry struct {
 	calls, attempts, retries, hedges, refusals, resends metric.Int64Counter
 	waits                                               metric.Float64Histogram
 
-	mu    sync.Mutex // guards named
-	named map[string]*series
+	mu     sync.Mutex // guards what follows
+	named  map[string]*series
+	stages map[string]bool // that metrics name
 }
 
 // series are the prepared attributes of one target.
@@ -47,7 +48,7 @@ func (e *Engine) newTelemetry(provider metric.MeterProvider) (*telemetry, error)
 		provider = otel.GetMeterProvider()
 	}
 	meter := provider.Meter(scope)
-	t := &telemetry{named: make(map[string]*series)}
+	t := &telemetry{named: make(map[string]*series), stages: make(map[string]bool)}
 	var errs [8]error
 	t.calls, errs[0] = meter.Int64Counter("tether.client.calls", metric.WithUnit("{call}"),
 		metric.WithDescription("Calls that were asked for."))
@@ -71,7 +72,7 @@ func (e *Engine) newTelemetry(provider metric.MeterProvider) (*telemetry, error)
 // gauges are read only when somebody collects. The provider must not keep the engine alive: engines
 // need no closing.
 func (e *Engine) gauges(meter metric.Meter) error {
-	var errs [3]error
+	var errs [4]error
 	state, err := meter.Int64ObservableGauge("tether.client.breakers.open", metric.WithUnit("{breaker}"),
 		metric.WithDescription("1 where the target's breaker is not closed or forced open, else 0."))
 	errs[0] = err
@@ -81,6 +82,9 @@ func (e *Engine) gauges(meter metric.Meter) error {
 	age, err := meter.Float64ObservableGauge("tether.config.age", metric.WithUnit("s"),
 		metric.WithDescription("Time since the configuration in force was put there."))
 	errs[2] = err
+	stage, err := meter.Int64ObservableGauge("tether.config.stages", metric.WithUnit("{stage}"),
+		metric.WithDescription("1 where a stage of the document is in force, 0 where it was rolled back."))
+	errs[3] = err
 	if err := errors.Join(errs[:]...); err != nil {
 		return err
 	}
@@ -94,7 +98,14 @@ func (e *Engine) gauges(meter metric.Meter) error {
 		o.ObserveInt64(version, int64(current.version()))
 		o.ObserveFloat64(age, time.Since(current.since).Seconds())
 		open := make(map[attribute.KeyValue]int64)
-		for _, t := range e.Health().Targets {
+		health := e.Health()
+		for _, name := range health.Stages {
+			o.ObserveInt64(stage, 1, e.telemetry.stage(name))
+		}
+		for _, name := range health.RolledBack {
+			o.ObserveInt64(stage, 0, e.telemetry.stage(name))
+		}
+		for _, t := range health.Targets {
 			name := e.telemetry.of(t.Target).target
 			if t.BreakerMode == breaker.ForcedOpen || t.BreakerMode != breaker.ForcedClosed && t.Breaker != breaker.Closed {
 				open[name]++
@@ -106,8 +117,19 @@ func (e *Engine) gauges(meter metric.Meter) error {
 			o.ObserveInt64(state, n, metric.WithAttributes(name))
 		}
 		return nil
-	}, state, version, age)
+	}, state, version, age, stage)
 	return err
+}
+
+// stage is the attribute of a stage: its name, or that of the rest.
+func (t *telemetry) stage(name string) metric.MeasurementOption {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.stages[name] && len(t.stages) >= maxSeries {
+		name = otherHosts
+	}
+	t.stages[name] = true
+	return metric.WithAttributes(attribute.String("tether.config.stage", name))
 }
 
 // of returns the attributes of a target: its own, or those of the rest.

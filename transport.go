@@ -26,7 +26,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if h.Method == "" {
 		h.Method = http.MethodGet
 	}
-	h.CallOptions, _ = req.Context().Value(callOptionsKey{}).(CallOptions)
+	h.CallOptions = CallOptionsFrom(req.Context())
 	repeatable := isIdempotent(h.Method, req.Header)
 	if !repeatable && h.IdempotencyKey != NoKey {
 		h.key = h.IdempotencyKey.newKey()
@@ -130,6 +130,9 @@ func (h *httpCall) exchange(ctx context.Context, p *Permit) (*http.Response, Out
 	resp, err := h.base.RoundTrip(req)
 	timeout := clock.stop()
 	h.countResends(w)
+	if resp != nil {
+		h.engine.heardIn(h.Host, resp.Header)
+	}
 	if resp == nil || timeout != nil && h.Context.Err() == nil {
 		out := h.failed(req, resp, err, timeout)
 		if out.Sent == MaybeSent && err != nil && w.neverLeft(ctx, err) {

@@ -111,7 +111,16 @@ func (c Config) Validate() error {
 		check.rule(path, r)
 		check.match(path, r.Match)
 	}
-	check.schedules(c.Schedules)
+	check.schedules("schedules", c.Schedules)
+	check.stageCount(len(c.Stages))
+	for i, s := range c.Stages {
+		path := jsondoc.Index("stages", i)
+		check.stage(path, s)
+		for j, r := range s.Patch.Rules {
+			check.match(jsondoc.Index(path+".patch.rules", j), r.Match)
+		}
+	}
+	check.ruleCount(c)
 	check.counts(len(c.Kill), len(c.Rules))
 	return check.err()
 }
@@ -121,7 +130,9 @@ func (c Config) Validate() error {
 type configChecker struct {
 	strict   bool
 	problems []Problem
-	names    map[string]bool // of rules
+	names    map[string]bool // of rules, those of stages included
+
+	stageNames map[string]bool
 }
 
 func (c *configChecker) add(path, problem, hint string) {
@@ -150,8 +161,19 @@ func (c *configChecker) head(cfg Config) {
 	if cfg.PollInterval != nil {
 		c.poll("pollInterval", *cfg.PollInterval)
 	}
+	c.nudge("nudge", cfg.Nudge)
 	if c.strict && len(cfg.App) > 0 && !json.Valid(cfg.App) {
 		c.add("app", "is not JSON", "marshal the value first")
+	}
+}
+
+func (c *configChecker) nudge(path string, hosts []string) {
+	for i, host := range hosts {
+		at := jsondoc.Index(path, i)
+		if host == "" {
+			c.add(at, "is empty", "leave it out")
+		}
+		newMatcher(Match{Host: host}, func(_, problem, hint string) { c.add(at, problem, hint) })
 	}
 }
 
@@ -165,9 +187,9 @@ func (c *configChecker) poll(path string, interval time.Duration) {
 	}
 }
 
-func (c *configChecker) schedules(all map[string]ScheduleSettings) {
+func (c *configChecker) schedules(base string, all map[string]ScheduleSettings) {
 	for _, name := range slices.Sorted(maps.Keys(all)) {
-		path, s := jsondoc.Join("schedules", name), all[name]
+		path, s := jsondoc.Join(base, name), all[name]
 		if s.Every != nil {
 			c.every(path+".every", *s.Every)
 		}
@@ -211,6 +233,18 @@ func (c *configChecker) counts(kills, rules int) {
 	}
 	if rules > maxRules {
 		c.add("rules", fmt.Sprintf("has %d entries, more than %d", rules, maxRules), "merge some")
+	}
+}
+
+// ruleCount bounds the rules that a client may come to have by stages. More in the document alone were
+// refused already.
+func (c *configChecker) ruleCount(cfg Config) {
+	rules := len(cfg.Rules)
+	for i := range cfg.Stages {
+		rules += len(cfg.Stages[i].Patch.Rules)
+	}
+	if rules > maxRules && len(cfg.Rules) <= maxRules {
+		c.add("stages", fmt.Sprintf("and the document have %d rules, more than %d", rules, maxRules), "merge some")
 	}
 }
 

@@ -162,6 +162,7 @@ func (w *Watcher) loadPlan() {
 // sane drops what another clock, or a damaged file, made of a plan.
 func (p plan) sane(now time.Time, longest time.Duration) plan {
 	if p.Failures < 0 || p.Failures > 1000 || p.Attempt.After(now) || p.Success.After(now) ||
+		!p.Nudges.sane(now) ||
 		p.Next.After(now.Add(longest)) || p.Hold.After(now.Add(longest)) {
 		return plan{}
 	}

@@ -26,6 +26,7 @@
 //	              server's max-age, changes it within 30 s ([Options].PollMin) and 24 h
 //	one fetch     at most 30 s and 1 MiB
 //	failure       the next poll is at the usual time; never an end for good
+//	a hint        of a watch, where the source is a [Notifier]: one fetch within 10 s
 //	Retry-After   obeyed, up to 1 h; the return is spread over an interval
 //
 // # When something fails

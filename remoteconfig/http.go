@@ -45,6 +45,9 @@ type HTTP struct {
 	// would wait behind it. [New] refuses a client whose Transport is tether's own; it can't see
 	// one that is wrapped further.
 	Client *http.Client
+	// NoVersion leaves out the request field Tether-Config, `"shop-app";v=41`, by which the server can count
+	// its clients by the version in force. It says nothing of who they are. Default false: it is sent.
+	NoVersion bool
 }
 
 func (h HTTP) identity() string { return "http " + h.URL }
@@ -85,6 +88,9 @@ func (h HTTP) Fetch(ctx context.Context, tag string) (Fetched, error) {
 	req.Header.Set("Accept", "application/json")
 	if tag != "" {
 		req.Header.Set("If-None-Match", tag)
+	}
+	if inForce, ok := ctx.Value(versionKey{}).(string); ok && !h.NoVersion {
+		req.Header.Set(versionField, inForce)
 	}
 	client, done := h.client()
 	defer done()

@@ -27,6 +27,7 @@ type plan struct {
 	Success  time.Time `json:"success"` // when the source last confirmed what is in force
 	Next     time.Time `json:"next"`
 	Hold     time.Time `json:"hold"` // no attempt before: a server asked for silence
+	Nudges   nudged    `json:"nudges,omitzero"`
 }
 
 // poll asks the source once and plans the next poll.
@@ -54,9 +55,16 @@ func (w *Watcher) attempt() (before plan, tag string) {
 	before = w.plan
 	now := time.Now()
 	w.asked = false
+	planned := !w.plan.Next.After(now)
+	w.plan.Nudges.polled(now, !planned && !w.nudge.IsZero() && !now.Before(w.nudge))
+	if w.early = !planned && (!w.told.IsZero() || !w.nudge.IsZero()); w.early && !w.told.IsZero() {
+		w.hinted = now
+		w.idle++
+	}
+	w.told, w.nudge = time.Time{}, time.Time{}
 	w.plan.Attempt = now
 	w.plan.Failures++
-	w.plan.Next = now.Add(usual(w.intervalNow(), w.draw()))
+	w.schedule(now.Add(usual(w.intervalNow(), w.draw())))
 	noted := w.plan
 	if w.current != nil {
 		tag = w.current.tag
@@ -78,7 +86,7 @@ func (w *Watcher) fetch(ctx context.Context, tag string) (fetched Fetched, err e
 			err = fmt.Errorf("remoteconfig: the source panicked: %v", v)
 		}
 	}()
-	fetched, err = w.source.Fetch(ctx, tag)
+	fetched, err = w.source.Fetch(w.tellingVersion(ctx), tag)
 	if err == nil && len(fetched.Document) > maxDocument {
 		err = ErrTooLarge
 	}
@@ -90,7 +98,7 @@ func (w *Watcher) fetch(ctx context.Context, tag string) (fetched Fetched, err e
 func (w *Watcher) abandoned(before plan) {
 	w.mu.Lock()
 	w.plan.Failures = before.Failures
-	w.plan.Next = w.plan.Attempt.Add(usual(w.intervalNow(), w.draw()))
+	w.schedule(w.plan.Attempt.Add(usual(w.intervalNow(), w.draw())))
 	noted := w.plan
 	w.mu.Unlock()
 	w.savePlan(noted)
@@ -111,13 +119,13 @@ func (w *Watcher) failed(err error) {
 		if w.current == nil {
 			interval = min(interval, firstWithin)
 		}
-		w.plan.Next = now.Add(usual(interval, w.draw()))
+		w.schedule(now.Add(usual(interval, w.draw())))
 	case fault.RetryAfter > 0:
 		w.plan.Next = now.Add(held(interval, fault.RetryAfter,
 			w.draw(), w.draw()))
 		w.plan.Hold = now.Add(min(fault.RetryAfter, max(maxSilence, interval)))
 	default:
-		w.plan.Next = now.Add(usual(interval, w.draw()))
+		w.schedule(now.Add(usual(interval, w.draw())))
 	}
 	noted := w.plan
 	w.push(Event{Kind: EventFailed, Failures: noted.Failures, Next: noted.Next, Err: err})
@@ -148,7 +156,7 @@ func (w *Watcher) answered(fetched Fetched) error {
 	}
 	w.plan.Failures = 0
 	w.plan.Hold = time.Time{}
-	w.plan.Next = now.Add(usual(w.intervalNow(), w.draw()))
+	w.schedule(now.Add(usual(w.intervalNow(), w.draw())))
 	if !w.joined { // clients that were all in a hurry to have a document must not stay together
 		w.plan.Next = now.Add(phase(w.intervalNow(), w.draw(), w.draw()))
 		w.joined = true
@@ -190,6 +198,9 @@ func (w *Watcher) take(fetched Fetched) error {
 		next = next.takenAt(time.Now())
 	}
 	w.mu.Lock()
+	if current == nil || next.version > current.version {
+		w.plan.Nudges.Vain = 0
+	}
 	w.current, w.refused, w.why = next, nil, nil
 	w.follow(next)
 	w.mu.Unlock()
@@ -214,6 +225,7 @@ func (w *Watcher) apply(next *published) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err == nil {
+		w.idle = 0
 		w.push(Event{Kind: EventApplied, Version: next.version, Notes: notes, Proof: next.proof})
 		if next.doubt != nil {
 			w.push(Event{Kind: EventUnproved, Version: next.version, Err: next.doubt})

@@ -16,12 +16,13 @@ const (
 	EventRecovered                  // a poll was answered after Failures that weren't
 	EventCache                      // the cache can't be used, or (Err nil) can again
 	EventUnproved                   // what was applied would be refused if Trust were enforced; Err says why
+	EventWatch                      // the watch of a Notifier broke, or (Err nil) stands again
 )
 
 // String returns the name of the kind.
 func (k EventKind) String() string {
 	return [...]string{"applied", "refused", "failed", "recovered", "cache",
-		"unproved", "unknown"}[min(k, EventUnproved+1)]
+		"unproved", "watch", "unknown"}[min(k, EventWatch+1)]
 }
 
 // Event is something that an operator may want to know. Fields that say nothing about its kind are
@@ -64,6 +65,8 @@ type Status struct {
 	LastErr  error
 	// CacheErr says why the cache can't be used, if so.
 	CacheErr error
+	// WatchErr says why the source isn't watched now, if it can be. Polls go on.
+	WatchErr error
 	// NextPoll is zero before Run.
 	NextPoll time.Time
 }
@@ -75,7 +78,8 @@ func (w *Watcher) Status() Status {
 	now := time.Now()
 	s := Status{
 		RefusedErr: w.why, Mode: w.trust.mode, LastSuccess: w.plan.Success, Failures: w.plan.Failures,
-		LastErr: w.lastErr, CacheErr: errors.Join(w.docErr, w.planErr, w.keptErr), NextPoll: w.plan.Next,
+		LastErr: w.lastErr, CacheErr: errors.Join(w.docErr, w.planErr, w.keptErr), NextPoll: w.due(),
+		WatchErr: w.watchErr,
 	}
 	expired := false
 	if w.current != nil {

@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"net/http/httptest"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/tether-go/tether"
@@ -177,4 +180,40 @@ func ExampleTargets() {
 	}
 	fmt.Println(orders.Health().Version, search.Health().Version, app.Get().Theme)
 	// Output: 7 7 winter
+}
+
+// A nudge that any of the engines hears is heeded.
+func TestTargetsAreNudged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var version atomic.Int32
+		version.Store(1)
+		polls := 0
+		source := fetchFunc(func(context.Context, string) (remoteconfig.Fetched, error) {
+			polls++
+			return remoteconfig.Fetched{Document: []byte(with(int(version.Load()), `, "nudge": ["api.example.com"]`))}, nil
+		})
+		engines := []*tether.Engine{newEngine(t, nil), newEngine(t, nil)}
+		w, err := remoteconfig.New(source, remoteconfig.Targets{panicking{}, engines[0], engines[1]}, remoteconfig.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		running.Go(func() { _ = w.Run(ctx) })
+		time.Sleep(20 * time.Minute)
+		for i, engine := range engines {
+			version.Add(1)
+			want := uint64(version.Load())
+			engine.Nudged("api.example.com", fmt.Sprintf(`"shop";v=%d`, want))
+			time.Sleep(10 * time.Second)
+			for j, each := range engines {
+				if got := each.Health().Version; got != want {
+					t.Errorf("engine %d heard of %d: engine %d has %d", i, want, j, got)
+				}
+			}
+			time.Sleep(10 * time.Minute)
+		}
+		cancel()
+		running.Wait()
+	})
 }

@@ -20,8 +20,8 @@ func TestCriticality(t *testing.T) {
 		alone, shared               float64 // of critical calls that succeed, at least
 		more                        float64 // than of sheddable ones
 	}{
-		{"a fifth critical, half sheddable, five times the demand", 5, 0.2, 0.5, 0.75, 0.99, 0.6},
-		{"half critical, half sheddable, twice the demand", 2, 0.5, 0.5, 0.7, 0.99, 0.25},
+		{"a fifth critical, half sheddable, five times the demand", 5, 0.2, 0.5, 0.90, 0.99, 0.6},
+		{"half critical, half sheddable, twice the demand", 2, 0.5, 0.5, 0.86, 0.99, 0.25},
 	} {
 		for share, least := range map[int]float64{1: sc.alone, 100: sc.shared} {
 			t.Run(fmt.Sprint(sc.name, ", ", share), func(t *testing.T) {

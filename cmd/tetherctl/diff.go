@@ -93,7 +93,7 @@ func size(text string) (float64, bool) {
 
 // whereabouts splits a path into where it applies and the setting.
 func whereabouts(path string) (where, setting string) {
-	for _, prefix := range []string{"rules", "kill"} {
+	for _, prefix := range []string{"rules", "kill", "stages"} {
 		if rest, ok := strings.CutPrefix(path, prefix+"["); ok {
 			name, setting, _ := strings.Cut(rest, "].")
 			return strings.TrimSuffix(prefix, "s") + " " + strings.TrimSuffix(name, "]"), setting
@@ -128,7 +128,7 @@ func flatten(path string, v any, out map[string]string) {
 			flatten(strings.TrimPrefix(path+"."+name, "."), member, out)
 		}
 	case []any:
-		if path != "rules" && path != "kill" {
+		if path != "rules" && path != "kill" && path != "stages" && !strings.HasSuffix(path, ".patch.rules") {
 			out[path] = fmt.Sprint(v)
 			return
 		}

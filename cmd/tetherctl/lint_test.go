@@ -88,7 +88,7 @@ func TestLintForFewClients(t *testing.T) {
 
 // A release that knew less of everything: no budget, two attempts, no rules by method.
 const lesser = `{"type": "object", "required": ["schema", "version"], "properties": {
-  "schema": {"const": 1}, "document": {"type": "string", "minLength": 2, "pattern": "^[a-z]+$"},
+  "schema": {"const": 1}, "document": {"type": "string", "minLength": 2, "maxLength": 9, "pattern": "^[a-z]+$"},
   "version": {"type": "integer", "minimum": 0, "maximum": 100},
   "audience": {"type": "object", "additionalProperties": {"type": "string"}},
   "kill": {"type": "array", "maxItems": 1, "minItems": 1, "items": {"$ref": "#/$defs/kill"}},
@@ -110,6 +110,7 @@ func TestOlder(t *testing.T) {
 		{`{"schema": 1, "version": -1}`, "version", "outside"},
 		{`{"schema": 1, "version": 101}`, "version", "outside"},
 		{`{"schema": 1, "version": 7, "document": "x"}`, "document", "written"},
+		{`{"schema": 1, "version": 7, "document": "abcdefghij"}`, "document", "written"},
 		{`{"schema": 1, "version": 7, "document": "X1"}`, "document", "written"},
 		{`{"schema": 1, "version": 7, "document": true}`, "document", "type"},
 		{`{"schema": 1, "version": 7, "document": null}`, "document", "type"},
@@ -144,7 +145,7 @@ func TestOlder(t *testing.T) {
 // The walk understands every keyword of the schemas that are kept and of today's.
 func TestOlderKnowsItsKeywords(t *testing.T) {
 	known := []string{"$schema", "title", "description", "examples", "format", "type", "required", "properties", "const",
-		"additionalProperties", "minimum", "maximum", "$ref", "items", "maxItems", "minItems", "$defs", "pattern", "anyOf", "enum", "minLength"}
+		"additionalProperties", "minimum", "maximum", "$ref", "items", "maxItems", "minItems", "$defs", "pattern", "anyOf", "enum", "minLength", "maxLength"}
 	all := []string{tether.Schema()}
 	for _, version := range versions() {
 		data, err := schemas.ReadFile("schemas/" + version + ".json")

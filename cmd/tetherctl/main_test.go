@@ -77,6 +77,30 @@ version: rises from 1 to 2
 	}
 }
 
+// TestDiffOfStages: the growth of a stage, and what it changes, are told by its name.
+func TestDiffOfStages(t *testing.T) {
+	before := `{"schema": 1, "document": "shop", "version": 1, "stages": [{"name": "slow", "percent": 10,
+		"patch": {"rules": [{"name": "r", "match": {}, "call": {"timeout": "2s"}}]}}]}`
+	after := strings.NewReplacer(`"version": 1`, `"version": 2`, `10`, `50`, `"2s"`, `"3s"`).Replace(before)
+	var out, errs bytes.Buffer
+	if status := run([]string{"diff", file(t, before), file(t, after)}, &out, &errs); status != 0 {
+		t.Fatal(status, errs.String())
+	}
+	want := `stage slow: patch.rules[r].call.timeout: rises from 2s to 3s
+stage slow: percent: rises from 10 to 50
+version: rises from 1 to 2
+`
+	if out.String() != want {
+		t.Errorf("it says\n%swant\n%s", &out, want)
+	}
+	out.Reset()
+	wrong := strings.Replace(before, `"rules"`, `"kill": [], "rules"`, 1)
+	if status := run([]string{"validate", file(t, wrong)}, &out, &out); status != 1 ||
+		!strings.Contains(out.String(), "stages[0].patch.kill") {
+		t.Errorf("exit status %d: %s", status, &out)
+	}
+}
+
 func TestUsage(t *testing.T) {
 	var out bytes.Buffer
 	for _, args := range [][]string{nil, {"validate"}, {"diff", "a"}, {"serve"}, {"validate", "no such file"}} {

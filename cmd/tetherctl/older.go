@@ -44,6 +44,7 @@ type schema struct {
 	Maximum    *float64           `json:"maximum"`
 	Pattern    string             `json:"pattern"`
 	MinLength  int                `json:"minLength"`
+	MaxLength  *int               `json:"maxLength"`
 	MinItems   int                `json:"minItems"`
 	MaxItems   *int               `json:"maxItems"`
 	Items      *schema            `json:"items"`
@@ -112,7 +113,8 @@ func (w *walk) value(s *schema, v any, path string) {
 		w.array(s, v, path)
 	case string:
 		kind = "string"
-		if utf8.RuneCountInString(v) < s.MinLength || s.Pattern != "" && !regexp.MustCompile(s.Pattern).MatchString(v) {
+		length := utf8.RuneCountInString(v)
+		if length < s.MinLength || s.MaxLength != nil && length > *s.MaxLength || s.Pattern != "" && !regexp.MustCompile(s.Pattern).MatchString(v) {
 			w.refuse(path, "is written in a way that they don't read")
 		}
 	case float64:

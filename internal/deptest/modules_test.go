@@ -23,6 +23,27 @@ func TestWorkspaceJoinsEveryModule(t *testing.T) {
 	report(t, workspaceProblems(readTree(t).modules, readFile(t, ".", "go.work")))
 }
 
+// TestRootRequiresNothingHeavy: a module graph reaches users even where the build doesn't.
+func TestRootRequiresNothingHeavy(t *testing.T) {
+	for _, name := range []string{"go.mod", "go.sum"} {
+		report(t, requireProblems(name, readFile(t, ".", name)))
+	}
+}
+
+func requireProblems(name, text string) problems {
+	var found problems
+	for line := range strings.Lines(text) {
+		fields := strings.Fields(strings.TrimPrefix(strings.TrimSpace(line), "require "))
+		for _, prefix := range notForEverybody {
+			if len(fields) > 0 && within(fields[0], prefix) {
+				found.addf("the root's %s names %s: what needs it has a module of its own, so that only its "+
+					"users pay for it", name, fields[0])
+			}
+		}
+	}
+	return found
+}
+
 func replaceProblems(folder, text string) problems {
 	var found problems
 	for line := range strings.Lines(text) {

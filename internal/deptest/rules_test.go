@@ -89,6 +89,11 @@ func TestModuleRules(t *testing.T) {
 	wantProblem(t, replaceProblems("tethergrpc", "replace (\n\ta => example.com/fork v1.0.0\n)\n"),
 		"replaces")
 
+	wantProblem(t, requireProblems("go.mod", "require example.com/grpc v1.0.0\n"), "")
+	wantProblem(t, requireProblems("go.mod", "require (\n\tgoogle.golang.org/grpc v1.0.0 // indirect\n)\n"),
+		"google.golang.org/grpc")
+	wantProblem(t, requireProblems("go.sum", "go.etcd.io/etcd/client/v3 v3.6.0/go.mod h1:x=\n"), "go.etcd.io/etcd")
+
 	const work = "go 1.25.0\n\nuse .\nuse (\n\t./tethergrpc\n)\n"
 	wantProblem(t, workspaceProblems([]string{".", "tethergrpc", "tools"}, work), "")
 	wantProblem(t, workspaceProblems([]string{".", "tethergrpc", "benchmarks"}, work),

@@ -1,0 +1,90 @@
+package tether
+
+import (
+	"slices"
+	"testing"
+	"time"
+)
+
+// TestStagePanics: a stage that can't be applied costs itself, whichever it is, and nothing else.
+func TestStagePanics(t *testing.T) {
+	all := []ConfigStage{{Name: "a"}, {Name: "b"}, {Name: "c"}}
+	build := func(bad string) func([]ConfigStage) staged {
+		return func(on []ConfigStage) (s staged) {
+			for _, stage := range on {
+				if stage.Name == bad || bad == "all" {
+					panic("stage")
+				}
+				s.config.Label += stage.Name
+			}
+			return s
+		}
+	}
+	for bad, want := range map[string]string{"": "abc", "a": "bc", "b": "ac", "c": "ab", "all": ""} {
+		s, kept, dropped := withStages(all, build(bad))
+		if s.config.Label != want || len(kept) != len(want) || len(kept)+len(dropped) != len(all) {
+			t.Errorf("%s panics: built %q, kept %d, dropped %d", bad, s.config.Label, len(kept), len(dropped))
+		}
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("a panic without stages was swallowed")
+		}
+	}()
+	withStages(nil, func([]ConfigStage) staged { panic("document") })
+}
+
+// TestPatchedLeavesTheDocument: a patch is laid over copies, for other clients' stages, and later versions of
+// these, begin from the same document.
+func TestPatchedLeavesTheDocument(t *testing.T) {
+	base := Config{PollInterval: Set(time.Minute), Nudge: []string{"a"}, Rules: []Rule{{Name: "r"}},
+		Schedules: map[string]ScheduleSettings{"sync": {Every: Set(time.Hour), Window: &DailyWindow{"01:00", "05:00"}}}}
+	base.Defaults.Call.RetryPolicy = &RetrySettings{MaxAttempts: Set(3), InitialBackoff: Set(time.Second)}
+	p := ConfigPatch{PollInterval: Set(time.Hour), Nudge: []string{}, Rules: []Rule{{Name: "s"}},
+		Schedules: map[string]ScheduleSettings{"sync": {Every: Set(2 * time.Hour)}, "other": {Every: Set(time.Hour)}}}
+	p.Defaults.Call.RetryPolicy = &RetrySettings{MaxAttempts: Set(1), RetryableStatusCodes: []StatusCode{}}
+	p.Defaults.Call.MaxWait = Set(time.Duration(0))
+	before, err := base.MarshalJSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := patched(base, &p)
+	again, err := base.MarshalJSON()
+	if err != nil || string(again) != string(before) {
+		t.Errorf("the document became %s", again)
+	}
+	r := got.Defaults.Call.RetryPolicy
+	sync := got.Schedules["sync"]
+	if *got.PollInterval != time.Hour || got.Nudge == nil || len(got.Nudge) != 0 ||
+		!slices.EqualFunc(got.Rules, []string{"r", "s"}, func(r Rule, name string) bool { return r.Name == name }) ||
+		*r.MaxAttempts != 1 || *r.InitialBackoff != time.Second || r.RetryableStatusCodes == nil ||
+		*got.Defaults.Call.MaxWait != 0 || *sync.Every != 2*time.Hour || *sync.Window != (DailyWindow{"01:00", "05:00"}) ||
+		*got.Schedules["other"].Every != time.Hour {
+		written, _ := got.MarshalJSON()
+		t.Errorf("patched: %s", written)
+	}
+}
+
+// TestTrialCountsFailuresOfTheOldWay: calls with the old timeouts that fail too speak for the stage.
+func TestTrialCountsFailuresOfTheOldWay(t *testing.T) {
+	for _, test := range []struct {
+		failed int // attempts the old way, beside 20 that are late
+		back   bool
+	}{{0, true}, {55, true}, {65, false}} {
+		for _, cut := range []bool{true, false} { // by the old timeout, or refused
+			start := time.Now()
+			trial := &trial{until: start.Add(time.Hour), evidence: &evidence{}}
+			back := false
+			for range test.failed {
+				trial.weigh(true, cut, true, Transient, start)
+			}
+			for i := range 20 {
+				why := trial.weigh(true, false, true, Healthy, start.Add(time.Duration(i)*10*time.Second))
+				back = back || why != ""
+			}
+			if back != test.back {
+				t.Errorf("%d failed (cut: %v): rolled back: %v", test.failed, cut, back)
+			}
+		}
+	}
+}

@@ -1,0 +1,241 @@
+package tether
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/tether-go/tether/internal/jsondoc"
+	"github.com/tether-go/tether/internal/random"
+)
+
+const (
+	maxStages    = 100
+	maxStageName = 100 // bytes: names are kept, told in metrics, and hashed for every client
+	defaultBake  = 15 * time.Minute
+	perCent      = 10 // buckets: percentages have tenths
+)
+
+// ConfigStage is a change that a part of the clients gets first. It has no effect in an application's own
+// Config.
+//
+// Whom it is for: nobody in Deny; everybody in Allow; else those that fit If and whose bucket, a hash of
+// Name and their [Options].ClientID, is below Percent. While the name stays the same, the clients of a
+// smaller percentage are among those of a larger one. Undoing the change is removing the stage.
+type ConfigStage struct {
+	// Name tells one stage from another, draws its clients, and is what a roll-back goes by. From 1 to 100
+	// bytes, unique; required.
+	Name string `json:"name"`
+	// Percent is the share of the clients, from 0 to 100, in steps of a tenth. Default 0: only those in Allow.
+	Percent float64 `json:"percent,omitempty"`
+	// If says which clients Percent is of. A member that is not known here makes the stage be skipped.
+	If StageIf `json:"if,omitzero"`
+	// Allow lists client ids that get the change whatever If and Percent say. Default none.
+	Allow []string `json:"allow,omitempty"`
+	// Deny lists client ids that never get it. Default none.
+	Deny []string `json:"deny,omitempty"`
+	// Bake is how long a client watches the change and takes it back where it does harm; from 0 to 24 h;
+	// 0: it doesn't. Default 900 s.
+	Bake *time.Duration `json:"bake,omitempty"`
+	// Patch is what changes; required in JSON.
+	Patch ConfigPatch `json:"patch"`
+}
+
+// StageIf selects clients. A client must fit every member that is set.
+type StageIf struct {
+	// Cohort has, for attributes in [Options].Cohort, the values of which the client must have one. Default
+	// every client.
+	Cohort map[string][]string `json:"cohort,omitzero"`
+}
+
+// ConfigPatch is what a stage may change: everything but what makes the document trustworthy, and its kills.
+// Objects merge member by member, Rules are appended to the document's, and other lists are replaced.
+type ConfigPatch struct {
+	PollInterval *time.Duration              `json:"pollInterval,omitempty"`
+	Nudge        []string                    `json:"nudge,omitzero"`
+	Defaults     Settings                    `json:"defaults,omitzero"`
+	Rules        []Rule                      `json:"rules,omitempty"`
+	Schedules    map[string]ScheduleSettings `json:"schedules,omitzero"`
+}
+
+// bake is how long the stage is watched.
+func (s *ConfigStage) bake() time.Duration {
+	if s.Bake == nil {
+		return defaultBake
+	}
+	return min(*s.Bake, maxDuration)
+}
+
+// client is who an engine is to stages.
+type client struct {
+	id     string
+	given  bool // by Options.ClientID
+	kept   bool // by an earlier process
+	cohort map[string]string
+}
+
+func newClient(o Options) client {
+	if o.ClientID != "" {
+		return client{id: o.ClientID, given: true, cohort: o.Cohort}
+	}
+	// A source of its own: the engine's would else give other numbers than before to whoever set a seed.
+	rand := random.New(o.Seed).Float64
+	var id [16]byte
+	for i := range 4 {
+		binary.BigEndian.PutUint32(id[4*i:], uint32(rand()*(1<<32)))
+	}
+	return client{id: hex.EncodeToString(id[:]), cohort: o.Cohort}
+}
+
+// gets tells whether the client gets a stage.
+func (c *client) gets(s *ConfigStage) bool {
+	switch {
+	case slices.Contains(s.Deny, c.id):
+		return false
+	case slices.Contains(s.Allow, c.id):
+		return true
+	}
+	for attribute, values := range s.If.Cohort {
+		own, has := c.cohort[attribute]
+		if !has || !slices.Contains(values, own) {
+			return false
+		}
+	}
+	return float64(bucketOf(s.Name, c.id)) < math.Round(s.Percent*perCent)
+}
+
+// bucketOf is where a client is, from 0 to 999, among all as a stage orders them. The name comes first and
+// has no NUL (see check.stage), so that no two pairs are the same text.
+func bucketOf(stage, client string) uint64 {
+	sum := sha256.Sum256([]byte(stage + "\x00" + client))
+	return binary.BigEndian.Uint64(sum[:]) % (100 * perCent)
+}
+
+// stages reads the stages, and refuses the document for any that is impossible, whoever it is for: its
+// publisher must hear of it from the first client. One whose if, or whose rules' match, can't be understood is
+// skipped whole: half of a change is another one than was meant.
+func (r *configReader) stages() (stages []ConfigStage) {
+	list := r.doc.Root.Member("stages")
+	if list == nil || !r.isList(list) {
+		return nil
+	}
+	if r.check.stageCount(len(list.Items)); len(list.Items) > maxStages {
+		return nil
+	}
+	for i := range list.Items {
+		path, v := jsondoc.Index("stages", i), &list.Items[i]
+		var s ConfigStage
+		b := jsondoc.Binder{Doc: r.doc}
+		b.Bind(v, path, &s)
+		doubts := r.stageDoubts(v, path, &s)
+		doubtful := func(p jsondoc.Problem) bool {
+			return slices.ContainsFunc(doubts, func(d jsondoc.Problem) bool { return d.Path == p.Path })
+		}
+		r.refuse(slices.DeleteFunc(b.Problems, doubtful))
+		r.ignore(slices.DeleteFunc(b.Unknown, doubtful))
+		r.patchable(v.Member("patch"), path)
+		r.check.stage(path, s)
+		if len(doubts) > 0 {
+			r.notes = append(r.notes, Note{doubts[0].Path, noteText(doubts[0]) + ": the stage is skipped", NoteSkipped})
+			continue
+		}
+		stages = append(stages, s)
+	}
+	return stages
+}
+
+// stageDoubts is what makes it uncertain whom a stage, or a rule of its patch, is for.
+func (r *configReader) stageDoubts(v *jsondoc.Value, path string, s *ConfigStage) (doubts []jsondoc.Problem) {
+	if cond := v.Member("if"); cond != nil {
+		b := jsondoc.Binder{Doc: r.doc}
+		b.Bind(cond, path+".if", new(StageIf))
+		doubts = slices.Concat(b.Problems, b.Unknown)
+		if cohort := cond.Member("cohort"); cohort != nil {
+			for i := range cohort.Items {
+				if of := &cohort.Items[i]; len(of.Items) == 0 {
+					doubts = append(doubts, jsondoc.Problem{Path: jsondoc.Join(path+".if.cohort", of.Name), Line: of.Line,
+						Problem: "is empty", Hint: "leave it out for any"})
+				}
+			}
+		}
+	}
+	patch := v.Member("patch")
+	if patch == nil {
+		return doubts
+	}
+	if rules := patch.Member("rules"); rules != nil && len(rules.Items) == len(s.Patch.Rules) {
+		for i := range rules.Items {
+			at := jsondoc.Index(path+".patch.rules", i)
+			doubts = append(doubts, r.matchDoubts(&rules.Items[i], at, s.Patch.Rules[i].Match)...)
+		}
+	}
+	return doubts
+}
+
+// patchable refuses a stage without a patch, or with one that reaches for what no stage may change.
+func (r *configReader) patchable(patch *jsondoc.Value, path string) {
+	if patch == nil {
+		r.refuseAll([]Problem{{Path: path + ".patch", Problem: "is missing", Hint: "write what the stage changes"}})
+		return
+	}
+	document, may := jsondoc.Names[Config](), jsondoc.Names[ConfigPatch]()
+	for i := range patch.Items {
+		if name := patch.Items[i].Name; slices.Contains(document, name) && !slices.Contains(may, name) {
+			r.refuseAll([]Problem{{Path: path + ".patch." + name, Problem: "can't be changed by a stage",
+				Hint: "write it in the document itself"}})
+		}
+	}
+}
+
+func (c *configChecker) stageCount(n int) {
+	if n > maxStages {
+		c.add("stages", fmt.Sprintf("has %d entries, more than %d", n, maxStages), "merge some")
+	}
+}
+
+// stage checks a stage by itself. Whatever stages meet in a client, their patches are possible together: names of
+// rules are unique among all, and pairs of settings are put in order where they are resolved.
+func (c *configChecker) stage(path string, s ConfigStage) {
+	switch {
+	case s.Name == "":
+		c.add(path+".name", "is missing", "give the stage a name of its own")
+	case len(s.Name) > maxStageName || slices.Contains([]byte(s.Name), 0):
+		c.add(path+".name", "has more than 100 bytes, or a NUL", "choose a shorter name")
+	case c.stageNames[s.Name]:
+		c.add(path+".name", jsondoc.Quote(s.Name)+" names another stage too", "choose another name")
+	}
+	if c.stageNames == nil {
+		c.stageNames = make(map[string]bool)
+	}
+	c.stageNames[s.Name] = true
+	tenths := s.Percent * perCent
+	switch {
+	case !(s.Percent >= 0 && s.Percent <= 100): // NaN too
+		c.add(path+".percent", "is not from 0 to 100", "write a share such as 10")
+	case math.Abs(tenths-math.Round(tenths)) > 1e-6:
+		c.add(path+".percent", "is finer than a tenth", "write a share such as 0.1")
+	}
+	if s.Bake != nil && *s.Bake < 0 {
+		c.add(path+".bake", "is negative", `write a time such as "900s"`)
+	}
+	if c.strict && s.Bake != nil && *s.Bake > maxDuration {
+		c.add(path+".bake", "is not from 0 to 86400s", `write a time such as "900s"`)
+	}
+	c.patch(path+".patch", s.Patch)
+}
+
+func (c *configChecker) patch(path string, p ConfigPatch) {
+	if p.PollInterval != nil {
+		c.poll(path+".pollInterval", *p.PollInterval)
+	}
+	c.nudge(path+".nudge", p.Nudge)
+	c.settings(path+".defaults", p.Defaults)
+	for i, r := range p.Rules {
+		c.rule(jsondoc.Index(path+".rules", i), r)
+	}
+	c.schedules(path+".schedules", p.Schedules)
+}

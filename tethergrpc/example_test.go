@@ -1,0 +1,119 @@
+package tethergrpc_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/status"
+
+	"github.com/tether-go/tether"
+	"github.com/tether-go/tether/tethergrpc"
+)
+
+// serve starts a server with the health service on loopback.
+func serve() (address string, stop func()) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		panic(err)
+	}
+	server := grpc.NewServer()
+	healthpb.RegisterHealthServer(server, health.NewServer())
+	go server.Serve(listener)
+	return listener.Addr().String(), server.Stop
+}
+
+func ExampleDialOptions() {
+	address, stop := serve()
+	defer stop()
+	engine, err := tether.New(tether.Config{}, tether.Options{})
+	if err != nil {
+		panic(err)
+	}
+	options, err := tethergrpc.DialOptions(engine, tethergrpc.Options{
+		Idempotent: []string{"/grpc.health.v1.Health/Check"},
+	})
+	if err != nil {
+		panic(err)
+	}
+	options = append(options, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	conn, err := grpc.NewClient(address, options...)
+	if err != nil {
+		panic(err)
+	}
+	defer conn.Close()
+	answer, err := healthpb.NewHealthClient(conn).Check(context.Background(), &healthpb.HealthCheckRequest{})
+	fmt.Println(answer.GetStatus(), err)
+	fmt.Println(engine.Health().Targets[0].Breaker)
+	// Output:
+	// SERVING <nil>
+	// closed
+}
+
+// What a refusal looks like to a caller that knows gRPC only, and to one that asks.
+func ExampleUnaryClientInterceptor() {
+	address, stop := serve()
+	defer stop()
+	cfg := tether.Config{}
+	cfg.Defaults.Target.RateLimit = &tether.RateSettings{PerSecond: tether.Set(0.01), Burst: tether.Set(1)}
+	engine, err := tether.New(cfg, tether.Options{})
+	if err != nil {
+		panic(err)
+	}
+	unary, err := tethergrpc.UnaryClientInterceptor(engine, tethergrpc.Options{ChannelRetriesOff: true})
+	if err != nil {
+		panic(err)
+	}
+	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDisableRetry(), grpc.WithChainUnaryInterceptor(unary))
+	if err != nil {
+		panic(err)
+	}
+	defer conn.Close()
+	client := healthpb.NewHealthClient(conn)
+	ctx := tether.WithCall(context.Background(), tether.CallOptions{NoWait: true})
+	for range 2 {
+		_, err = client.Check(ctx, &healthpb.HealthCheckRequest{})
+	}
+	var refused *tether.RejectedError
+	fmt.Println(status.Code(err) == codes.ResourceExhausted, errors.As(err, &refused))
+	fmt.Println(refused.Stage)
+	// Output:
+	// true true
+	// rate limit
+}
+
+func ExampleStreamClientInterceptor() {
+	address, stop := serve()
+	defer stop()
+	engine, err := tether.New(tether.Config{}, tether.Options{})
+	if err != nil {
+		panic(err)
+	}
+	streams, err := tethergrpc.StreamClientInterceptor(engine, tethergrpc.Options{ChannelRetriesOff: true})
+	if err != nil {
+		panic(err)
+	}
+	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDisableRetry(), grpc.WithChainStreamInterceptor(streams))
+	if err != nil {
+		panic(err)
+	}
+	defer conn.Close()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	stream, err := healthpb.NewHealthClient(conn).Watch(ctx, &healthpb.HealthCheckRequest{})
+	if err != nil {
+		panic(err)
+	}
+	answer, err := stream.Recv()
+	fmt.Println(answer.GetStatus(), err)
+	// Output:
+	// SERVING <nil>
+}
