@@ -34,17 +34,24 @@ func (p *Permit) Attempt() int { return p.attempt }
 // change nothing. It is safe for concurrent use.
 func (p *Permit) Done(out Outcome) {
 	if !p.settled.Load() { // else the clock is read for nothing
-		p.done(out, time.Now())
+		p.done(&out, time.Now())
+	}
+}
+
+// abandon gives back what an attempt was given that taught nothing, unless it is settled.
+func (p *Permit) abandon() {
+	if !p.settled.Load() {
+		p.Done(Outcome{})
 	}
 }
 
 // done is Done by a clock that was just read.
-func (p *Permit) done(out Outcome, now time.Time) {
+func (p *Permit) done(out *Outcome, now time.Time) {
 	if p.settled.Swap(true) {
 		return
 	}
 	c := p.call
-	c.settle(p, &out, now)
+	c.settle(p, out, now)
 	if c.single {
 		if out.Class == Healthy {
 			c.target.budget.SuccessAt(now)

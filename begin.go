@@ -28,8 +28,8 @@ func (p *Permit) Next(out Outcome) (*Permit, error) {
 		return nil, nil
 	}
 	c := p.call
-	out = c.outcomeOfContext(p, out)
-	c.record(p, out)
+	c.heedContext(p, &out)
+	c.record(p, &out)
 	c.replayable = true
 	c.over = time.Now()
 	c.settle(p, &out, c.over)

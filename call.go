@@ -80,7 +80,7 @@ type call struct {
 	deadline   time.Time // the caller's or the policy's, whichever is earlier; zero: none
 	policyEnds bool      // the deadline is the policy's
 	waitLeft   time.Duration
-	backoff    retry.Backoff
+	backoff    *retry.Backoff // nil until an attempt has failed
 
 	replayable bool // the request can be sent again as it was
 	buffered   int  // bytes of its body that are kept for that
@@ -149,7 +149,6 @@ func (c *call) start(ctx context.Context, e *Engine) {
 		c.tellLoop(calls, usual)
 	}
 	c.order = e.order.Add(1)
-	c.backoff = c.policy.retry.Backoff(e.rand)
 	c.setCriticality()
 	c.setDeadline()
 	c.target.budget.CallAt(c.began)
@@ -230,6 +229,10 @@ func (c *call) again(out Outcome) (time.Duration, error) {
 	if c.inner {
 		return 0, retry.ErrAttempts
 	}
+	if c.backoff == nil {
+		backoff := c.policy.retry.Backoff(c.engine.rand)
+		c.backoff = &backoff
+	}
 	delay, err := c.policy.retry.Next(retry.Attempt{
 		Number:     c.attempts,
 		Retryable:  out.retryable(c.policy),
@@ -240,7 +243,7 @@ func (c *call) again(out Outcome) (time.Duration, error) {
 		TimeLeft:   c.timeLeft(time.Now()),
 		WaitLeft:   c.waitLeft,
 		Useful:     c.target.useful(),
-	}, &c.backoff, c.target.budget)
+	}, c.backoff, c.target.budget)
 	if err == nil && c.target.deference.reserves(c.criticality) {
 		if saved, _ := c.target.budget.Saved(); saved < 1 {
 			c.target.budget.Refund()

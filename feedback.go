@@ -184,12 +184,12 @@ const (
 	unknownUseful = 500 * time.Millisecond
 )
 
-// outcomeOfContext corrects an outcome for the caller's own context: a cancelled call teaches nothing,
+// heedContext corrects an outcome for the caller's own context: a cancelled call teaches nothing,
 // nor does a deadline that left less than ten times the usual time.
-func (c *call) outcomeOfContext(p *Permit, out Outcome) Outcome {
+func (c *call) heedContext(p *Permit, out *Outcome) {
 	err := c.Context.Err()
 	if err == nil || out.Class == Healthy || out.Class == Overloaded || out.answered() {
-		return out
+		return
 	}
 	enough := unknownUseful
 	if useful := c.target.useful(); useful > 0 {
@@ -200,7 +200,6 @@ func (c *call) outcomeOfContext(p *Permit, out Outcome) Outcome {
 	} else {
 		out.Class = Ignored
 	}
-	return out
 }
 
 // isTimeout tells an error that says of itself that time ran out.

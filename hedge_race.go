@@ -105,7 +105,8 @@ func (r *race) run(a *runner) {
 		a.out = r.outrun(a, resp, out)
 		return
 	}
-	a.out = h.outcomeOfContext(a.permit, out)
+	h.heedContext(a.permit, &out)
+	a.out = out
 	if a.response = resp; resp != nil {
 		whenEnded(resp, a.cancel)
 	}
@@ -190,7 +191,7 @@ func (r *race) result() Outcome {
 	out := end.out
 	if r.hedge.permit == nil {
 		h.take(end.response)
-		h.record(r.attempt.permit, out)
+		h.record(r.attempt.permit, &out)
 		return out
 	}
 	other := r.other(end)

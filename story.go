@@ -121,7 +121,7 @@ func (a Attempt) result() string {
 }
 
 // record notes what an attempt brought. A first attempt that serves is noted only where somebody asks.
-func (c *call) record(p *Permit, out Outcome) {
+func (c *call) record(p *Permit, out *Outcome) {
 	if out.served(c.policy) && !c.Explained {
 		return
 	}
@@ -129,7 +129,7 @@ func (c *call) record(p *Permit, out Outcome) {
 	c.idleSince = time.Now()
 }
 
-func (o Outcome) attempt(waited time.Duration) Attempt {
+func (o *Outcome) attempt(waited time.Duration) Attempt {
 	return Attempt{Wait: waited, Status: o.Status, Code: o.Code, Err: o.Err, Sent: o.Sent}
 }
 

@@ -164,7 +164,10 @@ func (g *Gate) earn(now time.Time) float64 {
 		}
 	}
 	g.pacer.elapse(now, d)
-	if elapsed := now.Sub(g.at).Seconds(); elapsed > 0 && g.pacer.paced {
+	if !g.pacer.paced {
+		return d
+	}
+	if elapsed := now.Sub(g.at).Seconds(); elapsed > 0 {
 		g.credit = max(g.credit, min(1, g.credit+elapsed*g.pacer.pace(d)))
 		g.at = now
 	}

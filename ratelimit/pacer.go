@@ -89,12 +89,12 @@ func (p *pacer) free() { p.paced, p.failing, p.strikes, p.rate = false, false, 0
 
 // elapse brings the rate up to now.
 func (p *pacer) elapse(now time.Time, d float64) {
-	forgotten := max(0, now.Sub(p.at)).Seconds() / forgetTime.Seconds()
-	p.at = later(p.at, now)
-	if !p.paced && !p.failing { // a rate that nobody asks for: a failure begins with it
-		p.rate = 0
+	if !p.paced && !p.failing { // nobody asks for the rate: a failure begins with the best
+		p.rate, p.at = 0, later(p.at, now)
 		return
 	}
+	forgotten := max(0, now.Sub(p.at)).Seconds() / forgetTime.Seconds()
+	p.at = later(p.at, now)
 	p.rate = max(p.rate, min(p.rate*math.Exp(forgotten), returnFactor*d))
 }
 

@@ -13,7 +13,7 @@ const small = 1e-4
 // Exp is e to the power of -x, for x from 0.
 func Exp(x float64) float64 {
 	if x < small {
-		return 1 - x*(1-x/2*(1-x/3))
+		return 1 - x*(1-x/2*(1-x*(1.0/3)))
 	}
 	return math.Exp(-x)
 }
@@ -24,5 +24,5 @@ func Of(since, over time.Duration) float64 {
 	if since <= 0 {
 		return 1
 	}
-	return Exp(since.Seconds() / over.Seconds())
+	return Exp(float64(since) / float64(over))
 }
