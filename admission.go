@@ -17,7 +17,6 @@ import (
 type Permit struct {
 	call    *call
 	attempt int
-	hedge   bool
 	ticket  breaker.Ticket
 	room    breaker.Room                 // where the ticket is
 	lane    *lane                        // of the credential; nil if it was never told to wait
@@ -25,6 +24,7 @@ type Permit struct {
 	lent    weak.Pointer[ratelimit.Slot] // what the answer's body has instead
 	sent    time.Time
 	settled atomic.Bool
+	hedge   bool
 }
 
 // Attempt is the ordinal of the attempt within its call, from 1.

@@ -31,10 +31,10 @@ func (p *Permit) Next(out Outcome) (*Permit, error) {
 	c.heedContext(p, &out)
 	c.record(p, &out)
 	c.replayable = true
-	c.over = time.Now()
-	c.settle(p, &out, c.over)
+	c.idleSince = time.Now()
+	c.settle(p, &out, c.idleSince)
 	if out.served(c.policy) {
-		c.target.budget.SuccessAt(c.over)
+		c.target.budget.SuccessAt(c.idleSince)
 		c.finish()
 		return nil, out.Err
 	}

@@ -65,37 +65,36 @@ type call struct {
 	context.Context // the caller's
 	Call
 
-	engine      *Engine
-	policy      *policy
-	trial       onTrial // of a stage that shortened the policy's timeouts
-	target      *target
-	order       uint64 // of arrival at the engine
-	criticality Criticality
+	engine *Engine
+	policy *policy
+	trial  onTrial // of a stage that shortened the policy's timeouts
+	target *target
+
 	killers     *current // the configuration whose kill switches were read last
 	forcedOpen  bool     // the breaker is, by that configuration
-	began       time.Time
+	policyEnds  bool     // the deadline is the policy's
+	replayable  bool     // the request can be sent again as it was
+	inner       bool     // inside of another wrapper's call, which does the repeating
+	single      bool     // admitted by Begin: ends with its permit
+	spent       bool     // a re-attempt was taken from the budget and is not sent yet
+	obstacle    Stage    // that the attempt being admitted waited for last
+	criticality Criticality
 
 	request *http.Request // the caller's, never changed; nil where it isn't HTTP
 
-	deadline   time.Time // the caller's or the policy's, whichever is earlier; zero: none
-	policyEnds bool      // the deadline is the policy's
-	waitLeft   time.Duration
-	backoff    *retry.Backoff // nil until an attempt has failed
-
-	replayable bool // the request can be sent again as it was
-	buffered   int  // bytes of its body that are kept for that
-	inner      bool // inside of another wrapper's call, which does the repeating
-	single     bool // admitted by Begin: ends with its permit
-	attempts   int
-	obstacle   Stage // that the attempt being admitted waited for last
-	permit     *Permit
-	first      Permit // where permit points for the first attempt, which most calls end with
-	spent      bool   // a re-attempt was taken from the budget and is not sent yet
+	began    time.Time
+	deadline time.Time // the caller's or the policy's, whichever is earlier; zero: none
+	waitLeft time.Duration
+	order    uint64         // of arrival at the engine
+	backoff  *retry.Backoff // nil until an attempt has failed
+	buffered int            // bytes of the request's body that are kept to be sent again
+	attempts int
+	permit   *Permit
+	first    Permit // where permit points for the first attempt, which most calls end with
 
 	routeHash uint64    // of what answers are comparable with its own; 0: not asked for yet
 	tried     []Attempt // what Explain tells of them
-	idleSince time.Time // the last recorded attempt's end, or the call's beginning
-	over      time.Time // when the last attempt did
+	idleSince time.Time // the last attempt's end, or the call's beginning
 }
 
 type (

@@ -79,7 +79,7 @@ func (c *call) run(a attempter) (last Outcome, reason error) {
 		}
 		last = c.send(a)
 		if last.served(c.policy) {
-			c.target.budget.SuccessAt(c.over)
+			c.target.budget.SuccessAt(c.idleSince)
 			return last, nil
 		}
 		delay, reason := c.again(last)
@@ -109,8 +109,8 @@ func (c *call) send(a attempter) Outcome {
 func (c *call) settled(p *Permit, out *Outcome) {
 	c.heedContext(p, out)
 	c.record(p, out)
-	c.over = c.began.Add(time.Since(c.began)) // half the cost of time.Now, which reads two clocks
-	p.done(out, c.over)
+	c.idleSince = c.began.Add(time.Since(c.began)) // half the cost of time.Now, which reads two clocks
+	p.done(out, c.idleSince)
 	if c.trial.trial != nil {
 		c.judge(p, *out)
 	}

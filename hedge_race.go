@@ -181,7 +181,7 @@ func (r *race) enter(hedge runner) bool {
 // result is what the call goes on with: the winner's outcome, or that of the one that failed last.
 func (r *race) result() Outcome {
 	h, end, result := r.h, r.winner, hedgeOutrun
-	h.over = time.Now()
+	defer func() { h.idleSince = time.Now() }()
 	switch end {
 	case nil:
 		end, result = r.last, hedgeFailed
@@ -210,7 +210,6 @@ func (r *race) result() Outcome {
 		second := r.hedge.out.attempt(hedge.Sub(attempt))
 		second.Hedge = true
 		h.tried = append(h.tried, r.attempt.out.attempt(attempt.Sub(h.idleSince)), second)
-		h.idleSince = time.Now()
 	}
 	return out
 }

@@ -120,13 +120,13 @@ func (a Attempt) result() string {
 	return "no answer"
 }
 
-// record notes what an attempt brought. A first attempt that serves is noted only where somebody asks.
+// record notes what an attempt brought, before idleSince is its end. A first attempt that serves is
+// noted only where somebody asks.
 func (c *call) record(p *Permit, out *Outcome) {
 	if out.served(c.policy) && !c.Explained {
 		return
 	}
 	c.tried = append(c.tried, out.attempt(p.sent.Sub(c.idleSince)))
-	c.idleSince = time.Now()
 }
 
 func (o *Outcome) attempt(waited time.Duration) Attempt {

@@ -1,6 +1,7 @@
 package tether
 
 import (
+	"math"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -32,6 +33,7 @@ func originOf(scheme, host string) (string, string) {
 
 // target is what has been learnt about one server. It is safe for concurrent use.
 type target struct {
+	key     targetKey
 	name    string // for errors and events
 	born    time.Time
 	gate    *ratelimit.Gate
@@ -81,7 +83,7 @@ func (p *policy) forTarget() targetPolicy {
 
 func (e *Engine) newTarget(key targetKey, settings targetPolicy, version uint64) *target {
 	now := time.Now()
-	t := &target{name: key.host, born: now, settings: settings, version: version, used: now}
+	t := &target{key: key, name: key.host, born: now, settings: settings, version: version, used: now}
 	if key.service != "" {
 		t.name += " " + key.service
 	}
@@ -199,6 +201,8 @@ func (t *target) alive() {
 
 // targets is the bounded map of all targets of an engine.
 type targets struct {
+	last atomic.Pointer[target] // that was asked for, which most clients ask for again
+
 	mu     sync.Mutex // guards what follows
 	byKey  map[targetKey]*target
 	rest   *target         // shared by what finds no room
@@ -209,15 +213,22 @@ type targets struct {
 // target returns the state of the server that key names, and counts the caller as a user of it; the
 // caller calls release when its call has ended.
 func (e *Engine) target(key targetKey, p *policy, version uint64) *target {
+	if t := e.targets.last.Load(); t != nil && t.key == key && t.users.Add(1) > 0 {
+		return t
+	}
 	e.targets.mu.Lock()
+	defer e.targets.mu.Unlock()
 	t := e.targets.byKey[key]
 	if t == nil {
 		t = e.admitTarget(key, p, version)
 	}
 	t.users.Add(1)
-	e.targets.mu.Unlock()
+	e.targets.last.Store(t)
 	return t
 }
+
+// forgotten is so few users that none who still finds the target takes it for one in use.
+const forgotten = math.MinInt32 / 2
 
 func (t *target) release() { t.users.Add(-1) }
 
@@ -249,8 +260,8 @@ func (ts *targets) forgetOne() bool {
 			break
 		}
 	}
-	if since.IsZero() {
-		return false
+	if since.IsZero() || !ts.byKey[oldest].users.CompareAndSwap(0, forgotten) {
+		return false // or a call has begun there meanwhile
 	}
 	delete(ts.byKey, oldest)
 	ts.forgot = true
