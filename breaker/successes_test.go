@@ -68,3 +68,29 @@ func TestAllowIn(t *testing.T) {
 		t.Errorf("%v allocations, %+v", allocs, counts)
 	}
 }
+
+// A breaker that closes has forgotten the successes from before it opened.
+func TestSuccessesOfAnEarlierState(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, err := New(Policy{ConsecutiveFailures: 1, Probes: 1, OpenTime: time.Second, MaxOpenTime: time.Second}, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		report := func(r Result) {
+			ticket, err := b.Allow()
+			if err != nil {
+				t.Fatal(err)
+			}
+			ticket.Done(r)
+		}
+		for _, r := range []Result{Success, Success, Failure} {
+			report(r)
+		}
+		time.Sleep(2 * time.Second)
+		report(Success)
+		report(Success)
+		if h := b.Health(); h.State != Closed || h.Counts.Successes != 1 {
+			t.Errorf("%+v, want one success since it closed", h)
+		}
+	})
+}
