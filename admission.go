@@ -1,13 +1,10 @@
 package tether
 
 import (
-	"context"
 	"errors"
 	"sync/atomic"
 	"time"
 	"weak"
-
-	"go.opentelemetry.io/otel/attribute"
 
 	"github.com/tether-go/tether/breaker"
 	"github.com/tether-go/tether/ratelimit"
@@ -17,13 +14,14 @@ import (
 type Permit struct {
 	call    *call
 	attempt int
-	hedge   bool
 	ticket  breaker.Ticket
+	room    breaker.Room                 // where the ticket is
 	lane    *lane                        // of the credential; nil if it was never told to wait
 	slot    *ratelimit.Slot              // among the attempts under way; nil where nothing limits them
 	lent    weak.Pointer[ratelimit.Slot] // what the answer's body has instead
 	sent    time.Time
 	settled atomic.Bool
+	hedge   bool
 }
 
 // Attempt is the ordinal of the attempt within its call, from 1.
@@ -32,14 +30,28 @@ func (p *Permit) Attempt() int { return p.attempt }
 // Done tells every stage that admitted the attempt what came of it. The first call counts; later ones
 // change nothing. It is safe for concurrent use.
 func (p *Permit) Done(out Outcome) {
+	if !p.settled.Load() { // else the clock is read for nothing
+		p.done(&out, time.Now())
+	}
+}
+
+// abandon gives back what an attempt was given that taught nothing, unless it is settled.
+func (p *Permit) abandon() {
+	if !p.settled.Load() {
+		p.Done(Outcome{})
+	}
+}
+
+// done is Done by a clock that was just read.
+func (p *Permit) done(out *Outcome, now time.Time) {
 	if p.settled.Swap(true) {
 		return
 	}
 	c := p.call
-	c.settle(p, out)
+	c.settle(p, out, now)
 	if c.single {
 		if out.Class == Healthy {
-			c.target.budget.Success()
+			c.target.budget.SuccessAt(now)
 		}
 		c.finish()
 	}
@@ -50,13 +62,13 @@ func (p *Permit) Done(out Outcome) {
 // It waits where the call may, and returns a refusal where it may not; then nothing is sent, and
 // nothing that a stage gave is kept.
 func (c *call) admit() *RejectedError {
-	began := time.Now()
 	c.obstacle = 0
+	began := c.clock()
 	if err := c.checkKill(); err != nil {
 		return err
 	}
 	if c.attempts == 0 {
-		c.target.gate.Ask()
+		c.target.gate.AskAt(began)
 	}
 	c.permit = &c.first
 	if c.attempts > 0 { // the earlier permit is somebody else's to settle, or has been
@@ -66,9 +78,9 @@ func (c *call) admit() *RejectedError {
 	if err := c.throughLines(); err != nil {
 		return err
 	}
+	c.permit.sent = c.clock()
 	c.attempts++
 	c.spent = false
-	c.permit.sent = time.Now()
 	c.target.stats.attempts.Add(1)
 	c.target.inFlight.Add(1)
 	c.engine.events.Deliver()
@@ -183,7 +195,7 @@ func (c *call) try(at place, waiting int) *obstacle {
 		}
 		return o
 	}
-	ticket, err := at.breaker.Allow()
+	ticket, err := at.breaker.AllowIn(&c.permit.room)
 	if err != nil {
 		c.untake()
 		o := &obstacle{stage: StageBreaker, reason: breaker.ErrOpen}
@@ -204,7 +216,7 @@ func (c *call) try(at place, waiting int) *obstacle {
 }
 
 func (c *call) throughGate(g *ratelimit.Gate, waiting int) *obstacle {
-	retryAt, err := g.Take(waiting)
+	retryAt, err := g.TakeAt(c.clock(), waiting)
 	switch {
 	case err == nil:
 		c.target.stats.passed(StageHold)
@@ -302,24 +314,6 @@ func (c *call) await(w *waiter, o *obstacle) *RejectedError {
 	return c.checkKill()
 }
 
-// ended tells how a wait ended that has used up the call's patience: by its deadline, or by the limit.
-func (c *call) ended() error {
-	if left := c.timeLeft(time.Now()); left >= 0 && left <= c.target.reserve() {
-		return context.DeadlineExceeded
-	}
-	return nil
-}
-
-// hopeless refuses at once a call that could not wait long enough.
-func (c *call) hopeless(o *obstacle) *RejectedError {
-	now := time.Now()
-	patience := c.patience(now)
-	if o.forced || patience <= 0 || !o.change && o.retryAt.Sub(now) > patience {
-		return c.reject(o, nil)
-	}
-	return nil
-}
-
 // pause sleeps between two attempts, unless a kill switch or the caller ends it.
 func (c *call) pause(d time.Duration) error {
 	c.waitLeft = max(0, c.waitLeft-d)
@@ -337,50 +331,6 @@ func (c *call) pause(d time.Duration) error {
 			}
 		}
 	}
-}
-
-// checkKill reads the newest kill switches: the only part of a newer document that a call obeys. Its
-// target obeys all that is said of targets.
-func (c *call) checkKill() *RejectedError {
-	if newest := c.engine.config.Load(); newest != c.killers {
-		c.killers = newest
-		c.followNewest()
-	}
-	kill := c.killers.killed(c.Scheme, c.Host, c.Method, c.Path, c.GRPCMethod, time.Now())
-	if kill == nil {
-		c.target.alive()
-		c.target.stats.passed(StageKill)
-		if c.forcedOpen { // before anything else could make it wait
-			return c.reject(&obstacle{stage: StageBreaker, reason: breaker.ErrForcedOpen, forced: true}, nil)
-		}
-		return nil
-	}
-	if kill.Match.wholeHost() { // else the rest of the host goes on as it is, and has nothing to return from
-		c.target.killed()
-	}
-	err := c.reject(&obstacle{stage: StageKill, reason: ErrKilled, retryAt: kill.Until}, nil)
-	err.Note = kill.Reason
-	return err
-}
-
-// reject counts and reports a refusal.
-func (c *call) reject(o *obstacle, ended error) *RejectedError {
-	c.target.stats.refused(o.stage)
-	if o.stage == StagePacing {
-		c.target.gate.TurnedAway()
-		if l := c.permit.lane; l != nil {
-			l.gate.TurnedAway()
-		}
-	}
-	count(c.Context, c.engine.telemetry.refusals, c.target.series.byStage[o.stage])
-	c.spanEvent("tether.refused", attribute.String("tether.stage", o.stage.String()))
-	err := &RejectedError{
-		Target: c.target.name, Stage: o.stage, ServerAsked: o.stage == StageKill || o.stage == StageHold || o.forced,
-		RetryAt: o.retryAt, Reason: o.reason, Ended: ended, Criticality: c.criticality, Shed: o.shed,
-	}
-	c.engine.emit(Event{Kind: EventRefused, Target: c.target.name, Stage: o.stage, Shed: o.shed, Attempt: c.attempts,
-		Until: o.retryAt, Err: err})
-	return err
 }
 
 // ownLane returns the lane of the call's credential at a target that has told one to wait.

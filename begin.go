@@ -1,6 +1,9 @@
 package tether
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // Begin admits one attempt that the caller makes in its own way (a stream, a long transaction) and
 // reports with [Permit.Done]. It waits where the call may. Nothing is repeated but by [Permit.Next].
@@ -25,12 +28,13 @@ func (p *Permit) Next(out Outcome) (*Permit, error) {
 		return nil, nil
 	}
 	c := p.call
-	out = c.outcomeOfContext(p, out)
-	c.record(p, out)
+	c.heedContext(p, &out)
+	c.record(p, &out)
 	c.replayable = true
-	c.settle(p, out)
+	c.idleSince = time.Now()
+	c.settle(p, &out, c.idleSince)
 	if out.served(c.policy) {
-		c.target.budget.Success()
+		c.target.budget.SuccessAt(c.idleSince)
 		c.finish()
 		return nil, out.Err
 	}

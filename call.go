@@ -65,32 +65,32 @@ type call struct {
 	context.Context // the caller's
 	Call
 
-	engine      *Engine
-	policy      *policy
-	trial       onTrial // of a stage that shortened the policy's timeouts
-	target      *target
-	order       uint64 // of arrival at the engine
-	criticality Criticality
+	engine *Engine
+	policy *policy
+	trial  onTrial // of a stage that shortened the policy's timeouts
+	target *target
+
 	killers     *current // the configuration whose kill switches were read last
 	forcedOpen  bool     // the breaker is, by that configuration
-	began       time.Time
+	policyEnds  bool     // the deadline is the policy's
+	replayable  bool     // the request can be sent again as it was
+	inner       bool     // inside of another wrapper's call, which does the repeating
+	single      bool     // admitted by Begin: ends with its permit
+	spent       bool     // a re-attempt was taken from the budget and is not sent yet
+	obstacle    Stage    // that the attempt being admitted waited for last
+	criticality Criticality
 
 	request *http.Request // the caller's, never changed; nil where it isn't HTTP
 
-	deadline   time.Time // the caller's or the policy's, whichever is earlier; zero: none
-	policyEnds bool      // the deadline is the policy's
-	waitLeft   time.Duration
-	backoff    retry.Backoff
-
-	replayable bool // the request can be sent again as it was
-	buffered   int  // bytes of its body that are kept for that
-	inner      bool // inside of another wrapper's call, which does the repeating
-	single     bool // admitted by Begin: ends with its permit
-	attempts   int
-	obstacle   Stage // that the attempt being admitted waited for last
-	permit     *Permit
-	first      Permit // where permit points for the first attempt, which most calls end with
-	spent      bool   // a re-attempt was taken from the budget and is not sent yet
+	began    time.Time
+	deadline time.Time // the caller's or the policy's, whichever is earlier; zero: none
+	waitLeft time.Duration
+	order    uint64         // of arrival at the engine
+	backoff  *retry.Backoff // nil until an attempt has failed
+	buffered int            // bytes of the request's body that are kept to be sent again
+	attempts int
+	permit   *Permit
+	first    Permit // where permit points for the first attempt, which most calls end with
 
 	routeHash uint64    // of what answers are comparable with its own; 0: not asked for yet
 	tried     []Attempt // what Explain tells of them
@@ -144,20 +144,28 @@ func (c *call) start(ctx context.Context, e *Engine) {
 	}
 	c.target = e.target(targetKey{c.Scheme, c.Host, c.Service, c.policy.key}, c.policy, config.serial)
 	c.forcedOpen = c.policy.breaker.Mode == breaker.ForcedOpen
-	if loop, calls, usual := c.target.beginCall(c.policy, config.serial, c.route()); loop {
+	if loop, calls, usual := c.target.beginCall(c.policy, config.serial, c.route(), c.began); loop {
 		c.tellLoop(calls, usual)
 	}
 	c.order = e.order.Add(1)
-	c.backoff = c.policy.retry.Backoff(e.rand)
 	c.setCriticality()
 	c.setDeadline()
-	c.target.budget.Call()
+	c.target.budget.CallAt(c.began)
 	if c.target.deference.ask(c.criticality) && c.target.gate.Paced() {
 		c.target.gate.Resume()
 		c.target.line.wakeNext()
 	}
 	c.target.stats.calls.Add(1)
 	count(ctx, e.telemetry.calls, c.target.series.plain)
+}
+
+// clock is the time. A call that nothing has kept yet asks for it once: reading it costs as much as all that
+// the stages do with it.
+func (c *call) clock() time.Time {
+	if c.attempts == 0 && c.obstacle == 0 {
+		return c.began
+	}
+	return time.Now()
 }
 
 // finish gives back what a call that ends, or panics, took and didn't use.
@@ -220,6 +228,10 @@ func (c *call) again(out Outcome) (time.Duration, error) {
 	if c.inner {
 		return 0, retry.ErrAttempts
 	}
+	if c.backoff == nil {
+		backoff := c.policy.retry.Backoff(c.engine.rand)
+		c.backoff = &backoff
+	}
 	delay, err := c.policy.retry.Next(retry.Attempt{
 		Number:     c.attempts,
 		Retryable:  out.retryable(c.policy),
@@ -230,7 +242,7 @@ func (c *call) again(out Outcome) (time.Duration, error) {
 		TimeLeft:   c.timeLeft(time.Now()),
 		WaitLeft:   c.waitLeft,
 		Useful:     c.target.useful(),
-	}, &c.backoff, c.target.budget)
+	}, c.backoff, c.target.budget)
 	if err == nil && c.target.deference.reserves(c.criticality) {
 		if saved, _ := c.target.budget.Saved(); saved < 1 {
 			c.target.budget.Refund()

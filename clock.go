@@ -20,14 +20,14 @@ type attemptClock struct {
 // Where the caller's own deadline is as early there is nothing to add, and the clock is nil.
 func (c *call) startClock(parent context.Context) (context.Context, *attemptClock) {
 	limit, cause := c.policy.attemptTimeout, ErrAttemptTimeout
+	if limit == 0 && !c.policyEnds {
+		return parent, nil
+	}
 	if left := c.timeLeft(time.Now()); left >= 0 && (limit == 0 || left <= limit) {
 		if !c.policyEnds {
 			return parent, nil
 		}
 		limit, cause = max(left, 1), ErrCallTimeout // 0 would mean no limit
-	}
-	if limit == 0 {
-		return parent, nil
 	}
 	ctx, cancel := context.WithCancelCause(parent)
 	clock := &attemptClock{ctx: ctx, ends: time.Now().Add(limit), cancel: cancel}

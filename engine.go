@@ -86,7 +86,7 @@ func (c *call) run(a attempter) (last Outcome, reason error) {
 		}
 		last = c.send(a)
 		if last.served(c.policy) {
-			c.target.budget.Success()
+			c.target.budget.SuccessAt(c.idleSince)
 			return last, nil
 		}
 		delay, reason := c.again(last)
@@ -108,19 +108,19 @@ func (c *call) run(a attempter) (last Outcome, reason error) {
 // send makes one attempt. A panic and runtime.Goexit teach nothing and give back what was admitted.
 func (c *call) send(a attempter) Outcome {
 	p := c.permit
-	defer p.Done(Outcome{})
+	defer p.abandon()
 	return a.attempt(p)
 }
 
 // settled tells the stages and the story what an attempt brought.
-func (c *call) settled(p *Permit, out Outcome) Outcome {
-	out = c.outcomeOfContext(p, out)
+func (c *call) settled(p *Permit, out *Outcome) {
+	c.heedContext(p, out)
 	c.record(p, out)
-	p.Done(out)
+	c.idleSince = c.began.Add(time.Since(c.began)) // half the cost of time.Now, which reads two clocks
+	p.done(out, c.idleSince)
 	if c.trial.trial != nil {
-		c.judge(p, out)
+		c.judge(p, *out)
 	}
-	return out
 }
 
 // Do protects anything that is not HTTP or gRPC: queries, queues. It calls fn for each attempt; fn
@@ -173,7 +173,8 @@ func (f *function) attempt(p *Permit) Outcome {
 		}
 		out.Err, out.Code, out.Final = timeout, 0, timeout == ErrCallTimeout
 	}
-	return f.settled(p, out)
+	f.settled(p, &out)
+	return out
 }
 
 func (f *function) keep() {}

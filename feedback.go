@@ -11,17 +11,17 @@ import (
 )
 
 // settle tells each stage that admitted the attempt, once.
-func (c *call) settle(p *Permit, out Outcome) {
+func (c *call) settle(p *Permit, out *Outcome, now time.Time) {
 	t := c.target
 	t.inFlight.Add(-1)
 	count(c.Context, c.engine.telemetry.attempts, t.series.byClass[min(out.Class, Overloaded)])
 	switch out.Class {
 	case Healthy:
-		c.settleHealthy(p, out)
+		c.settleHealthy(p, out, now)
 	case Transient:
 		c.settleTransient(p, out)
 	case Overloaded:
-		c.settleOverloaded(p, out)
+		c.settleOverloaded(p, out, now)
 	default:
 		t.gate.Ignored()
 		p.ticket.Done(breaker.Ignored)
@@ -34,32 +34,32 @@ func (c *call) settle(p *Permit, out Outcome) {
 	}
 }
 
-func (c *call) settleHealthy(p *Permit, out Outcome) {
-	t, took := c.target, time.Since(p.sent)
+func (c *call) settleHealthy(p *Permit, out *Outcome, now time.Time) {
+	t, took := c.target, now.Sub(p.sent)
 	calm := !t.gate.Paced() && (p.lane == nil || !p.lane.gate.Paced())
 	var slow time.Duration
 	if c.single { // its end, or its first message, may be hours away: that is no answer's time
 		took = min(took, cmp.Or(t.useful(), took))
 	} else {
-		slow = t.learn(c.route(), took, calm, c.policy.breaker.SlowCallRatio > 0)
+		slow = t.learn(now, c.route(), took, calm, c.policy.breaker.SlowCallRatio > 0)
 		c.learnLate(p, took, calm)
 	}
-	t.gate.Good(took, slow)
+	t.gate.GoodAt(now, took, slow)
 	if t.concurrency.Answered(took, slow) {
 		c.tellLimit("lifted")
 	}
 	t.deference.good(took, slow)
-	t.answered(p.ticket, c.result(took, slow))
+	t.answered(p.ticket, c.result(took, slow), now)
 	held := c.heed(p, out)
 	if p.lane != nil && p.lane != held {
-		p.lane.gate.Good(took, slow)
+		p.lane.gate.GoodAt(now, took, slow)
 	}
 }
 
 // heed takes over what an answer that refused nothing says about a quota: what is left is spread, and
 // where nothing is, calls of that credential and partition are held until there is more. It returns the
 // lane that is held, if one is.
-func (c *call) heed(p *Permit, out Outcome) (held *lane) {
+func (c *call) heed(p *Permit, out *Outcome) (held *lane) {
 	hint, e, t := &out.Hint, c.engine, c.target
 	q := hint.Quota
 	paces := q.Paces()
@@ -88,7 +88,7 @@ func (c *call) hold(p *Permit, l *lane, wait time.Duration, note string) {
 
 // settleTransient tells pacing of attempts without an answer. One that reports a fault came from a
 // server that answers: where three in ten fail, pacing would keep the other seven back.
-func (c *call) settleTransient(p *Permit, out Outcome) {
+func (c *call) settleTransient(p *Permit, out *Outcome) {
 	t := c.target
 	p.lane.ignored()
 	c.heed(p, out)
@@ -123,11 +123,11 @@ func (c *call) failedAt(gate *ratelimit.Gate, p *Permit, kind ratelimit.Failure)
 
 // answered tells the breaker of an answer. If that is about to close it, the return begins before: no
 // call may slip through between the two. A probe of an earlier state begins nothing.
-func (t *target) answered(ticket breaker.Ticket, result breaker.Result) {
+func (t *target) answered(ticket breaker.Ticket, result breaker.Result, now time.Time) {
 	if result == breaker.Success && ticket.Probe() && t.breaker.Refuses() {
 		t.gate.Recovered()
 	}
-	ticket.Done(result)
+	ticket.DoneAt(now, result)
 }
 
 // result is what a good answer is to the breaker: slow, where the policy counts that, if it took longer
@@ -145,10 +145,10 @@ func (c *call) result(took, slow time.Duration) breaker.Result {
 
 // settleOverloaded turns the server's "not now" into a hold, or into pacing where it names no time.
 // To the breaker it is an answer.
-func (c *call) settleOverloaded(p *Permit, out Outcome) {
+func (c *call) settleOverloaded(p *Permit, out *Outcome, now time.Time) {
 	t := c.target
 	if p.ticket.Probe() {
-		t.answered(p.ticket, breaker.Success)
+		t.answered(p.ticket, breaker.Success, now)
 	} else {
 		p.ticket.Done(breaker.Ignored)
 	}
@@ -187,12 +187,12 @@ const (
 	unknownUseful = 500 * time.Millisecond
 )
 
-// outcomeOfContext corrects an outcome for the caller's own context: a cancelled call teaches nothing,
+// heedContext corrects an outcome for the caller's own context: a cancelled call teaches nothing,
 // nor does a deadline that left less than ten times the usual time.
-func (c *call) outcomeOfContext(p *Permit, out Outcome) Outcome {
+func (c *call) heedContext(p *Permit, out *Outcome) {
 	err := c.Context.Err()
 	if err == nil || out.Class == Healthy || out.Class == Overloaded || out.answered() {
-		return out
+		return
 	}
 	enough := unknownUseful
 	if useful := c.target.useful(); useful > 0 {
@@ -203,7 +203,6 @@ func (c *call) outcomeOfContext(p *Permit, out Outcome) Outcome {
 	} else {
 		out.Class = Ignored
 	}
-	return out
 }
 
 // isTimeout tells an error that says of itself that time ran out.

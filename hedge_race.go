@@ -105,7 +105,8 @@ func (r *race) run(a *runner) {
 		a.out = r.outrun(a, resp, out)
 		return
 	}
-	a.out = h.outcomeOfContext(a.permit, out)
+	h.heedContext(a.permit, &out)
+	a.out = out
 	if a.response = resp; resp != nil {
 		whenEnded(resp, a.cancel)
 	}
@@ -180,6 +181,7 @@ func (r *race) enter(hedge runner) bool {
 // result is what the call goes on with: the winner's outcome, or that of the one that failed last.
 func (r *race) result() Outcome {
 	h, end, result := r.h, r.winner, hedgeOutrun
+	defer func() { h.idleSince = time.Now() }()
 	switch end {
 	case nil:
 		end, result = r.last, hedgeFailed
@@ -189,7 +191,7 @@ func (r *race) result() Outcome {
 	out := end.out
 	if r.hedge.permit == nil {
 		h.take(end.response)
-		h.record(r.attempt.permit, out)
+		h.record(r.attempt.permit, &out)
 		return out
 	}
 	other := r.other(end)
@@ -208,7 +210,6 @@ func (r *race) result() Outcome {
 		second := r.hedge.out.attempt(hedge.Sub(attempt))
 		second.Hedge = true
 		h.tried = append(h.tried, r.attempt.out.attempt(attempt.Sub(h.idleSince)), second)
-		h.idleSince = time.Now()
 	}
 	return out
 }

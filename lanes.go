@@ -59,11 +59,7 @@ func (t *target) lane(credential, place uint64) *lane {
 	return t.lanes[laneKey{}]
 }
 
-func (t *target) hasLanes() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return len(t.lanes) > 0
-}
+func (t *target) hasLanes() bool { return t.laned.Load() }
 
 // told returns the lane of what an answer to a credential's request at a place was about, and notes
 // what partition that place is of. Where nobody was told anything before it opens a lane, or returns nil.
@@ -142,6 +138,7 @@ func (t *target) openLane(key laneKey, rand func() float64) *lane {
 	}
 	l := &lane{gate: gate, allowance: ratelimit.NewAllowance(opts), shared: key == laneKey{}}
 	t.lanes[key] = l
+	t.laned.Store(true) // for good: lanes are only dropped to make room for one
 	if whole := t.lanes[laneKey{key.credential, 0}]; key.partition != 0 && whole != nil {
 		if until, _ := whole.gate.Status(); !until.IsZero() {
 			l.gate.Hold(time.Until(until))

@@ -4,6 +4,8 @@ import (
 	"hash/maphash"
 	"math"
 	"time"
+
+	"github.com/tether-go/tether/internal/decay"
 )
 
 // normal learns how long answers of one kind usually take: their 90th percentile, which a heavy tail
@@ -41,8 +43,10 @@ func (n *normal) slow() time.Duration {
 
 // weight counts an answer at a time, and is what it weighs where all of a second weigh as much as one.
 func (n *normal) weight(now time.Time) float64 {
-	n.lately = n.lately*math.Exp(-max(0, now.Sub(n.at)).Seconds()/countTime.Seconds()) + 1
-	n.at = now
+	n.lately = n.lately*decay.Of(now.Sub(n.at), countTime) + 1
+	if now.After(n.at) { // another call's clock may have been read later
+		n.at = now
+	}
 	return min(1, max(enoughAnswers/(float64(n.answers)+1), countTime.Seconds()/n.lately))
 }
 
@@ -68,13 +72,13 @@ type normals struct {
 	late   [32]normal // of each route, the quantile from which its attempts are hedged
 }
 
-func (n *normals) learn(route uint64, took time.Duration, calm, slowCounts bool) (slow time.Duration) {
+func (n *normals) learn(now time.Time, route uint64, took time.Duration, calm, slowCounts bool) (slow time.Duration) {
 	own := &n.routes[route%uint64(len(n.routes))]
 	if slow = own.slow(); slow == 0 {
 		slow = n.all.slow()
 	}
 	if calm || own.answers < enoughAnswers { // what overload does to answers is not their usual time
-		now, up := time.Now(), time.Duration(normalUp)
+		up := time.Duration(normalUp)
 		if slowCounts && slow > 0 && took > slow { // a breaker must see it as such for long enough
 			up = gentlyUp
 		}
@@ -110,7 +114,7 @@ func (c *call) route() uint64 {
 
 // learn takes note of how long a good answer took: towards the median by a twentieth, and what is
 // normal on its route. It returns from when on it would have been slow.
-func (t *target) learn(route uint64, took time.Duration, calm, slowCounts bool) (slow time.Duration) {
+func (t *target) learn(now time.Time, route uint64, took time.Duration, calm, slowCounts bool) (slow time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.tooShort = min(t.tooShort, took)
@@ -123,5 +127,5 @@ func (t *target) learn(route uint64, took time.Duration, calm, slowCounts bool) 
 	default:
 		t.usual -= t.usual / 20
 	}
-	return t.normals.learn(route, took, calm, slowCounts)
+	return t.normals.learn(now, route, took, calm, slowCounts)
 }

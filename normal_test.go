@@ -13,7 +13,7 @@ func TestNormalOfABusyClient(t *testing.T) {
 		answers := func(perSecond int, total, took time.Duration) (slow time.Duration) {
 			for range int(total.Seconds() * float64(perSecond)) {
 				time.Sleep(time.Second / time.Duration(perSecond))
-				slow = n.learn(1, took, true, false)
+				slow = n.learn(time.Now(), 1, took, true, false)
 			}
 			return slow
 		}

@@ -79,10 +79,10 @@ type Outcome struct {
 }
 
 // served tells whether the answer is what the caller wants, by the policy that the call has.
-func (o Outcome) served(p *policy) bool { return o.Class == Healthy && !o.retryable(p) }
+func (o *Outcome) served(p *policy) bool { return o.Class == Healthy && !o.retryable(p) }
 
 // retryable tells whether a repeat may end better, by the policy that the call has.
-func (o Outcome) retryable(p *policy) bool {
+func (o *Outcome) retryable(p *policy) bool {
 	if o.Final || o.Class == Healthy && o.Status == 0 && o.Code == 0 {
 		return false
 	}
@@ -101,13 +101,13 @@ func (o Outcome) retryable(p *policy) bool {
 }
 
 // answered tells that the server said something, and be it that it failed.
-func (o Outcome) answered() bool { return o.Status != 0 || o.Answered }
+func (o *Outcome) answered() bool { return o.Status != 0 || o.Answered }
 
 // timedOut tells failures that may have cost the server a whole service from those that it never saw.
-func (o Outcome) timedOut() bool { return o.Code == grpcDeadlineExceeded || isTimeout(o.Err) }
+func (o *Outcome) timedOut() bool { return o.Code == grpcDeadlineExceeded || isTimeout(o.Err) }
 
 // wait is the least wait that the server asks for, before its "no" covers nobody any more.
-func (o Outcome) wait() time.Duration { return o.Hint.MinWait(o.Status) }
+func (o *Outcome) wait() time.Duration { return o.Hint.MinWait(o.Status) }
 
 // classOfStatus is the breaker's and the pacing's view of an HTTP status.
 func classOfStatus(status int) Class {

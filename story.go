@@ -120,16 +120,16 @@ func (a Attempt) result() string {
 	return "no answer"
 }
 
-// record notes what an attempt brought. A first attempt that serves is noted only where somebody asks.
-func (c *call) record(p *Permit, out Outcome) {
+// record notes what an attempt brought, before idleSince is its end. A first attempt that serves is
+// noted only where somebody asks.
+func (c *call) record(p *Permit, out *Outcome) {
 	if out.served(c.policy) && !c.Explained {
 		return
 	}
 	c.tried = append(c.tried, out.attempt(p.sent.Sub(c.idleSince)))
-	c.idleSince = time.Now()
 }
 
-func (o Outcome) attempt(waited time.Duration) Attempt {
+func (o *Outcome) attempt(waited time.Duration) Attempt {
 	return Attempt{Wait: waited, Status: o.Status, Code: o.Code, Err: o.Err, Sent: o.Sent}
 }
 

@@ -1,6 +1,7 @@
 package tether
 
 import (
+	"math"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -32,6 +33,7 @@ func originOf(scheme, host string) (string, string) {
 
 // target is what has been learnt about one server. It is safe for concurrent use.
 type target struct {
+	key     targetKey
 	name    string // for errors and events
 	born    time.Time
 	gate    *ratelimit.Gate
@@ -44,7 +46,9 @@ type target struct {
 	inFlight  atomic.Int32 // attempts that are not settled
 	series    *series      // attributes of its metrics
 
-	users atomic.Int32 // calls under way; a target that has some is never forgotten
+	users     atomic.Int32 // calls under way; a target that has some is never forgotten
+	wasKilled atomic.Bool  // changed under the lock
+	laned     atomic.Bool  // lanes has some
 
 	mu          sync.Mutex // guards what follows
 	used        time.Time  // when a call last began
@@ -56,9 +60,8 @@ type target struct {
 	normals     normals
 	pulses      [32]pulse     // of routes, as normals has them
 	tooShort    time.Duration // the longest time that brought no answer since the last one
-	wasKilled   bool
-	nextRefusal time.Time // before which a refusal is slowed
-	hasty       int       // deadlines in a row that left little time and ended without an answer
+	nextRefusal time.Time     // before which a refusal is slowed
+	hasty       int           // deadlines in a row that left little time and ended without an answer
 	hastySince  time.Time
 }
 
@@ -80,7 +83,7 @@ func (p *policy) forTarget() targetPolicy {
 
 func (e *Engine) newTarget(key targetKey, settings targetPolicy, version uint64) *target {
 	now := time.Now()
-	t := &target{name: key.host, born: now, settings: settings, version: version, used: now}
+	t := &target{key: key, name: key.host, born: now, settings: settings, version: version, used: now}
 	if key.service != "" {
 		t.name += " " + key.service
 	}
@@ -119,11 +122,13 @@ func (e *Engine) newTarget(key targetKey, settings targetPolicy, version uint64)
 func (t *target) follow(p *policy, version uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.followLocked(p, version)
+	t.followLocked(p, version, time.Now())
 }
 
-func (t *target) followLocked(p *policy, version uint64) {
-	t.used = time.Now()
+func (t *target) followLocked(p *policy, version uint64, now time.Time) {
+	if now.After(t.used) { // another call's clock may have been read later
+		t.used = now
+	}
 	if version <= t.version {
 		return
 	}
@@ -177,16 +182,17 @@ func (t *target) reserve() time.Duration {
 func (t *target) killed() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !t.wasKilled {
-		t.wasKilled = true
+	if !t.wasKilled.Swap(true) {
 		t.gate.Remember()
 	}
 }
 
 func (t *target) alive() {
+	if !t.wasKilled.Load() {
+		return
+	}
 	t.mu.Lock()
-	was := t.wasKilled
-	t.wasKilled = false
+	was := t.wasKilled.Swap(false)
 	t.mu.Unlock()
 	if was {
 		t.gate.Resume()
@@ -195,6 +201,8 @@ func (t *target) alive() {
 
 // targets is the bounded map of all targets of an engine.
 type targets struct {
+	last atomic.Pointer[target] // that was asked for, which most clients ask for again
+
 	mu     sync.Mutex // guards what follows
 	byKey  map[targetKey]*target
 	rest   *target         // shared by what finds no room
@@ -205,15 +213,22 @@ type targets struct {
 // target returns the state of the server that key names, and counts the caller as a user of it; the
 // caller calls release when its call has ended.
 func (e *Engine) target(key targetKey, p *policy, version uint64) *target {
+	if t := e.targets.last.Load(); t != nil && t.key == key && t.users.Add(1) > 0 {
+		return t
+	}
 	e.targets.mu.Lock()
+	defer e.targets.mu.Unlock()
 	t := e.targets.byKey[key]
 	if t == nil {
 		t = e.admitTarget(key, p, version)
 	}
 	t.users.Add(1)
-	e.targets.mu.Unlock()
+	e.targets.last.Store(t)
 	return t
 }
+
+// forgotten is so few users that none who still finds the target takes it for one in use.
+const forgotten = math.MinInt32 / 2
 
 func (t *target) release() { t.users.Add(-1) }
 
@@ -245,8 +260,8 @@ func (ts *targets) forgetOne() bool {
 			break
 		}
 	}
-	if since.IsZero() {
-		return false
+	if since.IsZero() || !ts.byKey[oldest].users.CompareAndSwap(0, forgotten) {
+		return false // or a call has begun there meanwhile
 	}
 	delete(ts.byKey, oldest)
 	ts.forgot = true
@@ -256,7 +271,7 @@ func (ts *targets) forgetOne() bool {
 // idle tells when the target was last used and whether forgetting it would loosen nothing.
 func (t *target) idle() (used time.Time, idle bool) {
 	t.mu.Lock()
-	used, idle = t.used, !t.wasKilled
+	used, idle = t.used, !t.wasKilled.Load()
 	recent := time.Since(used) < returnMemory
 	for _, l := range t.lanes {
 		if l.busy(recent) {

@@ -102,7 +102,8 @@ func (h *httpCall) attempt(p *Permit) Outcome {
 		h.buffered, h.replayable = h.spool.claim()
 	}
 	h.take(resp)
-	return h.settled(p, out)
+	h.settled(p, &out)
+	return out
 }
 
 // take replaces an earlier attempt's response.

@@ -77,7 +77,15 @@ func New(policy Policy, opts Options) (*Breaker, error) {
 
 // Allow admits a call, or refuses it with an *OpenError, for which errors.Is(err, ErrOpen) holds.
 // Whoever is admitted should call Done on the ticket. Allow never waits.
-func (b *Breaker) Allow() (Ticket, error) {
+func (b *Breaker) Allow() (Ticket, error) { return b.AllowIn(nil) }
+
+// Room is memory for one ticket. The zero value is ready. It is free again once Done was called on
+// that ticket, of which there must be no copy any more.
+type Room struct{ call call }
+
+// AllowIn is Allow for a caller that has memory of its own for each call: in the closed state the
+// ticket lives in room, and nothing is allocated.
+func (b *Breaker) AllowIn(room *Room) (Ticket, error) {
 	b.mu.Lock()
 	defer b.unlock()
 	switch b.policy.Mode {
@@ -87,7 +95,11 @@ func (b *Breaker) Allow() (Ticket, error) {
 		return Ticket{}, &OpenError{Forced: true}
 	}
 	if b.state == Closed {
-		c := &call{breaker: b, generation: b.generation}
+		if room == nil {
+			room = new(Room)
+		}
+		c := &room.call
+		*c = call{breaker: b, generation: b.generation}
 		if b.policy.SlowCallRatio > 0 && b.policy.SlowCallDuration > 0 { // else it needs no clock
 			c.began = time.Now()
 		}

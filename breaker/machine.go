@@ -8,8 +8,8 @@ import (
 )
 
 // machine is gobreaker, which keeps the rolling window and the three states, without the parts
-// that can wedge it. It hears of a call only when the call has ended, as a request that begins and
-// ends at once, so that
+// that can wedge it. It hears of a failure only when the call has ended, as a request that begins and
+// ends at once, and of a success only where that may close it, so that
 //
 //   - no request is ever outstanding in it: a probe that never reports can't fill its half-open
 //     state;
@@ -20,6 +20,7 @@ import (
 // Breaker guards it with its own lock.
 type machine struct {
 	inner  *gobreaker.CircuitBreaker[struct{}]
+	good   successes // of the closed state
 	window time.Duration
 	state  gobreaker.State // as the last change of state told; asking would let time move it
 
@@ -38,13 +39,15 @@ const carryLimit = 10_000
 // newMachine returns a closed machine that opens when trip says so after a failure.
 func newMachine(window time.Duration, trip func(gobreaker.Counts) bool) *machine {
 	m := &machine{window: window, trip: trip}
+	period := (window + buckets - 1) / buckets // rounded up: never more than ten buckets
+	m.good = successes{start: time.Now(), period: period, steps: int64((window + period - 1) / period)}
 	m.inner = gobreaker.NewCircuitBreaker[struct{}](gobreaker.Settings{
 		// One success closes it: Breaker counts the good probes, so that their number can change.
 		MaxRequests:  1,
 		Interval:     window,
-		BucketPeriod: (window + buckets - 1) / buckets, // rounded up: never more than ten buckets
-		Timeout:      1,                                // ns; 0 would mean a minute
-		ReadyToTrip:  func(c gobreaker.Counts) bool { return m.forced || !m.muted && m.trip(c) },
+		BucketPeriod: period,
+		Timeout:      1, // ns; 0 would mean a minute
+		ReadyToTrip:  func(c gobreaker.Counts) bool { return m.forced || !m.muted && m.trip(m.with(c)) },
 		// Called under gobreaker's lock, where calling back deadlocks: it only takes note.
 		OnStateChange: func(_ string, _, to gobreaker.State) { m.state = to },
 	})
@@ -54,8 +57,13 @@ func newMachine(window time.Duration, trip func(gobreaker.Counts) bool) *machine
 var errFailure = errors.New("breaker: failure")
 
 // success counts a good call, or closes a machine that isn't closed.
-func (m *machine) success() {
+func (m *machine) success(now time.Time) {
+	if m.isClosed() {
+		m.good.add(now)
+		return
+	}
 	_, _ = m.inner.Execute(func() (struct{}, error) { return struct{}{}, nil })
+	m.good.restart(now)
 }
 
 // failure counts a bad call, which opens a closed machine if trip says so; any other is open after
@@ -76,7 +84,14 @@ func (m *machine) isClosed() bool { return m.state == gobreaker.StateClosed }
 // counts returns what a closed machine counted within the window.
 func (m *machine) counts() gobreaker.Counts {
 	m.inner.State() // rolls the window, which Counts alone doesn't
-	return m.inner.Counts()
+	return m.with(m.inner.Counts())
+}
+
+// with adds the successes to what gobreaker has counted.
+func (m *machine) with(c gobreaker.Counts) gobreaker.Counts {
+	m.good.roll(time.Now())
+	c.TotalSuccesses = m.good.all
+	return c
 }
 
 // resized returns a closed machine with another window and the counts of this one, dated now.
@@ -92,9 +107,7 @@ func (m *machine) resized(window time.Duration) *machine {
 	for range failures {
 		next.failure()
 	}
-	for range successes {
-		next.success()
-	}
 	next.muted = false
+	next.good.all, next.good.buckets[0] = uint32(successes), uint32(successes)
 	return next
 }

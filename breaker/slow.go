@@ -22,7 +22,7 @@ func (b *Breaker) slow(c *call, result Result) bool {
 
 // countSlow counts a call of the closed state, and opens the breaker if too many were slow. It has a
 // window of its own: a slow call may have failed as well.
-func (b *Breaker) countSlow(slow bool) {
+func (b *Breaker) countSlow(slow bool, now time.Time) {
 	if b.policy.SlowCallRatio == 0 {
 		return
 	}
@@ -30,7 +30,7 @@ func (b *Breaker) countSlow(slow bool) {
 		b.slows = newMachine(b.policy.Window, func(gobreaker.Counts) bool { return false })
 	}
 	if !slow {
-		b.slows.success()
+		b.slows.success(now)
 		return
 	}
 	b.slows.failure()

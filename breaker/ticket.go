@@ -58,12 +58,19 @@ func (t Ticket) Probe() bool { return t.call != nil && t.call.probe }
 // A call in the closed state may be forgotten without Done: it is then as if it had been Ignored.
 func (t Ticket) Done(result Result) {
 	if t.call != nil {
-		t.call.breaker.settle(t.call, result)
+		t.call.breaker.settle(t.call, result, time.Now())
+	}
+}
+
+// DoneAt is Done by a clock that was just read, which costs more than all the rest.
+func (t Ticket) DoneAt(now time.Time, result Result) {
+	if t.call != nil {
+		t.call.breaker.settle(t.call, result, now)
 	}
 }
 
 // settle counts the result of a call, once, if the state that admitted it is still there.
-func (b *Breaker) settle(c *call, result Result) {
+func (b *Breaker) settle(c *call, result Result, now time.Time) {
 	b.mu.Lock()
 	defer b.unlock()
 	if c.settled {
@@ -71,7 +78,7 @@ func (b *Breaker) settle(c *call, result Result) {
 	}
 	c.settled = true
 	if c.probe {
-		b.advance(time.Now()) // a lease that is over has decided before the result can
+		b.advance(now) // a lease that is over has decided before the result can
 	}
 	if c.generation != b.generation {
 		return
@@ -85,31 +92,31 @@ func (b *Breaker) settle(c *call, result Result) {
 	slow, wasClosed := b.slow(c, result), b.state == Closed
 	switch result {
 	case Success, Slow:
-		b.succeeded(slow)
+		b.succeeded(slow, now)
 	case Failure, Fault:
 		b.failed(result)
 	default:
 		return
 	}
 	if wasClosed && b.state == Closed {
-		b.countSlow(slow)
+		b.countSlow(slow, now)
 	}
 }
 
 // succeeded counts a success in the state that admitted it.
-func (b *Breaker) succeeded(slow bool) {
+func (b *Breaker) succeeded(slow bool, now time.Time) {
 	switch {
 	case b.state == Closed:
 		b.streak = 0
-		b.machine.success()
+		b.machine.success(now)
 		return
 	case slow:
-		b.reopened(time.Now(), ProbeSlow)
+		b.reopened(now, ProbeSlow)
 		return
 	}
 	b.good++
 	if b.good >= b.policy.Probes {
-		b.closed(time.Now())
+		b.closed(now)
 	}
 }
 

@@ -55,7 +55,7 @@ func (b *Breaker) open(at time.Time, cause Cause) {
 // coarse clock makes possible, it refuses to hear the good news.
 func (b *Breaker) closed(now time.Time) {
 	b.closedAt = now
-	b.machine.success()
+	b.machine.success(now)
 	if b.machine.window != b.policy.Window || !b.machine.isClosed() {
 		b.machine = newMachine(b.policy.Window, b.trip)
 	}

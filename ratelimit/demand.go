@@ -1,8 +1,9 @@
 package ratelimit
 
 import (
-	"math"
 	"time"
+
+	"github.com/tether-go/tether/internal/decay"
 )
 
 const (
@@ -54,7 +55,7 @@ func (d *demand) decay(now time.Time) {
 	d.at = now
 	rate := d.calls / max(1, d.weight)
 	memory := min(max(shortMemory.Seconds(), callsToKnow/max(rate, 1e-9)), longMemory.Seconds())
-	keep := math.Exp(-elapsed / memory)
+	keep := decay.Exp(elapsed / memory)
 	d.calls *= keep
 	d.weight = d.weight*keep + memory*(1-keep)
 }

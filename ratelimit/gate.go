@@ -149,10 +149,13 @@ func (g *Gate) Usual() float64 {
 }
 
 // Ask counts a call that is asked for, once a call: the client's usual rate is measured by it.
-func (g *Gate) Ask() {
+func (g *Gate) Ask() { g.AskAt(time.Now()) }
+
+// AskAt is Ask by a clock that was just read, which costs more than all the rest.
+func (g *Gate) AskAt(now time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.demand.ask(time.Now())
+	g.demand.ask(now)
 }
 
 // Take lets one call through, or says why not and when to try again. Each call let through is answered
@@ -160,10 +163,12 @@ func (g *Gate) Ask() {
 // the one that asks. Pacing ends with a call that nobody waits beside, after a good answer, if none was
 // turned away since the one before: callers then ask for less than may leave. It lapses
 // when nothing was sent for half a minute: what was learnt is worth less then than what a call teaches.
-func (g *Gate) Take(waiting int) (retryAt time.Time, err error) {
+func (g *Gate) Take(waiting int) (retryAt time.Time, err error) { return g.TakeAt(time.Now(), waiting) }
+
+// TakeAt is Take by a clock that was just read.
+func (g *Gate) TakeAt(now time.Time, waiting int) (retryAt time.Time, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	now := time.Now()
 	g.waiting = waiting
 	if now.Before(g.until) {
 		return g.until, ErrHeld
@@ -193,7 +198,7 @@ func (g *Gate) Take(waiting int) (retryAt time.Time, err error) {
 		g.denied = false
 	}
 	g.running++
-	g.sent = now
+	g.sent = later(g.sent, now)
 	return time.Time{}, nil
 }
 

@@ -50,11 +50,13 @@ func (g *Gate) Recovered() {
 
 // Good says that an answer was good, and how long it took. Slow is the time from which on answers of
 // its kind are slow; 0: not known.
-func (g *Gate) Good(took, slow time.Duration) {
+func (g *Gate) Good(took, slow time.Duration) { g.GoodAt(time.Now(), took, slow) }
+
+// GoodAt is Good by a clock that was just read.
+func (g *Gate) GoodAt(now time.Time, took, slow time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.ended()
-	now := time.Now()
 	g.proved = g.proved || !now.Add(-took).Before(g.from) // what left before the trouble proves nothing
 	d := g.earn(now)
 	average(&g.recent, took, d)
@@ -79,7 +81,7 @@ func (g *Gate) Good(took, slow time.Duration) {
 		}
 		g.pacer.rate = min(g.pacer.rate, most)
 	}
-	g.goodAt = now
+	g.goodAt = later(g.goodAt, now)
 	if !g.pacer.paced && !g.pacer.failing && !g.kept {
 		g.usual = 0
 	}
@@ -162,7 +164,10 @@ func (g *Gate) earn(now time.Time) float64 {
 		}
 	}
 	g.pacer.elapse(now, d)
-	if elapsed := now.Sub(g.at).Seconds(); elapsed > 0 && g.pacer.paced {
+	if !g.pacer.paced {
+		return d
+	}
+	if elapsed := now.Sub(g.at).Seconds(); elapsed > 0 {
 		g.credit = max(g.credit, min(1, g.credit+elapsed*g.pacer.pace(d)))
 		g.at = now
 	}

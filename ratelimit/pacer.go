@@ -3,6 +3,8 @@ package ratelimit
 import (
 	"math"
 	"time"
+
+	"github.com/tether-go/tether/internal/decay"
 )
 
 // Failure says how an attempt ended that the server, or the way to it, let down.
@@ -87,11 +89,12 @@ func (p *pacer) free() { p.paced, p.failing, p.strikes, p.rate = false, false, 0
 
 // elapse brings the rate up to now.
 func (p *pacer) elapse(now time.Time, d float64) {
+	if !p.paced && !p.failing { // nobody asks for the rate: a failure begins with the best
+		p.rate, p.at = 0, later(p.at, now)
+		return
+	}
 	forgotten := max(0, now.Sub(p.at)).Seconds() / forgetTime.Seconds()
 	p.at = later(p.at, now)
-	if p.rate == 0 || !p.paced && !p.failing {
-		p.rate, p.damp = best(d), 1
-	}
 	p.rate = max(p.rate, min(p.rate*math.Exp(forgotten), returnFactor*d))
 }
 
@@ -103,8 +106,8 @@ func (p *pacer) pace(d float64) float64 {
 
 // outcome counts an attempt that ended and returns how many did within about a second.
 func (p *pacer) outcome(now time.Time) float64 {
-	p.outcomes = p.outcomes*math.Exp(-max(0, now.Sub(p.outcomeAt).Seconds())) + 1
-	p.outcomeAt = now
+	p.outcomes = p.outcomes*decay.Of(now.Sub(p.outcomeAt), time.Second) + 1
+	p.outcomeAt = later(p.outcomeAt, now)
 	return p.outcomes
 }
 
@@ -112,6 +115,9 @@ func (p *pacer) outcome(now time.Time) float64 {
 // failure's weight, from 0 to 1.
 func (p *pacer) failed(kind Failure, d float64, waiting int, now time.Time) (weight float64) {
 	among := p.outcome(now) - 1
+	if p.rate == 0 {
+		p.rate, p.damp = best(d), 1
+	}
 	if !p.paced {
 		among = max(among, d-0.5)
 	}

@@ -35,6 +35,7 @@ type Budget struct {
 	ratio  float64
 	saved  float64
 	calls  [budgetBuckets]float64 // calls of the last budgetWindow, a bucket a second
+	all    float64                // their sum
 	newest int64                  // the bucket period that the newest count belongs to
 	start  time.Time
 }
@@ -51,27 +52,34 @@ func NewBudget(ratio float64, opts BudgetOptions) (*Budget, error) {
 }
 
 // Call counts a call that begins: what may be saved grows with traffic.
-func (b *Budget) Call() { b.call(1) }
+func (b *Budget) Call() { b.CallAt(time.Now()) }
 
-func (b *Budget) call(share float64) {
+// CallAt is Call by a clock that was just read, which costs more than all the rest.
+func (b *Budget) CallAt(now time.Time) { b.call(1, now) }
+
+func (b *Budget) call(share float64, now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.roll()
+	b.roll(now)
 	b.calls[b.newest%budgetBuckets] += share
+	b.all += share
 	if b.within != nil {
-		b.within.call(share * b.ratio)
+		b.within.call(share*b.ratio, now)
 	}
 }
 
 // Success saves a share of a re-attempt: a call got its answer.
-func (b *Budget) Success() { b.success(1) }
+func (b *Budget) Success() { b.SuccessAt(time.Now()) }
 
-func (b *Budget) success(share float64) {
+// SuccessAt is Success by a clock that was just read.
+func (b *Budget) SuccessAt(now time.Time) { b.success(1, now) }
+
+func (b *Budget) success(share float64, now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.saved = min(b.saved+share*b.ratio, b.room())
+	b.saved = min(b.saved+share*b.ratio, b.room(now))
 	if b.within != nil {
-		b.within.success(share * b.ratio)
+		b.within.success(share*b.ratio, now)
 	}
 }
 
@@ -79,7 +87,7 @@ func (b *Budget) success(share float64) {
 func (b *Budget) Take() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.saved = min(b.saved, b.room())
+	b.saved = min(b.saved, b.room(time.Now()))
 	if b.ratio == 0 || b.saved < 1 || b.within != nil && !b.within.Take() {
 		return false
 	}
@@ -91,7 +99,7 @@ func (b *Budget) Take() bool {
 func (b *Budget) Refund() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.saved = min(b.saved+1, b.room())
+	b.saved = min(b.saved+1, b.room(time.Now()))
 	if b.within != nil {
 		b.within.Refund()
 	}
@@ -108,9 +116,11 @@ func (b *Budget) SetRatio(ratio float64) error {
 	if ratio == b.ratio {
 		return nil
 	}
-	saved, before := min(b.saved, b.room()), b.room()
+	now := time.Now()
+	before := b.room(now)
+	saved := min(b.saved, before)
 	b.ratio = ratio
-	b.saved = saved * min(1, b.room()/before)
+	b.saved = saved * min(1, b.room(now)/before)
 	return nil
 }
 
@@ -119,7 +129,7 @@ func (b *Budget) SetRatio(ratio float64) error {
 func (b *Budget) Saved() (saved, room float64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	room = b.room()
+	room = b.room(time.Now())
 	saved = min(b.saved, room)
 	if b.within != nil {
 		shared, most := b.within.Saved()
@@ -129,20 +139,23 @@ func (b *Budget) Saved() (saved, room float64) {
 }
 
 // room is the most that may be saved now.
-func (b *Budget) room() float64 {
-	b.roll()
-	var calls float64
-	for _, n := range b.calls {
-		calls += n
-	}
-	return max(savedAtMost, b.ratio*calls)
+func (b *Budget) room(now time.Time) float64 {
+	b.roll(now)
+	return max(savedAtMost, b.ratio*b.all)
 }
 
-// roll forgets the buckets that have left the window.
-func (b *Budget) roll() {
-	now := int64(time.Since(b.start) / (budgetWindow / budgetBuckets))
+// roll forgets the buckets that have left the window. An earlier time than another call's changes
+// nothing.
+func (b *Budget) roll(at time.Time) {
+	now := int64(at.Sub(b.start) / (budgetWindow / budgetBuckets))
+	if now <= b.newest {
+		return
+	}
 	for n := max(b.newest+1, now-budgetBuckets+1); n <= now; n++ {
 		b.calls[n%budgetBuckets] = 0
 	}
-	b.newest = max(b.newest, now)
+	b.newest, b.all = now, 0
+	for _, n := range b.calls { // anew, so that rounding doesn't add up
+		b.all += n
+	}
 }

@@ -1,6 +1,7 @@
 package tethergrpc
 
 import (
+	"maps"
 	"sync"
 	"sync/atomic"
 )
@@ -11,26 +12,29 @@ const maxMemo = 1000
 // memo remembers what follows from a name. What finds no room is worked out each time. It is safe for
 // concurrent use.
 type memo[V any] struct {
-	mu    sync.RWMutex // guards known
-	known map[string]V
+	mu    sync.Mutex                   // held while one map replaces another
+	known atomic.Pointer[map[string]V] // never changed itself: each call reads it
 }
 
 func (m *memo[V]) get(name string) (v V, ok bool) {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	v, ok = m.known[name]
+	if known := m.known.Load(); known != nil {
+		v, ok = (*known)[name]
+	}
 	return v, ok
 }
 
 func (m *memo[V]) put(name string, v V) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.known == nil {
-		m.known = make(map[string]V)
+	next := make(map[string]V)
+	if known := m.known.Load(); known != nil {
+		if len(*known) >= maxMemo {
+			return
+		}
+		maps.Copy(next, *known)
 	}
-	if len(m.known) < maxMemo {
-		m.known[name] = v
-	}
+	next[name] = v
+	m.known.Store(&next)
 }
 
 // once is for what is said once.

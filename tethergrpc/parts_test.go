@@ -69,8 +69,8 @@ func TestMemoIsBounded(t *testing.T) {
 	if got, ok := m.get("7"); got != 7 || !ok {
 		t.Errorf("7 is %d, %v", got, ok)
 	}
-	if _, ok := m.get("2500"); ok || len(m.known) != maxMemo {
-		t.Errorf("%d known", len(m.known))
+	if _, ok := m.get("2500"); ok || len(*m.known.Load()) != maxMemo {
+		t.Errorf("%d known", len(*m.known.Load()))
 	}
 }
 

@@ -1,0 +1,72 @@
+package tether
+
+import (
+	"context"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+
+	"github.com/tether-go/tether/breaker"
+)
+
+// checkKill reads the newest kill switches: the only part of a newer document that a call obeys. Its
+// target obeys all that is said of targets.
+func (c *call) checkKill() *RejectedError {
+	if newest := c.engine.config.Load(); newest != c.killers {
+		c.killers = newest
+		c.followNewest()
+	}
+	kill := c.killers.killed(c.Scheme, c.Host, c.Method, c.Path, c.GRPCMethod, c.clock())
+	if kill == nil {
+		c.target.alive()
+		c.target.stats.passed(StageKill)
+		if c.forcedOpen { // before anything else could make it wait
+			return c.reject(&obstacle{stage: StageBreaker, reason: breaker.ErrForcedOpen, forced: true}, nil)
+		}
+		return nil
+	}
+	if kill.Match.wholeHost() { // else the rest of the host goes on as it is, and has nothing to return from
+		c.target.killed()
+	}
+	err := c.reject(&obstacle{stage: StageKill, reason: ErrKilled, retryAt: kill.Until}, nil)
+	err.Note = kill.Reason
+	return err
+}
+
+// reject counts and reports a refusal.
+func (c *call) reject(o *obstacle, ended error) *RejectedError {
+	c.target.stats.refused(o.stage)
+	if o.stage == StagePacing {
+		c.target.gate.TurnedAway()
+		if l := c.permit.lane; l != nil {
+			l.gate.TurnedAway()
+		}
+	}
+	count(c.Context, c.engine.telemetry.refusals, c.target.series.byStage[o.stage])
+	c.spanEvent("tether.refused", attribute.String("tether.stage", o.stage.String()))
+	err := &RejectedError{
+		Target: c.target.name, Stage: o.stage, ServerAsked: o.stage == StageKill || o.stage == StageHold || o.forced,
+		RetryAt: o.retryAt, Reason: o.reason, Ended: ended, Criticality: c.criticality, Shed: o.shed,
+	}
+	c.engine.emit(Event{Kind: EventRefused, Target: c.target.name, Stage: o.stage, Shed: o.shed, Attempt: c.attempts,
+		Until: o.retryAt, Err: err})
+	return err
+}
+
+// hopeless refuses at once a call that could not wait long enough.
+func (c *call) hopeless(o *obstacle) *RejectedError {
+	now := time.Now()
+	patience := c.patience(now)
+	if o.forced || patience <= 0 || !o.change && o.retryAt.Sub(now) > patience {
+		return c.reject(o, nil)
+	}
+	return nil
+}
+
+// ended tells how a wait ended that has used up the call's patience: by its deadline, or by the limit.
+func (c *call) ended() error {
+	if left := c.timeLeft(time.Now()); left >= 0 && left <= c.target.reserve() {
+		return context.DeadlineExceeded
+	}
+	return nil
+}
