@@ -109,7 +109,7 @@ func TestExplanationIsWhatHappens(t *testing.T) {
 // TestExplainEndsSoon, whatever the rule: wide, deep, or of many steps.
 func TestExplainEndsSoon(t *testing.T) {
 	deep := strings.Repeat(`{"!": [`, 10) + `{"var": "x"}` + strings.Repeat(`]}`, 10)
-	wide := `[` + strings.TrimSuffix(strings.Repeat(`{"var": "x"},`, 900), ",") + `]`
+	wide := `[{"var": "x"}` + strings.Repeat(`, 1`, 1900) + `]`
 	list := make([]any, 1000)
 	list[0] = list
 	heavy := `{"map": [{"var": "x"}, {"map": [{"var": ""}, {"map": [{"var": ""}, 1]}]}]}`
