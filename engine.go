@@ -39,6 +39,7 @@ type Engine struct {
 	order        atomic.Uint64
 
 	telemetry *telemetry
+	tally     flags.Tally // what telemetry tells of flags
 }
 
 // New returns an engine. The zero Config and the zero Options turn every protection on. An error is a
@@ -50,7 +51,7 @@ func New(cfg Config, opts Options) (*Engine, error) {
 	e := &Engine{opts: opts.withDefaults(), local: cfg, rand: random.New(opts.Seed).Float64, hashSeed: maphash.MakeSeed()}
 	e.events = eventqueue.New(1000, opts.Observe)
 	e.targets.byKey = make(map[targetKey]*target)
-	own, _ := cfg.flagSet() // Validate has told its problems
+	own, _ := cfg.flagSet(&e.tally) // Validate has told its problems
 	e.config.Store(&current{snapshot: compile(cfg, Config{}, opts.Bounds), flags: own, serial: 1, since: time.Now(),
 		replaced: make(chan struct{})})
 	e.localFlags = own

@@ -34,7 +34,7 @@ const maxExplained = 1000
 // Explain evaluates a flag and tells how the value came about. It is for people: it takes some hundred
 // times as long as an evaluation.
 func (s *Set) Explain(attributes Attributes, key string) Explanation {
-	r := s.resolve(attributes, key)
+	r := s.decide(attributes, key)
 	x := Explanation{Details: details(r, nil, func(v value) (any, bool) { return v.plain(), true })}
 	if r.flag != nil && r.flag.targeted && r.flag.enabled && r.flag.broken == "" {
 		w := explainer{flag: r.flag, attributes: attributes, bucketing: s.bucketing, now: time.Now().Unix()}
