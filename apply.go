@@ -108,7 +108,7 @@ func (e *Engine) replace(document []byte, adopted time.Time) (
 	if old.document != nil && bytes.Equal(old.document, document) {
 		return Config{}, nil, false, nil
 	}
-	next, set, notes, err := parse(document)
+	next, set, notes, err := parse(document, &e.tally)
 	if err == nil && !next.Expires.IsZero() && adopted.After(next.Expires) {
 		err = ErrExpired
 	}

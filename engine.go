@@ -42,6 +42,7 @@ type Engine struct {
 	nudges       nudges
 
 	telemetry *telemetry
+	tally     flags.Tally // what telemetry tells of flags
 }
 
 // New returns an engine. The zero Config and the zero Options turn every protection on. An error is a
@@ -54,7 +55,7 @@ func New(cfg Config, opts Options) (*Engine, error) {
 	e.events = eventqueue.New(1000, opts.Observe)
 	e.client = newClient(e.opts)
 	e.targets.byKey = make(map[targetKey]*target)
-	own, _ := cfg.flagSet() // Validate has told its problems
+	own, _ := cfg.flagSet(&e.tally) // Validate has told its problems
 	e.config.Store(&current{snapshot: compile(cfg, Config{}, opts.Bounds), flags: own, serial: 1, since: time.Now(),
 		replaced: make(chan struct{})})
 	e.localFlags = own

@@ -15,8 +15,8 @@ func (e *Engine) Flags() *flags.Store { return e.flags }
 
 // loadFlags compiles the flags of a whole document, as it was written: its lines are told. Whatever changes
 // the members flags and flagSettings has to come before, for what was compiled is never mended.
-func loadFlags(document []byte) (set *flags.Set, refused []Problem, notes []Note) {
-	set, err := flags.Load(document, flags.LoadOptions{Format: flags.Tether})
+func loadFlags(document []byte, tally *flags.Tally) (set *flags.Set, refused []Problem, notes []Note) {
+	set, err := flags.Load(document, flags.LoadOptions{Format: flags.Tether, Tally: tally})
 	if err != nil {
 		var known *flags.DocumentError
 		if !errors.As(err, &known) {
@@ -42,10 +42,7 @@ func loadFlags(document []byte) (set *flags.Set, refused []Problem, notes []Note
 func (c *Config) hasFlags() bool { return len(c.Flags) > 0 || len(c.FlagSettings) > 0 }
 
 // flagSet compiles the flags of a Config that may never have been a document.
-func (c *Config) flagSet() (*flags.Set, []Problem) {
-	if !c.hasFlags() {
-		return &flags.Set{}, nil
-	}
+func (c *Config) flagSet(tally *flags.Tally) (*flags.Set, []Problem) {
 	document, err := json.Marshal(struct {
 		Flags    json.RawMessage `json:"flags,omitempty"`
 		Settings json.RawMessage `json:"flagSettings,omitempty"`
@@ -53,7 +50,7 @@ func (c *Config) flagSet() (*flags.Set, []Problem) {
 	if err != nil {
 		return nil, []Problem{{Path: "flags", Problem: "is not JSON", Hint: "marshal the value first"}}
 	}
-	set, problems, _ := loadFlags(document)
+	set, problems, _ := loadFlags(document, tally)
 	for i := range problems {
 		problems[i].Line = 0 // of a text that nobody wrote
 	}

@@ -31,12 +31,12 @@ const (
 // Parse takes any value that is possible, if too bold: Bounds.Clamp is what makes a published
 // document safe, and Validate tells whether it is safe as it stands.
 func Parse(document []byte) (Config, []Note, error) {
-	cfg, _, notes, err := parse(document)
+	cfg, _, notes, err := parse(document, nil)
 	return cfg, notes, err
 }
 
 // parse is Parse, and compiles the document's flags; nil: it has none.
-func parse(document []byte) (Config, *flags.Set, []Note, error) {
+func parse(document []byte, tally *flags.Tally) (Config, *flags.Set, []Note, error) {
 	if len(document) > maxDocument {
 		return Config{}, nil, nil, &ConfigError{Problems: []Problem{{
 			Problem: fmt.Sprintf("has %d bytes, more than %d", len(document), maxDocument),
@@ -58,7 +58,7 @@ func parse(document []byte) (Config, *flags.Set, []Note, error) {
 	cfg.Rules = r.rules()
 	cfg.Stages = r.stages()
 	r.check.ruleCount(cfg)
-	set := r.flags(document)
+	set := r.flags(document, tally)
 	r.refuseAll(r.check.problems)
 	err := r.err()
 	if err == nil {
@@ -151,11 +151,11 @@ func opaque(member string) bool {
 }
 
 // flags compiles the document's flags, which have lines only in the document as it was written.
-func (r *configReader) flags(document []byte) *flags.Set {
+func (r *configReader) flags(document []byte, tally *flags.Tally) *flags.Set {
 	if r.doc.Root.Member("flags") == nil && r.doc.Root.Member("flagSettings") == nil {
 		return nil
 	}
-	set, refused, notes := loadFlags(document)
+	set, refused, notes := loadFlags(document, tally)
 	r.refuseAll(refused)
 	r.notes = append(r.notes, notes...)
 	return set

@@ -49,7 +49,7 @@ func (e *Engine) newTelemetry(provider metric.MeterProvider) (*telemetry, error)
 	}
 	meter := provider.Meter(scope)
 	t := &telemetry{named: make(map[string]*series), stages: make(map[string]bool)}
-	var errs [8]error
+	var errs [9]error
 	t.calls, errs[0] = meter.Int64Counter("tether.client.calls", metric.WithUnit("{call}"),
 		metric.WithDescription("Calls that were asked for."))
 	t.attempts, errs[1] = meter.Int64Counter("tether.client.attempts", metric.WithUnit("{attempt}"),
@@ -66,6 +66,7 @@ func (e *Engine) newTelemetry(provider metric.MeterProvider) (*telemetry, error)
 		metric.WithDescription("Requests that net/http sent again by itself, within an attempt."))
 	t.hedges, errs[7] = meter.Int64Counter("tether.client.hedges", metric.WithUnit("{hedge}"),
 		metric.WithDescription("Hedges that were due, by what became of them."))
+	errs[8] = e.flagCounters(meter)
 	return t, errors.Join(errs[:]...)
 }
 

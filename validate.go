@@ -122,8 +122,10 @@ func (c Config) Validate() error {
 	}
 	check.ruleCount(c)
 	check.counts(len(c.Kill), len(c.Rules))
-	_, problems := c.flagSet()
-	check.problems = append(check.problems, problems...)
+	if c.hasFlags() {
+		_, problems := c.flagSet(nil)
+		check.problems = append(check.problems, problems...)
+	}
 	return check.err()
 }
 

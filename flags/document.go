@@ -41,6 +41,8 @@ type LoadOptions struct {
 	// Bucketing pins how fractional puts users into buckets, 2 or 3, where the document doesn't say
 	// (flagSettings.bucketing). A change of it moves most users to other variants. Default 2.
 	Bucketing int
+	// Tally counts the evaluations of what is loaded. Default: nobody does.
+	Tally *Tally
 }
 
 const (
@@ -88,6 +90,9 @@ func Load(document []byte, options LoadOptions) (*Set, error) {
 		return nil, err
 	}
 	l.set.notes, l.set.bucketing = l.notes, l.bucketing
+	if options.Tally != nil {
+		options.Tally.attach(l.set)
+	}
 	return l.set, nil
 }
 

@@ -64,6 +64,7 @@ func (g *Guard) judge(ctx context.Context, err error) verdict {
 
 func (g *Guard) settle(t ticket, result verdict, err error, took time.Duration) {
 	g.learn(t, result, err, took)
+	g.store.Current().tally.settled(g.key, t.fresh, result)
 	g.events.Deliver()
 }
 

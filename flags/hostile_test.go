@@ -252,6 +252,7 @@ func FuzzEvaluate(f *testing.F) {
 						t.Fatalf("%s panics for %v", document, key)
 					}
 					set.Object(attributes, key, nil)
+					set.Explain(attributes, key)
 				}
 			}
 			if changed := set.Changed(set); len(changed) > 0 {

@@ -9,8 +9,17 @@ type resolution struct {
 	message string
 }
 
-// resolve goes through flagd's table of evaluation, in its order.
+// resolve decides, and counts where somebody looks.
 func (s *Set) resolve(attributes Attributes, key string) resolution {
+	r := s.decide(attributes, key)
+	if s.tally != nil {
+		s.tally.count(r)
+	}
+	return r
+}
+
+// decide goes through flagd's table of evaluation, in its order.
+func (s *Set) decide(attributes Attributes, key string) resolution {
 	f := s.flags[key]
 	switch {
 	case f == nil:

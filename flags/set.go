@@ -101,6 +101,7 @@ type Set struct {
 	guards    map[string]GuardPolicy
 	notes     []Problem
 	bucketing int
+	tally     *Tally // nil: nobody counts
 }
 
 // definition is one flag, compiled.
@@ -115,11 +116,13 @@ type definition struct {
 	fallback    *variant // the default variant; nil: none
 	metadata    Metadata
 	fingerprint [32]byte
+	slot        *slot // of the caller's default; nil without a tally
 }
 
 type variant struct {
 	name  string
 	value value
+	slot  *slot // nil without a tally
 }
 
 // Keys returns the keys of all flags, sorted.

@@ -5,6 +5,11 @@
 //	tetherctl diff old.json new.json         # what a push changes, in words
 //	tetherctl serve shop.json                # publishes it, and counts who has which version
 //
+// It tells what feature flags do before clients have them, of tether's documents and of flagd's:
+//
+//	tetherctl flags explain shop.json checkout-v2 -context '{"targetingKey": "user-17"}'   # part by part
+//	tetherctl flags simulate shop.json checkout-v2 -n 100000                               # shares by variant
+//
 // It also makes keys and rings of keys, signs documents and checks their signatures: docs/signing.md
 // has the story.
 //
@@ -32,6 +37,8 @@ import (
 const usage = `usage: tetherctl validate [-for VERSION] [-clients N] [-strict] FILE...
        tetherctl diff OLD NEW
        tetherctl serve [-addr HOST:PORT] [-every DURATION] [-log] FILE
+       tetherctl flags explain FILE KEY [-context JSON]
+       tetherctl flags simulate FILE KEY (-n N | -keys FILE) [-context JSON]
        tetherctl keygen FILE
        tetherctl rotate -document NAME | RING, with flags before RING:
                  [-add ID=PUBLIC]... [-remove ID]... [-key ID=FILE]... [-threshold N] [-min-version N]
@@ -62,7 +69,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return runDiff(args[1:], stdout, stderr)
 	}
 	commands := map[string]func(args []string, stdout, stderr io.Writer) error{
-		"keygen": keygen, "rotate": rotate, "sign": sign, "verify": verify}
+		"flags": flagsCommand, "keygen": keygen, "rotate": rotate, "sign": sign, "verify": verify}
 	if len(args) > 0 && commands[args[0]] != nil {
 		return exit(commands[args[0]](args[1:], stdout, stderr), stderr)
 	}
