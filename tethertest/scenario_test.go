@@ -89,12 +89,13 @@ var scenarios = []scenario{
 		Backend: tethertest.Backend{Workers: 13}, Fault: tethertest.Fault{For: 600 * s, Down: true}},
 		// Recovery is judged by the second, and 5 of 167 calls are 3 %: what is behind and who succeeds say more.
 		limits{attempts: 1.2, lost: 0.5, okAfter: 0.99}, limits{lost: 1, okAfter: 0.99}},
-	// The same defaults elsewhere.
+	// The same defaults elsewhere; half the fleet where calls are most.
 	{"half the load, deep brown-out", tethertest.Rehearsal{Rate: 1. / 3, Fault: tethertest.Fault{For: 30 * s, Capacity: 0.2}},
 		limits{goodput: 0.35, recovery: 8 * s, lost: 1}, limits{goodput: 0.85, recovery: s, lost: 0.3}},
-	{"90 % load, five times the demand", tethertest.Rehearsal{Rate: 0.6, Fault: tethertest.Fault{For: 60 * s, Demand: 5}},
+	{"90 % load, five times the demand", tethertest.Rehearsal{Clients: 1000, Rate: 0.6, Backend: tethertest.Backend{Workers: 40},
+		Fault: tethertest.Fault{For: 60 * s, Demand: 5}},
 		limits{goodput: 0.92, recovery: s, waste: 0.05}, limits{goodput: 0.96, recovery: s, waste: 0.03}},
-	{"four seconds of queue, five times the demand", tethertest.Rehearsal{Backend: tethertest.Backend{Queue: 4 * s},
+	{"four seconds of queue, five times the demand", tethertest.Rehearsal{Clients: 1000, Backend: tethertest.Backend{Workers: 40, Queue: 4 * s},
 		Fault: tethertest.Fault{For: 60 * s, Demand: 5}},
 		limits{goodput: 0.84, recovery: s, waste: 0.09}, limits{goodput: 0.91, recovery: s, waste: 0.05}},
 	{"constant service, deep brown-out", tethertest.Rehearsal{Fault: tethertest.Fault{For: 30 * s, Capacity: 0.2},
@@ -103,7 +104,8 @@ var scenarios = []scenario{
 	{"five calls a second, deep brown-out", tethertest.Rehearsal{Clients: 200, Rate: 5,
 		Fault: tethertest.Fault{For: 30 * s, Capacity: 0.2}},
 		limits{goodput: 0.65, recovery: 2500 * time.Millisecond, waste: 0.07}, limits{goodput: 0.80, recovery: s, waste: 0.05}},
-	{"no timeout, five times the demand", tethertest.Rehearsal{HeaderTimeout: -1, Fault: tethertest.Fault{For: 60 * s, Demand: 5}},
+	{"no timeout, five times the demand", tethertest.Rehearsal{Clients: 1000, Backend: tethertest.Backend{Workers: 40},
+		HeaderTimeout: -1, Fault: tethertest.Fault{For: 60 * s, Demand: 5}},
 		limits{goodput: 0.98, recovery: s, waste: 0.01}, limits{goodput: 0.98, recovery: s, waste: 0.01}},
 }
 
