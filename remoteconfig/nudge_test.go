@@ -103,6 +103,9 @@ func (f *nudgedFleet) pollsSince(start time.Time) (count, peak int) {
 
 // TestNudgeReachesActiveClients publishes a version that the backends name at once.
 func TestNudgeReachesActiveClients(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a fleet for hours; TestNudgeLies is the short one")
+	}
 	synctest.Test(t, func(t *testing.T) {
 		const size = 500
 		var f nudgedFleet
@@ -181,6 +184,9 @@ func TestNudgeLies(t *testing.T) {
 
 // TestNudgeAfterLie: a number that was ignored for good doesn't hide true ones, nor come back.
 func TestNudgeAfterLie(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a fleet for hours; TestNudgeLies is the short one")
+	}
 	synctest.Test(t, func(t *testing.T) {
 		f := nudgedFleet{field: func() string { return `"shop";v=999` }}
 		var pushed time.Time
@@ -218,6 +224,9 @@ func TestNudgeAfterLie(t *testing.T) {
 
 // TestNudgeSparesTheSource: what the config server asked for is kept, whatever backends say.
 func TestNudgeSparesTheSource(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a fleet for hours; TestNudgeLies is the short one")
+	}
 	for _, fail := range []error{
 		&remoteconfig.FetchError{RetryAfter: 30 * time.Minute, Err: context.DeadlineExceeded},
 		&remoteconfig.FetchError{Err: context.DeadlineExceeded},
