@@ -19,6 +19,7 @@ type Permit struct {
 	lane    *lane                        // of the credential; nil if it was never told to wait
 	slot    *ratelimit.Slot              // among the attempts under way; nil where nothing limits them
 	lent    weak.Pointer[ratelimit.Slot] // what the answer's body has instead
+	lentBy  *line                        // where that place is
 	sent    time.Time
 	settled atomic.Bool
 	hedge   bool

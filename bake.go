@@ -45,7 +45,7 @@ type evidence struct {
 func (e *Engine) trialsOf(next, old *current) (trials []*trial) {
 	for i := range next.on {
 		s := next.on[i]
-		if s.bake() == 0 || !s.Patch.setsTimeouts() {
+		if s.bake() == 0 || !s.Patch.setsTimeouts() && !s.Patch.routesBy("") {
 			continue
 		}
 		t := &trial{stage: s, evidence: &evidence{since: time.Now()}}

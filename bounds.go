@@ -108,6 +108,10 @@ type Bounds struct {
 	// Default false: only where the own setting does.
 	FixedConcurrency bool
 
+	// Routes are the origins to which a document, or the own Config, may send calls. More loosens. Default
+	// none: no call goes elsewhere.
+	Routes []RouteBound
+
 	// MaxKill is how long a kill lasts at most from when its document is applied, up to 7 days: an
 	// application must not stay stopped because somebody was forgetful. Default 24 h.
 	MaxKill time.Duration
@@ -148,6 +152,7 @@ func (b Bounds) Validate() error {
 		}
 	}
 	b = b.withDefaults()
+	check.routeBounds(b.Routes)
 	check.poll("Bounds.PollMin", b.PollMin)
 	check.poll("Bounds.PollMax", b.PollMax)
 	if b.PollMax < b.PollMin {

@@ -65,10 +65,11 @@ type call struct {
 	context.Context // the caller's
 	Call
 
-	engine *Engine
-	policy *policy
-	trial  onTrial // of a stage that shortened the policy's timeouts
-	target *target
+	engine  *Engine
+	policy  *policy
+	trial   onTrial  // of a stage that shortened the policy's timeouts
+	routing *routing // of a call that a route matches; else nil
+	target  *target
 
 	killers     *current // the configuration whose kill switches were read last
 	forcedOpen  bool     // the breaker is, by that configuration
@@ -130,7 +131,7 @@ func AttemptFrom(ctx context.Context) int {
 	return attempt
 }
 
-// start takes the call's one snapshot of the configuration and finds its target.
+// start takes the call's one snapshot of the configuration, by which it is decided where it goes.
 func (c *call) start(ctx context.Context, e *Engine) {
 	c.Context, c.engine = ctx, e
 	c.inner = ctx.Value(insideKey{}) != nil
@@ -142,21 +143,32 @@ func (c *call) start(ctx context.Context, e *Engine) {
 	if len(config.trials) > 0 && !c.single {
 		c.enterTrial(config.trials)
 	}
-	c.target = e.target(targetKey{c.Scheme, c.Host, c.Service, c.policy.key}, c.policy, config.serial)
-	c.forcedOpen = c.policy.breaker.Mode == breaker.ForcedOpen
-	if loop, calls, usual := c.target.beginCall(c.policy, config.serial, c.route(), c.began); loop {
-		c.tellLoop(calls, usual)
+	if c.policy.route != nil && c.request != nil {
+		c.enterRoute(config)
 	}
 	c.order = e.order.Add(1)
 	c.setCriticality()
 	c.setDeadline()
-	c.target.budget.CallAt(c.began)
+	c.join(config.serial, c.began)
+}
+
+// join finds the call's target. The call is counted where it begins.
+func (c *call) join(serial uint64, now time.Time) {
+	c.target = c.engine.target(targetKey{c.Scheme, c.Host, c.Service, c.policy.key}, c.policy, serial)
+	c.forcedOpen = c.policy.breaker.Mode == breaker.ForcedOpen
+	if loop, calls, usual := c.target.beginCall(c.policy, serial, c.route(), now); loop {
+		c.tellLoop(calls, usual)
+	}
+	if c.attempts > 0 {
+		return
+	}
+	c.target.budget.CallAt(now)
 	if c.target.deference.ask(c.criticality) && c.target.gate.Paced() {
 		c.target.gate.Resume()
 		c.target.line.wakeNext()
 	}
 	c.target.stats.calls.Add(1)
-	count(ctx, e.telemetry.calls, c.target.series.plain)
+	count(c.Context, c.engine.telemetry.calls, c.target.series.plain)
 }
 
 // clock is the time. A call that nothing has kept yet asks for it once: reading it costs as much as all that
@@ -171,6 +183,9 @@ func (c *call) clock() time.Time {
 // finish gives back what a call that ends, or panics, took and didn't use.
 func (c *call) finish() {
 	c.refund()
+	if c.routing != nil {
+		c.routing.Cancel()
+	}
 	c.target.release()
 	c.engine.events.Deliver()
 }
@@ -212,8 +227,12 @@ func (c *call) timeLeft(now time.Time) time.Duration {
 	return max(0, c.deadline.Sub(now))
 }
 
-// patience is how long the call may wait from now on, with time left for an attempt that is of use.
+// patience is how long the call may wait from now on, with time left for an attempt that is of use:
+// not at all where it need not.
 func (c *call) patience(now time.Time) time.Duration {
+	if c.mayFallBack() {
+		return 0
+	}
 	if c.deadline.IsZero() {
 		return c.waitLeft
 	}

@@ -88,6 +88,7 @@ func (c *configClamper) settings(path string, match Match, s *Settings) {
 	}
 	c.order(path, s, retryInitialBackoff, retryMaxBackoff)
 	c.order(path, s, breakerOpenTime, breakerMaxOpenTime)
+	c.route(path+".call.route", s)
 	if r := s.Call.RetryPolicy; r != nil && r.RetryableStatusCodes != nil {
 		c.statusCodes(path+"."+codesPath, &host, r)
 	}

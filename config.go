@@ -147,6 +147,8 @@ type CallSettings struct {
 	RetryPolicy *RetrySettings `json:"retryPolicy,omitempty"`
 	// HedgingPolicy says when a second attempt of a slow call is sent beside the first.
 	HedgingPolicy *HedgingSettings `json:"hedgingPolicy,omitempty"`
+	// Route sends calls to another server by a feature flag. Default none.
+	Route *RouteSettings `json:"route,omitempty"`
 }
 
 // RetrySettings say how often and how patiently a call is repeated; names as in gRFC A6.

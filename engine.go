@@ -40,6 +40,7 @@ type Engine struct {
 	targets      targets
 	order        atomic.Uint64
 	nudges       nudges
+	routes       routeGuards
 
 	telemetry *telemetry
 	tally     flags.Tally // what telemetry tells of flags
@@ -82,10 +83,13 @@ func (c *call) run(a attempter) (last Outcome, reason error) {
 	defer c.finish()
 	for {
 		if refusal := c.admit(); refusal != nil {
+			if c.divert(refusal) {
+				continue
+			}
 			c.brake()
 			return last, refusal
 		}
-		last = c.send(a)
+		last = c.fallBack(c.send(a))
 		if last.served(c.policy) {
 			c.target.budget.SuccessAt(c.idleSince)
 			return last, nil
@@ -121,6 +125,9 @@ func (c *call) settled(p *Permit, out *Outcome) {
 	p.done(out, c.idleSince)
 	if c.trial.trial != nil {
 		c.judge(p, *out)
+	}
+	if c.routing != nil {
+		c.learnRoute(p, out)
 	}
 }
 
@@ -194,6 +201,7 @@ func (c *call) failure(last Outcome, reason error) error {
 }
 
 func (c *call) retrying(last Outcome, delay time.Duration) {
+	c.routing.fellBack()
 	c.target.stats.retries.Add(1)
 	count(c.Context, c.engine.telemetry.retries, c.target.series.plain)
 	c.spanEvent("tether.retry", attribute.Float64("tether.delay", delay.Seconds()),

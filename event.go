@@ -24,13 +24,14 @@ const (
 	EventHedge                       // a second attempt was sent beside one that had no answer after Wait
 	EventStaged                      // a stage of the document, named by Note, is in force here
 	EventRolledBack                  // a stage was taken back and stays off; Note says which and why
+	EventRoute                       // a call fell back from a route, or the client leaves or takes one; Note says which flag's
 )
 
 // String returns the name of the kind.
 func (k EventKind) String() string {
 	return [...]string{"refused", "waited", "retry", "gave up", "held", "breaker", "applied", "note",
 		"not taken", "skipped", "panic", "paced", "loop", "limit", "hedge", "staged", "rolled back",
-		"unknown"}[min(k, EventRolledBack+1)]
+		"route", "unknown"}[min(k, EventRoute+1)]
 }
 
 // Event is something that an operator may want to know. Fields that say nothing about its kind are

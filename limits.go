@@ -121,7 +121,7 @@ func (p *Permit) lend(resp *http.Response) {
 		return
 	}
 	slot, line := p.slot, &p.call.target.line
-	p.slot, p.lent = nil, weak.Make(p.slot)
+	p.slot, p.lent, p.lentBy = nil, weak.Make(p.slot), line
 	whenEnded(resp, func() {
 		slot.Release()
 		line.wakeNext()
@@ -130,8 +130,10 @@ func (p *Permit) lend(resp *http.Response) {
 
 // takeBack frees the place of an answer that its repeat will replace.
 func (p *Permit) takeBack() {
-	p.lent.Value().Release()
-	p.call.target.line.wakeNext()
+	if p.lentBy != nil {
+		p.lent.Value().Release()
+		p.lentBy.wakeNext()
+	}
 }
 
 // lost tells an adaptive concurrency limit that the server couldn't serve an attempt.

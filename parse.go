@@ -53,16 +53,16 @@ func parse(document []byte, tally *flags.Tally) (Config, *flags.Set, []Note, err
 	}
 	var cfg Config
 	certain := r.identity(&cfg)
+	r.set = r.flags(document, tally)
 	r.settings(&cfg)
 	cfg.Kill = r.kills()
 	cfg.Rules = r.rules()
 	cfg.Stages = r.stages()
 	r.check.ruleCount(cfg)
-	set := r.flags(document, tally)
 	r.refuseAll(r.check.problems)
 	err := r.err()
 	if err == nil {
-		return cfg, set, r.notes, nil
+		return cfg, r.set, r.notes, nil
 	}
 	refused := Config{Schema: cfg.Schema, Document: cfg.Document, Audience: cfg.Audience,
 		Version: cfg.Version, Issued: cfg.Issued, Expires: cfg.Expires}
@@ -79,7 +79,8 @@ type configReader struct {
 	problems []Problem
 	at       map[string]bool // paths of problems: one is enough for each place
 	notes    []Note
-	unknown  int // notes of that kind
+	unknown  int        // notes of that kind
+	set      *flags.Set // of the document; nil: it has none
 }
 
 func (r *configReader) refuse(problems []jsondoc.Problem) {
@@ -181,6 +182,9 @@ func (r *configReader) settings(cfg *Config) {
 	r.check.head(*cfg)
 	r.check.settings("defaults", cfg.Defaults)
 	r.check.schedules("schedules", cfg.Schedules)
+	if r.skips(r.routeDoubts("defaults", cfg.Defaults.Call.Route)) {
+		cfg.Defaults.Call.Route = nil
+	}
 }
 
 // part returns the document with only the members that keep names.
@@ -238,7 +242,9 @@ func (r *configReader) rules() []Rule {
 		rule, ok := readEntry(r, &list.Items[i], path, func(r *Rule) Match { return r.Match })
 		if ok {
 			r.check.rule(path, rule)
-			rules = append(rules, rule)
+			if !r.skips(r.routeDoubts(path, rule.Call.Route)) {
+				rules = append(rules, rule)
+			}
 		}
 	}
 	return rules
@@ -267,9 +273,7 @@ func readEntry[T any](
 	r.refuse(problems)
 	r.ignore(slices.DeleteFunc(b.Unknown, within))
 	doubts := r.matchDoubts(v, path, match(&e))
-	if v.Kind == jsondoc.Object && len(doubts) > 0 {
-		first := doubts[0]
-		r.notes = append(r.notes, Note{first.Path, noteText(first) + ": skipped", NoteSkipped})
+	if v.Kind == jsondoc.Object && r.skips(doubts) {
 		return e, false
 	}
 	return e, len(problems) == 0 && !v.Twice

@@ -84,15 +84,15 @@ func TestParseDocument(t *testing.T) {
 		}
 		unknown = append(unknown, n.Path)
 	}
-	want := []string{"rules[2].call.route"}
-	if !slices.Equal(unknown, want) {
-		t.Errorf("unknown %q, want %q", unknown, want)
+	if len(unknown) > 0 {
+		t.Errorf("unknown %q", unknown)
 	}
 	if cfg.Version != 42 || cfg.Audience["environment"] != "production" || len(cfg.Kill) != 1 ||
 		*cfg.PollInterval != 5*time.Minute ||
 		*cfg.Rules[0].Target.RateLimit.PerSecond != 5 || *cfg.Rules[0].Target.RateLimit.Burst != 10 || len(cfg.Rules) != 4 ||
 		*cfg.Schedules["sync"].Every != 10*time.Minute ||
 		*cfg.Schedules["nightly-upload"].Window != (DailyWindow{"01:00", "05:00"}) ||
+		cfg.Rules[2].Call.Route.To["on"] != "https://checkout2.example.com" ||
 		string(cfg.App) != `{"theme":"winter"}` ||
 		!slices.Equal(cfg.Defaults.Call.RetryPolicy.RetryableStatusCodes, []StatusCode{429, 502,
 			503, 504, 14}) {

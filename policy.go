@@ -19,6 +19,7 @@ type policy struct {
 	noWait         bool          // refuse instead of waiting
 	retry          retry.Policy
 	hedge          hedgePolicy
+	route          *routePolicy // nil: none
 	criticality    ceiling
 	// retryable has RESOURCE_EXHAUSTED by default: that one is for answers that name a delay.
 	retryable   statusSet
@@ -38,6 +39,7 @@ type settingValues struct {
 	number [numSettings]float64
 	codes  statusSet
 	key    string
+	route  *RouteSettings
 }
 
 // defaultCodes are the answers that a repeat may turn into success. 500 is among them because SDKs
@@ -62,6 +64,9 @@ func (v *settingValues) overlay(s *Settings) {
 	}
 	if r := s.Call.RetryPolicy; r != nil && r.RetryableStatusCodes != nil {
 		v.codes = newStatusSet(r.RetryableStatusCodes)
+	}
+	if s.Call.Route != nil {
+		v.route = s.Call.Route
 	}
 }
 

@@ -16,6 +16,12 @@ func (c *call) checkKill() *RejectedError {
 		c.killers = newest
 		c.followNewest()
 	}
+	if c.mayFallBack() { // a kill of what was asked for stops it wherever it goes
+		if asked := c.routing.asked; c.killers.killed(asked.scheme, asked.host, c.Method, c.Path, "", c.clock()) != nil {
+			c.routing.Cancel()
+			c.leave()
+		}
+	}
 	kill := c.killers.killed(c.Scheme, c.Host, c.Method, c.Path, c.GRPCMethod, c.clock())
 	if kill == nil {
 		c.target.alive()

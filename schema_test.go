@@ -31,6 +31,10 @@ var elsewhere = map[string]string{
 	"kill[].match.grpcMethod":  "a kill calms, whatever it matches",
 	"kill[].until":             "Bounds.MaxKill",
 	"kill[].reason":            "for people",
+	"defaults.call.route.flag": "says who is routed, not where to",
+	"defaults.call.route.to":   "Bounds.Routes",
+	"rules[].call.route.flag":  "says who is routed, not where to",
+	"rules[].call.route.to":    "Bounds.Routes",
 	"rules[].name":             "a name of state",
 	"rules[].match.host":       "what a rule sets is bounded for every call",
 	"rules[].match.method":     "what a rule sets is bounded for every call",
@@ -227,7 +231,7 @@ func TestSchemaHasTheRangesOfTheTable(t *testing.T) {
 
 func TestEveryBoundIsUsed(t *testing.T) {
 	uses := map[string]string{"RetryableStatusCodes": codesPath, "MaxKill": "kill",
-		"PollMin": "poll", "PollMax": "poll", "MinEvery": "schedules"}
+		"PollMin": "poll", "PollMax": "poll", "MinEvery": "schedules", "Routes": "call.route"}
 	for i := range settings {
 		for _, name := range []string{settings[i].floor, settings[i].ceiling, settings[i].other} {
 			if name == "" {

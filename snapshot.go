@@ -121,7 +121,9 @@ func (s *snapshot) policyOf(set ruleSet) *policy {
 	all := own
 	s.overlay(&all, 1, set)
 	all.clamp(&s.bounds, &own)
-	return all.policy()
+	p := all.policy()
+	p.route = all.route.policy(&s.bounds)
+	return p
 }
 
 // overlay lays one layer over v: its defaults, then each rule of the set in order.

@@ -171,9 +171,10 @@ func (r *configReader) stageDoubts(v *jsondoc.Value, path string, s *ConfigStage
 		for i := range rules.Items {
 			at := jsondoc.Index(path+".patch.rules", i)
 			doubts = append(doubts, r.matchDoubts(&rules.Items[i], at, s.Patch.Rules[i].Match)...)
+			doubts = append(doubts, r.routeDoubts(at, s.Patch.Rules[i].Call.Route)...)
 		}
 	}
-	return doubts
+	return append(doubts, r.routeDoubts(path+".patch.defaults", s.Patch.Defaults.Call.Route)...)
 }
 
 // patchable refuses a stage without a patch, or with one that reaches for what no stage may change.

@@ -33,6 +33,8 @@ type Attempt struct {
 	Wait time.Duration
 	// Hedge tells that it was sent while the one before had no answer yet.
 	Hedge bool
+	// Routed tells that it went where a route sends the call; see [RouteSettings].
+	Routed bool
 	// Status is the answer's HTTP status; 0 where there was none, or none of HTTP's.
 	Status int
 	// Code is the gRPC code that it failed with; 0: none.
@@ -85,6 +87,9 @@ func (s Story) String() string {
 		if a.Hedge {
 			b.WriteString("hedged ")
 		}
+		if a.Routed {
+			b.WriteString("routed ")
+		}
 		if wait := a.Wait.Round(time.Millisecond); wait > 0 {
 			fmt.Fprintf(&b, "after %v ", wait)
 		}
@@ -126,7 +131,9 @@ func (c *call) record(p *Permit, out *Outcome) {
 	if out.served(c.policy) && !c.Explained {
 		return
 	}
-	c.tried = append(c.tried, out.attempt(p.sent.Sub(c.idleSince)))
+	attempt := out.attempt(p.sent.Sub(c.idleSince))
+	attempt.Routed = c.routing != nil && c.routing.to != nil
+	c.tried = append(c.tried, attempt)
 }
 
 func (o *Outcome) attempt(waited time.Duration) Attempt {

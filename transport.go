@@ -144,6 +144,9 @@ func (h *httpCall) exchange(ctx context.Context, p *Permit) (*http.Response, Out
 	if resp.Body == nil { // which http.Client mends too, but later
 		resp.Body = http.NoBody
 	}
+	if h.routing != nil && h.routing.to != nil && !h.routing.to.sameTrust {
+		resp.Header.Del("Set-Cookie") // http.Client's jar would take it for that of what was asked for
+	}
 	resp.Request = h.request // whose context is the caller's
 	clock.endWith(resp)
 	p.lend(resp)
@@ -205,6 +208,9 @@ func (h *httpCall) prepare(ctx context.Context, attempt int) (*http.Request, err
 		req = h.request.Clone(ctx)
 	}
 	h.addFields(req, attempt)
+	if h.routing != nil && h.routing.to != nil {
+		h.routing.to.reroute(req)
+	}
 	switch {
 	case h.spool != nil:
 		req.GetBody = h.spool.open

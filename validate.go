@@ -301,6 +301,7 @@ func (c *configChecker) settings(path string, s Settings) {
 	}
 	c.order(path, &s, retryInitialBackoff, retryMaxBackoff)
 	c.order(path, &s, breakerOpenTime, breakerMaxOpenTime)
+	c.route(path+".call.route", s.Call.Route)
 	if s.Call.RetryPolicy == nil {
 		return
 	}

@@ -161,8 +161,11 @@ type ticket struct {
 
 func (g *Guard) admit(attributes Attributes) ticket {
 	set := g.store.Current()
+	return g.ticketFor(set, set.Bool(attributes, g.key, false))
+}
+
+func (g *Guard) ticketFor(set *Set, has bool) ticket {
 	t := ticket{policy: overlaid(g.policy, set.Guard(g.key))}
-	has := set.Bool(attributes, g.key, false)
 	now := time.Now()
 	g.mu.Lock()
 	defer g.mu.Unlock()

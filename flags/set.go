@@ -2,6 +2,7 @@ package flags
 
 import (
 	"iter"
+	"maps"
 	"math"
 	"slices"
 )
@@ -162,6 +163,23 @@ func (s *Set) Changed(earlier *Set) []string {
 	}
 	slices.Sort(changed)
 	return changed
+}
+
+// Variants returns the names of a flag's variants, sorted; none where there is no such flag.
+func (s *Set) Variants(key string) []string {
+	if f := s.flags[key]; f != nil {
+		return slices.Sorted(maps.Keys(f.variants))
+	}
+	return nil
+}
+
+// Variant returns the name of a flag's variant for whom the attributes describe, whatever its type; empty
+// where [Set.Bool] would return its fallback for another reason than the type.
+func (s *Set) Variant(attributes Attributes, key string) string {
+	if r := s.resolve(attributes, key); r.variant != nil {
+		return r.variant.name
+	}
+	return ""
 }
 
 // Bool returns a flag's value for whom the attributes describe, or fallback: where there is no such flag,

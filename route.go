@@ -1,0 +1,200 @@
+package tether
+
+import (
+	"context"
+	"maps"
+	"net/url"
+	"slices"
+	"strconv"
+
+	"github.com/tether-go/tether/flags"
+	"github.com/tether-go/tether/internal/jsondoc"
+)
+
+// RouteSettings send calls to another server by a feature flag: a share of the users, a place, a session. It
+// holds for HTTP calls alone: connections of other kinds are made elsewhere.
+//
+// A call is decided once, by what [WithAttributes] says of it. It keeps its path, its query and its Call
+// settings; Target settings and limits are those of where it goes. A kill of either server's calls stops it.
+// Its Host is the other server's, and what only the server that was asked for may see stays away, see
+// [RouteBound]. It never goes from https to http.
+//
+// A call that the other server doesn't serve, or can't take at once, falls back: a re-attempt like any other
+// (safe to repeat, within MaxAttempts and the retry budget) at the server that was asked for; a first attempt
+// where nothing was sent yet. Answers that say that this caller asks too much (429) are the call's. Where the
+// other server is clearly worse at the same time, the client leaves it by itself, as flags.GuardPolicy says.
+type RouteSettings struct {
+	// Flag is the key of a flag of the same document, or of the application's own; required with To.
+	Flag string `json:"flag"`
+	// To has the origin ("https://checkout2.example.com") for each variant of Flag that goes elsewhere; all
+	// must be in Bounds.Routes. Calls with another variant, or for which the flag fails, go where they were
+	// going. Default none.
+	To map[string]string `json:"to"`
+}
+
+// RouteBound is an origin to which a document may send calls.
+type RouteBound struct {
+	// Origin is a scheme, a host and, if it isn't the scheme's own, a port: "https://checkout2.example.com".
+	Origin string
+	// SameTrust says that the origin may see whatever the servers of the application's own choice see.
+	// Default false: Cookie, Authorization and Proxy-Authorization of a request are not sent to it, its
+	// Set-Cookie is not heard. Other fields are sent, whatever they hold.
+	SameTrust bool
+}
+
+// origin is where a route goes.
+type origin struct {
+	scheme, host string
+	sameTrust    bool
+}
+
+// parseOrigin takes a URL that has nothing but an origin (RFC 6454, section 4).
+func parseOrigin(text string) (o origin, ok bool) {
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" || u.User != nil ||
+		u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" {
+		return origin{}, false
+	}
+	if port := u.Port(); port != "" {
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return origin{}, false
+		}
+	}
+	o.scheme, o.host = originOf(u.Scheme, u.Host)
+	return o, true
+}
+
+const originHint = `write an origin such as "https://checkout2.example.com"`
+
+// maxVariants bounds the variants of one route.
+const maxVariants = 100
+
+func (c *configChecker) route(path string, r *RouteSettings) {
+	if r == nil {
+		return
+	}
+	if r.Flag == "" && len(r.To) > 0 {
+		c.add(path+".flag", "is missing", "name the flag whose variants go elsewhere")
+	}
+	if len(r.To) > maxVariants {
+		c.add(path+".to", "has more than 100 variants", "merge some")
+		return
+	}
+	for _, variant := range slices.Sorted(maps.Keys(r.To)) {
+		if _, ok := parseOrigin(r.To[variant]); !ok {
+			c.add(jsondoc.Join(path+".to", variant), "is not an origin", originHint)
+		}
+	}
+}
+
+func (c *configChecker) routeBounds(bounds []RouteBound) {
+	for i, b := range bounds {
+		if _, ok := parseOrigin(b.Origin); !ok {
+			c.add(jsondoc.Index("Bounds.Routes", i)+".Origin", "is not an origin", originHint)
+		}
+	}
+}
+
+// route returns the bound of an origin.
+func (b *Bounds) route(text string) (to origin, ok bool) {
+	asked, ok := parseOrigin(text)
+	if !ok {
+		return origin{}, false
+	}
+	for _, bound := range b.Routes {
+		if to, ok := parseOrigin(bound.Origin); ok && to == asked {
+			to.sameTrust = bound.SameTrust
+			return to, true
+		}
+	}
+	return origin{}, false
+}
+
+// route takes from a document's route what the application was not built for.
+func (c *configClamper) route(path string, s *Settings) {
+	r := s.Call.Route
+	if r == nil {
+		return
+	}
+	given := RouteSettings{Flag: r.Flag, To: make(map[string]string, len(r.To))}
+	for _, variant := range slices.Sorted(maps.Keys(r.To)) {
+		if _, ok := c.bounds.route(r.To[variant]); ok {
+			given.To[variant] = r.To[variant]
+		} else {
+			c.clamped(jsondoc.Join(path+".to", variant), r.To[variant], "no route: it is not in Bounds.Routes")
+		}
+	}
+	s.Call.Route = &given
+}
+
+// routePolicy is a route ready for use.
+type routePolicy struct {
+	flag string
+	to   map[string]origin
+}
+
+// policy is nil for a route that goes nowhere.
+func (r *RouteSettings) policy(b *Bounds) *routePolicy {
+	if r == nil || r.Flag == "" {
+		return nil
+	}
+	p := &routePolicy{flag: r.Flag, to: make(map[string]origin)}
+	for variant, text := range r.To {
+		if to, ok := b.route(text); ok {
+			p.to[variant] = to
+		}
+	}
+	if len(p.to) == 0 {
+		return nil
+	}
+	return p
+}
+
+// routeDoubts names the member of a route that the document's flags don't know: one that is understood in
+// part would send calls elsewhere than was meant. The application's own flags are known to its engine alone.
+func (r *configReader) routeDoubts(path string, route *RouteSettings) []jsondoc.Problem {
+	if r.set == nil || route == nil || len(route.To) == 0 {
+		return nil
+	}
+	path += ".call.route"
+	variants := r.set.Variants(route.Flag)
+	if len(variants) == 0 {
+		return []jsondoc.Problem{{Path: path + ".flag", Problem: "is none of the document's flags"}}
+	}
+	for _, variant := range slices.Sorted(maps.Keys(route.To)) {
+		if !slices.Contains(variants, variant) {
+			return []jsondoc.Problem{{Path: jsondoc.Join(path+".to", variant), Problem: "is no variant of the flag"}}
+		}
+	}
+	return nil
+}
+
+// skips notes the first doubt and tells whether there is one.
+func (r *configReader) skips(doubts []jsondoc.Problem) bool {
+	if len(doubts) == 0 {
+		return false
+	}
+	r.notes = append(r.notes, Note{doubts[0].Path, noteText(doubts[0]) + ": skipped", NoteSkipped})
+	return true
+}
+
+type attributesKey struct{}
+
+// WithAttributes returns a context whose HTTP calls are routed as the flags say of these attributes: a user,
+// a session, an object, a place; see [RouteSettings]. What they leave out is the client's: [Options].Cohort,
+// and its ClientID as the targeting key.
+func WithAttributes(ctx context.Context, a flags.Attributes) context.Context {
+	return context.WithValue(ctx, attributesKey{}, a)
+}
+
+// attributes are what flags know of a call that is to be routed.
+func (e *Engine) attributes(ctx context.Context) flags.Attributes {
+	own, _ := ctx.Value(attributesKey{}).(flags.Attributes)
+	all := make(flags.Attributes, len(own)+len(e.client.cohort)+1)
+	for name, value := range e.client.cohort {
+		all[name] = value
+	}
+	all[flags.TargetingKey] = e.client.id
+	maps.Copy(all, own)
+	return all
+}

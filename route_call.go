@@ -1,0 +1,189 @@
+package tether
+
+import (
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/tether-go/tether/flags"
+	"github.com/tether-go/tether/ratelimit"
+)
+
+// routing is the part of a call that a route matches in going elsewhere, or in not doing so.
+type routing struct {
+	flags.GuardedCall
+	to     *origin // where the call goes; nil: where it was asked to
+	tried  bool    // it may still fall back: nothing was settled there
+	asked  origin
+	policy *policy // for what was asked for
+	serial uint64  // of the configuration that is from
+	failed error   // why the re-attempt that is being decided on is a fallback
+}
+
+// enterRoute decides, once and for all, whether the call takes its policy's route.
+func (c *call) enterRoute(config *current) {
+	r := c.policy.route
+	to, has := r.to[config.flags.Variant(c.engine.attributes(c.Context), r.flag)]
+	asked := origin{scheme: c.Scheme, host: c.Host}
+	if has && (to.scheme == "http" && c.Scheme != "http" || to.scheme == c.Scheme && to.host == c.Host) {
+		has = false
+	}
+	c.routing = &routing{GuardedCall: c.engine.routes.guard(c.engine, r.flag).Begin(has), asked: asked,
+		policy: c.policy, serial: config.serial}
+	if !c.routing.New() {
+		return
+	}
+	// What is said of the call is said of what was asked for; what is said of a target, of where it goes.
+	there := *config.resolve(to.scheme, to.host, c.Method, c.Path, c.GRPCMethod)
+	there.timeout, there.attemptTimeout = c.policy.timeout, c.policy.attemptTimeout
+	there.maxWait, there.noWait = c.policy.maxWait, c.policy.noWait
+	there.retry, there.retryable, there.criticality = c.policy.retry, c.policy.retryable, c.policy.criticality
+	there.hedge, there.route = hedgePolicy{}, nil
+	c.routing.to, c.routing.tried = &to, true
+	c.Scheme, c.Host, c.policy = to.scheme, to.host, &there
+}
+
+// mayFallBack tells that the call is on its way to another server and nothing keeps it there.
+func (c *call) mayFallBack() bool { return c.routing != nil && c.routing.tried }
+
+// leave brings the call back to the server that was asked for.
+func (c *call) leave() {
+	r := c.routing
+	r.to, r.tried = nil, false
+	c.target.release()
+	c.Scheme, c.Host, c.policy = r.asked.scheme, r.asked.host, r.policy
+	c.join(r.serial, time.Now())
+}
+
+// learnRoute tells the guard how an attempt ended, if that says something about one of the two paths.
+func (c *call) learnRoute(p *Permit, out *Outcome) {
+	r := c.routing
+	if out.Class == Ignored {
+		r.Cancel()
+		return
+	}
+	r.Done(!out.served(c.policy), c.idleSince.Sub(p.sent), out.Err)
+}
+
+// fallBack lets the re-attempt after a failure, if there is to be one, be one at the server that was asked for,
+// whose budget it then takes from. What the other one asked for binds those who go there.
+func (c *call) fallBack(out Outcome) Outcome {
+	if !c.mayFallBack() {
+		return out
+	}
+	c.routing.tried = false
+	if out.Class == Ignored || out.Partitioned || !out.retryable(c.policy) {
+		return out
+	}
+	if c.routing.failed = out.Err; out.Err == nil {
+		c.routing.failed = fmt.Errorf("tether: the status was %d", out.Status)
+	}
+	c.leave()
+	out.Hint = ratelimit.Hint{Verdict: out.Hint.Verdict}
+	return out
+}
+
+// divert has a call that the other server can't take now go to the one that was asked for: its first attempt.
+func (c *call) divert(refusal *RejectedError) bool {
+	if !c.mayFallBack() {
+		return false
+	}
+	c.routing.FallBack(refusal)
+	c.leave()
+	return true
+}
+
+// fellBack is told that a failed call is repeated; the first time counts.
+func (r *routing) fellBack() {
+	if r != nil && r.failed != nil {
+		r.FallBack(r.failed)
+	}
+}
+
+// reroute makes a request, which is the attempt's own, one for another server.
+func (o *origin) reroute(req *http.Request) {
+	u := *req.URL
+	u.Scheme, u.Host = o.scheme, o.host
+	req.URL, req.Host = &u, ""
+	if o.sameTrust {
+		return
+	}
+	u.User = nil
+	req.Header = req.Header.Clone()
+	for _, name := range [...]string{"Cookie", "Authorization", "Proxy-Authorization"} {
+		req.Header.Del(name)
+	}
+}
+
+// routeGuards compare, flag by flag, what is routed with what isn't.
+type routeGuards struct {
+	mu    sync.Mutex // guards what follows
+	byKey map[string]*flags.Guard
+}
+
+// guard returns the guard of a flag. It outlives the documents, so that a push doesn't turn on again what
+// was turned off here.
+func (r *routeGuards) guard(e *Engine, flag string) *flags.Guard {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if g := r.byKey[flag]; g != nil {
+		return g
+	}
+	if r.byKey == nil {
+		r.byKey = make(map[string]*flags.Guard)
+	}
+	for other := range r.byKey {
+		if len(r.byKey) >= maxRules {
+			delete(r.byKey, other)
+		}
+	}
+	seed := uint64(e.rand()*(1<<52)) + 1
+	// Nothing that it refuses can be here: a route has a flag's key.
+	g, _ := flags.NewGuard(e.flags, flag, flags.GuardPolicy{}, flags.GuardOptions{Seed: seed, Observe: e.routeEvent})
+	r.byKey[flag] = g
+	return g
+}
+
+// routeEvent tells what a guard did, and takes back a stage whose route it was.
+func (e *Engine) routeEvent(g flags.GuardEvent) {
+	note := g.Key + ": " + string(g.Kind)
+	if g.Kind == flags.TurnedOff {
+		note = fmt.Sprintf("%s: %d of %d calls failed, of the others %d of %d", note,
+			g.New.Failures, g.New.Calls, g.Old.Failures, g.Old.Calls)
+		e.rollBackRoutes(g.Key, fmt.Sprintf("its route failed %d of %d calls, the old way %d of %d",
+			g.New.Failures, g.New.Calls, g.Old.Failures, g.Old.Calls))
+	}
+	e.emit(Event{Kind: EventRoute, Note: note, Err: g.Err})
+}
+
+// rollBackRoutes takes back the stages that are watched and brought a route by a flag, where the document
+// itself has none by it.
+func (e *Engine) rollBackRoutes(flag, why string) {
+	defer e.events.Deliver() // once the lock is free
+	e.applying.Lock()
+	defer e.applying.Unlock()
+	config := e.config.Load()
+	base := ConfigPatch{Defaults: config.published.Defaults, Rules: config.published.Rules}
+	if base.routesBy(flag) {
+		return
+	}
+	for _, t := range config.trials {
+		if t.stage.Patch.routesBy(flag) && time.Now().Before(t.until) {
+			e.latch(t.stage.Name, why)
+			e.restage()
+			return
+		}
+	}
+}
+
+// routesBy tells whether a patch routes by a flag; by "": by any.
+func (p *ConfigPatch) routesBy(flag string) bool {
+	is := func(r *RouteSettings) bool { return r != nil && len(r.To) > 0 && (flag == "" || r.Flag == flag) }
+	for i := range p.Rules {
+		if is(p.Rules[i].Call.Route) {
+			return true
+		}
+	}
+	return is(p.Defaults.Call.Route)
+}
