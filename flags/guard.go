@@ -123,6 +123,9 @@ func NewGuard(store *Store, key string, policy GuardPolicy, options GuardOptions
 		random: random.New(options.Seed), events: eventqueue.New(maxGuardEvents, options.Observe)}, nil
 }
 
+// Key returns the key of the guard's flag.
+func (g *Guard) Key() string { return g.key }
+
 // Status tells how the guard stands.
 func (g *Guard) Status() GuardStatus {
 	g.mu.Lock()

@@ -32,6 +32,7 @@ var (
 	_ sdk.FeatureProvider          = (*Provider)(nil)
 	_ sdk.ContextAwareStateHandler = (*Provider)(nil)
 	_ sdk.EventHandler             = (*Provider)(nil)
+	_ sdk.Tracker                  = (*Provider)(nil)
 )
 
 // Options are settings of the program. The zero value is the default.
@@ -41,6 +42,9 @@ type Options struct {
 	// state ERROR, evaluations give their callers' defaults, and READY follows with the first flags. Default
 	// 5 s.
 	Wait time.Duration
+	// Guards turn boolean flags of the store off in this process, by what [Provider.Track] tells of their paths.
+	// At most one a flag. Default none.
+	Guards []*flags.Guard
 }
 
 // Provider is an OpenFeature provider over a store. It has no goroutine; between initialisation and
@@ -48,6 +52,7 @@ type Options struct {
 type Provider struct {
 	store  *flags.Store
 	wait   time.Duration
+	guards map[string]*tracked
 	events chan sdk.Event // one for life: the SDK asks for it again and again
 
 	mu      sync.Mutex // guards what follows, and sending
@@ -57,7 +62,8 @@ type Provider struct {
 	stop    func()        // of listening; nil: not initialised
 }
 
-// New returns a provider of a store's flags. The error is about a missing store or a negative Wait.
+// New returns a provider of a store's flags. The error is about a missing store, a negative Wait, or guards
+// that are nil or of one flag.
 func New(store *flags.Store, options Options) (*Provider, error) {
 	switch {
 	case store == nil:
@@ -67,7 +73,14 @@ func New(store *flags.Store, options Options) (*Provider, error) {
 	case options.Wait == 0:
 		options.Wait = 5 * time.Second
 	}
-	return &Provider{store: store, wait: options.Wait, events: make(chan sdk.Event, maxEvents),
+	guards := make(map[string]*tracked)
+	for _, g := range options.Guards {
+		if g == nil || guards[g.Key()] != nil {
+			return nil, errors.New("openfeature: a guard is nil, or two are of one flag")
+		}
+		guards[g.Key()] = &tracked{guard: g, pending: make(map[string]evaluated)}
+	}
+	return &Provider{store: store, wait: options.Wait, guards: guards, events: make(chan sdk.Event, maxEvents),
 		state: sdk.NotReadyState, arrived: make(chan struct{})}, nil
 }
 
@@ -135,10 +148,11 @@ func (p *Provider) ShutdownWithContext(context.Context) error {
 	return nil
 }
 
-// BooleanEvaluation evaluates a flag as [flags.Set.BoolDetails] does.
+// BooleanEvaluation evaluates a flag as [flags.Set.BoolDetails] does. One that its guard has turned off is
+// false, for the reason DISABLED.
 func (p *Provider) BooleanEvaluation(_ context.Context, flag string, fallback bool,
 	attributes sdk.FlattenedContext) sdk.BoolResolutionDetail {
-	return detail(p.store.Current().BoolDetails(flags.Attributes(attributes), flag, fallback))
+	return detail(p.guarded(flag, attributes, p.store.Current().BoolDetails(flags.Attributes(attributes), flag, fallback)))
 }
 
 // StringEvaluation evaluates a flag as [flags.Set.StringDetails] does.
