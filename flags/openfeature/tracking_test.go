@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -73,6 +74,13 @@ func TestTrackingFeedsGuards(t *testing.T) {
 					t.Errorf("user %d, turned off: %+v", user, d)
 				}
 			}
+			apply(t, store, strings.Replace(half, "ENABLED", "DISABLED", 1))
+			for user := range 10 {
+				if who := sdk.NewEvaluationContext(strconv.Itoa(user), nil); !client.Boolean(t.Context(), "f", true, who) {
+					t.Error("disabled, and not the caller's default")
+				}
+			}
+			apply(t, store, half)
 			time.Sleep(90 * time.Minute)
 			on := 0
 			for user := range 100 {
