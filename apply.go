@@ -34,7 +34,8 @@ var (
 // current is the configuration in force.
 type current struct {
 	*snapshot
-	flags  *flags.Set // of published, or the application's own
+	flags  *flags.Set // with its stages' patches
+	plain  *flags.Set // of published, or the application's own
 	pushed Config     // the zero Config: the application's own alone is in force; with its stages' patches
 	// published is pushed before its stages and bounds; on are the stages that are in it, trials those that are watched.
 	published Config
@@ -145,7 +146,7 @@ func (e *Engine) addKills(old *current, sum [sha256.Size]byte, kills []Kill, ado
 	}
 	e.refused.taken = true
 	kills, _ = e.opts.Bounds.capKills(kills, e.refused.since)
-	e.putStaged(old.published, old.flags, append(slices.Clip(old.pushed.Kill), kills...), old.document, old.since)
+	e.putStaged(old.published, old.plain, append(slices.Clip(old.pushed.Kill), kills...), old.document, old.since)
 }
 
 // unfit tells why nothing of a document is meant for this engine at this time, if so.

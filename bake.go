@@ -1,11 +1,15 @@
 package tether
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"sync"
 	"time"
+
+	"github.com/tether-go/tether/flags"
 )
 
 const (
@@ -45,7 +49,7 @@ type evidence struct {
 func (e *Engine) trialsOf(next, old *current) (trials []*trial) {
 	for i := range next.on {
 		s := next.on[i]
-		if s.bake() == 0 || !s.Patch.setsTimeouts() && !s.Patch.routesBy("") {
+		if s.bake() == 0 || !s.Patch.setsTimeouts() && !s.Patch.hasFlags() && !s.Patch.routesBy("") {
 			continue
 		}
 		t := &trial{stage: s, evidence: &evidence{since: time.Now()}}
@@ -63,7 +67,7 @@ func (e *Engine) trialsOf(next, old *current) (trials []*trial) {
 				others = append(others, next.on[j])
 			}
 		}
-		t.without = e.stage(next.published, next.pushed.Kill, others).snapshot
+		t.without = e.stage(next.published, next.plain, next.pushed.Kill, others).snapshot
 		trials = append(trials, t)
 	}
 	return trials
@@ -165,7 +169,7 @@ func (t *trial) weigh(old, cut, late bool, class Class, now time.Time) string {
 
 // rollBack takes a stage back, if it is still the one that was watched.
 func (e *Engine) rollBack(t *trial, why string) {
-	defer e.events.Deliver() // once the lock is free
+	defer e.restaged() // once the lock is free
 	e.applying.Lock()
 	defer e.applying.Unlock()
 	for _, on := range e.config.Load().trials {
@@ -175,4 +179,29 @@ func (e *Engine) rollBack(t *trial, why string) {
 			return
 		}
 	}
+}
+
+// turnedOff hears of every guard that has turned a flag of the engine's off: the application's own, and those of
+// routes. It rolls back the stage that is watched and has changed the flag, or brought a route by it that the
+// document itself doesn't have.
+func (e *Engine) turnedOff(g flags.GuardEvent) {
+	defer e.restaged() // once the lock is free
+	e.applying.Lock()
+	defer e.applying.Unlock()
+	config := e.config.Load()
+	base := ConfigPatch{Defaults: config.published.Defaults, Rules: config.published.Rules}
+	for _, t := range slices.Backward(config.trials) {
+		brings := t.stage.Patch.changesFlag(g.Key) || t.stage.Patch.routesBy(g.Key) && !base.routesBy(g.Key)
+		if brings && time.Now().Before(t.until) {
+			e.latch(t.stage.Name, "flag "+g.Key+": "+compared(g))
+			e.restage()
+			return
+		}
+	}
+}
+
+// changesFlag tells whether a patch has something to say about a flag, beside how its guard works.
+func (p *ConfigPatch) changesFlag(key string) bool {
+	var document struct{ Flags map[string]json.RawMessage }
+	return json.Unmarshal(p.Flags, &document) == nil && document.Flags[key] != nil
 }

@@ -57,10 +57,10 @@ func New(cfg Config, opts Options) (*Engine, error) {
 	e.client = newClient(e.opts)
 	e.targets.byKey = make(map[targetKey]*target)
 	own, _ := cfg.flagSet(&e.tally) // Validate has told its problems
-	e.config.Store(&current{snapshot: compile(cfg, Config{}, opts.Bounds), flags: own, serial: 1, since: time.Now(),
+	e.config.Store(&current{snapshot: compile(cfg, Config{}, opts.Bounds), flags: own, plain: own, serial: 1, since: time.Now(),
 		replaced: make(chan struct{})})
 	e.localFlags = own
-	e.flags, e.flagsChanged = flags.Follow(func() *flags.Set { return e.config.Load().flags })
+	e.flags, e.flagsChanged = flags.Follow(func() *flags.Set { return e.config.Load().flags }, e.turnedOff)
 	var err error
 	if e.telemetry, err = e.newTelemetry(opts.MeterProvider); err != nil {
 		return nil, fmt.Errorf("tether: %w", err)

@@ -109,7 +109,7 @@ func (e *Engine) Restore(snapshot []byte) error {
 		e.restoreRefusal(*state.Refused)
 	}
 	e.restoreClient(state.Client, state.Latched)
-	e.events.Deliver()
+	e.restaged()
 	return nil
 }
 

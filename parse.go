@@ -57,7 +57,7 @@ func parse(document []byte, tally *flags.Tally) (Config, *flags.Set, []Note, err
 	r.settings(&cfg)
 	cfg.Kill = r.kills()
 	cfg.Rules = r.rules()
-	cfg.Stages = r.stages()
+	cfg.Stages = r.stages(&cfg)
 	r.check.ruleCount(cfg)
 	r.refuseAll(r.check.problems)
 	err := r.err()
@@ -81,6 +81,8 @@ type configReader struct {
 	notes    []Note
 	unknown  int        // notes of that kind
 	set      *flags.Set // of the document; nil: it has none
+
+	flagStages int // stages that change flags
 }
 
 func (r *configReader) refuse(problems []jsondoc.Problem) {
@@ -182,7 +184,7 @@ func (r *configReader) settings(cfg *Config) {
 	r.check.head(*cfg)
 	r.check.settings("defaults", cfg.Defaults)
 	r.check.schedules("schedules", cfg.Schedules)
-	if r.skips(r.routeDoubts("defaults", cfg.Defaults.Call.Route)) {
+	if r.skips(routeDoubts(r.set, "defaults", cfg.Defaults.Call.Route)) {
 		cfg.Defaults.Call.Route = nil
 	}
 }
@@ -242,7 +244,7 @@ func (r *configReader) rules() []Rule {
 		rule, ok := readEntry(r, &list.Items[i], path, func(r *Rule) Match { return r.Match })
 		if ok {
 			r.check.rule(path, rule)
-			if !r.skips(r.routeDoubts(path, rule.Call.Route)) {
+			if !r.skips(routeDoubts(r.set, path, rule.Call.Route)) {
 				rules = append(rules, rule)
 			}
 		}

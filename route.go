@@ -152,12 +152,12 @@ func (r *RouteSettings) policy(b *Bounds) *routePolicy {
 
 // routeDoubts names the member of a route that the document's flags don't know: one that is understood in
 // part would send calls elsewhere than was meant. The application's own flags are known to its engine alone.
-func (r *configReader) routeDoubts(path string, route *RouteSettings) []jsondoc.Problem {
-	if r.set == nil || route == nil || len(route.To) == 0 {
+func routeDoubts(set *flags.Set, path string, route *RouteSettings) []jsondoc.Problem {
+	if set == nil || route == nil || len(route.To) == 0 {
 		return nil
 	}
 	path += ".call.route"
-	variants := r.set.Variants(route.Flag)
+	variants := set.Variants(route.Flag)
 	if len(variants) == 0 {
 		return []jsondoc.Problem{{Path: path + ".flag", Problem: "is none of the document's flags"}}
 	}

@@ -145,36 +145,18 @@ func (r *routeGuards) guard(e *Engine, flag string) *flags.Guard {
 	return g
 }
 
-// routeEvent tells what a guard did, and takes back a stage whose route it was.
+// routeEvent tells what a guard did.
 func (e *Engine) routeEvent(g flags.GuardEvent) {
 	note := g.Key + ": " + string(g.Kind)
 	if g.Kind == flags.TurnedOff {
-		note = fmt.Sprintf("%s: %d of %d calls failed, of the others %d of %d", note,
-			g.New.Failures, g.New.Calls, g.Old.Failures, g.Old.Calls)
-		e.rollBackRoutes(g.Key, fmt.Sprintf("its route failed %d of %d calls, the old way %d of %d",
-			g.New.Failures, g.New.Calls, g.Old.Failures, g.Old.Calls))
+		note += ": " + compared(g)
 	}
 	e.emit(Event{Kind: EventRoute, Note: note, Err: g.Err})
 }
 
-// rollBackRoutes takes back the stages that are watched and brought a route by a flag, where the document
-// itself has none by it.
-func (e *Engine) rollBackRoutes(flag, why string) {
-	defer e.events.Deliver() // once the lock is free
-	e.applying.Lock()
-	defer e.applying.Unlock()
-	config := e.config.Load()
-	base := ConfigPatch{Defaults: config.published.Defaults, Rules: config.published.Rules}
-	if base.routesBy(flag) {
-		return
-	}
-	for _, t := range config.trials {
-		if t.stage.Patch.routesBy(flag) && time.Now().Before(t.until) {
-			e.latch(t.stage.Name, why)
-			e.restage()
-			return
-		}
-	}
+func compared(g flags.GuardEvent) string {
+	return fmt.Sprintf("%d of %d calls of the new path failed, %d of %d of the old one",
+		g.New.Failures, g.New.Calls, g.Old.Failures, g.Old.Calls)
 }
 
 // routesBy tells whether a patch routes by a flag; by "": by any.

@@ -1,6 +1,7 @@
 package tether
 
 import (
+	"encoding/json"
 	"reflect"
 	"slices"
 	"time"
@@ -11,11 +12,40 @@ import (
 // patched returns cfg with a stage's patch over it. It changes neither.
 func patched(cfg Config, p *ConfigPatch) Config {
 	rules := slices.Concat(cfg.Rules, p.Rules)
-	base := ConfigPatch{cfg.PollInterval, cfg.Nudge, cfg.Defaults, nil, cfg.Schedules}
+	base := ConfigPatch{PollInterval: cfg.PollInterval, Nudge: cfg.Nudge, Defaults: cfg.Defaults, Schedules: cfg.Schedules}
 	lay(reflect.ValueOf(&base).Elem(), reflect.ValueOf(p).Elem())
 	cfg.PollInterval, cfg.Nudge, cfg.Defaults, cfg.Schedules = base.PollInterval, base.Nudge, base.Defaults, base.Schedules
 	cfg.Rules = rules
+	const flagMember, whole = 3, maxDepth // "flags", the flag's key, its members
+	cfg.Flags = mergedJSON(cfg.Flags, p.Flags, flagMember)
+	cfg.FlagSettings = mergedJSON(cfg.FlagSettings, p.FlagSettings, flagMember)
+	cfg.App = mergedJSON(cfg.App, p.App, whole)
 	return cfg
+}
+
+func (p *ConfigPatch) hasFlags() bool { return len(p.Flags) > 0 || len(p.FlagSettings) > 0 }
+
+// mergedJSON lays over on top of base, objects member by member down to a depth. Null is a value, as everywhere
+// in the document.
+func mergedJSON(base, over json.RawMessage, depth int) json.RawMessage {
+	var under, members map[string]json.RawMessage
+	switch {
+	case len(over) == 0:
+		return base
+	case depth == 0 || json.Unmarshal(over, &members) != nil || members == nil:
+		return over
+	case json.Unmarshal(base, &under) != nil || under == nil:
+		return over
+	}
+	for name, member := range members {
+		deeper := depth - 1
+		if name == "$evaluators" { // flagd's: its members are rules, and two rules in one are none
+			deeper--
+		}
+		under[name] = mergedJSON(under[name], member, deeper)
+	}
+	both, _ := json.Marshal(under) // of what was just read
+	return both
 }
 
 // lay puts what over sets on top of base, member by member; what over leaves out stays. Whatever base
@@ -68,14 +98,22 @@ type staged struct {
 	config   Config
 	snapshot *snapshot
 	notes    []Note
+	flags    *flags.Set
+	err      error // the flags can't be put together
 }
 
 // stage makes the published document, with the patches of some of its stages in order, ready. What comes out is
 // clamped as a whole, so that a stage can't loosen anything beyond the bounds either.
-func (e *Engine) stage(published Config, kills []Kill, on []ConfigStage) (s staged) {
-	merged := published
+func (e *Engine) stage(published Config, set *flags.Set, kills []Kill, on []ConfigStage) (s staged) {
+	merged, own := published, false
 	for i := range on {
-		merged = patched(merged, &on[i].Patch)
+		merged, own = patched(merged, &on[i].Patch), own || on[i].Patch.hasFlags()
+	}
+	if s.flags = set; own {
+		var problems []Problem
+		if s.flags, problems = merged.flagSet(&e.tally); len(problems) > 0 {
+			s.err = &ConfigError{Problems: problems}
+		}
 	}
 	s.config, s.notes = e.opts.Bounds.Clamp(merged, e.local)
 	s.config.Kill = kills
@@ -83,7 +121,7 @@ func (e *Engine) stage(published Config, kills []Kill, on []ConfigStage) (s stag
 	return s
 }
 
-// withStages builds with as many stages as can be built with, and returns those that panicked. Without
+// withStages builds with as many stages as can be built with, and returns those that panicked or failed. Without
 // any it lets a panic go: that is the document's.
 func withStages(on []ConfigStage, build func(on []ConfigStage) staged) (s staged, kept, bad []ConfigStage) {
 	if s, ok := builds(on, build); ok || len(on) == 0 {
@@ -106,7 +144,8 @@ func builds(on []ConfigStage, build func([]ConfigStage) staged) (s staged, ok bo
 			_ = recover() // the stage is left out, and told
 		}
 	}()
-	return build(on), true
+	s = build(on)
+	return s, s.err == nil
 }
 
 // stagesFor are the stages of a document that this client gets, and has not rolled back.
@@ -122,13 +161,13 @@ func (e *Engine) stagesFor(published Config) (on []ConfigStage) {
 
 // putStaged puts a document in force with the stages that this client gets. e.applying is held.
 func (e *Engine) putStaged(published Config, set *flags.Set, kills []Kill, document []byte, since time.Time) []Note {
-	build := func(on []ConfigStage) staged { return e.stage(published, kills, on) }
+	build := func(on []ConfigStage) staged { return e.stage(published, set, kills, on) }
 	s, on, bad := withStages(e.stagesFor(published), build)
 	for i := range bad {
-		e.latch(bad[i].Name, "applying it panicked")
+		e.latch(bad[i].Name, "it can't be applied")
 	}
 	old := e.config.Load()
-	next := &current{snapshot: s.snapshot, flags: set, pushed: s.config, published: published, document: document,
+	next := &current{snapshot: s.snapshot, flags: s.flags, plain: set, pushed: s.config, published: published, document: document,
 		serial: old.serial + 1, since: since, replaced: make(chan struct{}), on: on}
 	next.trials = e.trialsOf(next, old)
 	e.config.Store(next)
@@ -142,11 +181,17 @@ func (e *Engine) putStaged(published Config, set *flags.Set, kills []Kill, docum
 }
 
 // restage puts the same document in force once more, after what decides about its stages has changed.
-// e.applying is held.
+// e.applying is held; e.flagsChanged is to be called when it is free.
 func (e *Engine) restage() {
 	if c := e.config.Load(); len(c.published.Stages) > 0 {
-		e.putStaged(c.published, c.flags, c.pushed.Kill, c.document, c.since)
+		e.putStaged(c.published, c.plain, c.pushed.Kill, c.document, c.since)
 	}
+}
+
+// restaged tells what restage has changed. No lock is held.
+func (e *Engine) restaged() {
+	e.flagsChanged()
+	e.events.Deliver()
 }
 
 // stageNames are the stages that are on, in the document's order.

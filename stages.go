@@ -4,20 +4,23 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"math"
 	"slices"
 	"time"
 
+	"github.com/tether-go/tether/flags"
 	"github.com/tether-go/tether/internal/jsondoc"
 	"github.com/tether-go/tether/internal/random"
 )
 
 const (
-	maxStages    = 100
-	maxStageName = 100 // bytes: names are kept, told in metrics, and hashed for every client
-	defaultBake  = 15 * time.Minute
-	perCent      = 10 // buckets: percentages have tenths
+	maxStages     = 100
+	maxStageName  = 100 // bytes: names are kept, told in metrics, and hashed for every client
+	maxFlagStages = 16  // whose flags are compiled with the document's, one by one
+	defaultBake   = 15 * time.Minute
+	perCent       = 10 // buckets: percentages have tenths
 )
 
 // ConfigStage is a change that a part of the clients gets first. It has no effect in an application's own
@@ -53,13 +56,19 @@ type StageIf struct {
 }
 
 // ConfigPatch is what a stage may change: everything but what makes the document trustworthy, and its kills.
-// Objects merge member by member, Rules are appended to the document's, and other lists are replaced.
+// Objects merge member by member (App's too), Rules are appended to the document's, and other lists are
+// replaced.
 type ConfigPatch struct {
 	PollInterval *time.Duration              `json:"pollInterval,omitempty"`
 	Nudge        []string                    `json:"nudge,omitzero"`
 	Defaults     Settings                    `json:"defaults,omitzero"`
 	Rules        []Rule                      `json:"rules,omitempty"`
 	Schedules    map[string]ScheduleSettings `json:"schedules,omitzero"`
+	// Flags and FlagSettings merge down to the members of one flag, and of one guard: a flag's targeting is
+	// replaced, not merged. At most 16 stages have them.
+	Flags        json.RawMessage `json:"flags,omitempty"`
+	FlagSettings json.RawMessage `json:"flagSettings,omitempty"`
+	App          json.RawMessage `json:"app,omitempty"`
 }
 
 // bake is how long the stage is watched.
@@ -118,7 +127,7 @@ func bucketOf(stage, client string) uint64 {
 // stages reads the stages, and refuses the document for any that is impossible, whoever it is for: its
 // publisher must hear of it from the first client. One whose if, or whose rules' match, can't be understood is
 // skipped whole: half of a change is another one than was meant.
-func (r *configReader) stages() (stages []ConfigStage) {
+func (r *configReader) stages(cfg *Config) (stages []ConfigStage) {
 	list := r.doc.Root.Member("stages")
 	if list == nil || !r.isList(list) {
 		return nil
@@ -131,7 +140,7 @@ func (r *configReader) stages() (stages []ConfigStage) {
 		var s ConfigStage
 		b := jsondoc.Binder{Doc: r.doc}
 		b.Bind(v, path, &s)
-		doubts := r.stageDoubts(v, path, &s)
+		doubts := r.stageDoubts(v, path, &s, r.stagedFlags(path, cfg, &s))
 		doubtful := func(p jsondoc.Problem) bool {
 			return slices.ContainsFunc(doubts, func(d jsondoc.Problem) bool { return d.Path == p.Path })
 		}
@@ -149,7 +158,8 @@ func (r *configReader) stages() (stages []ConfigStage) {
 }
 
 // stageDoubts is what makes it uncertain whom a stage, or a rule of its patch, is for.
-func (r *configReader) stageDoubts(v *jsondoc.Value, path string, s *ConfigStage) (doubts []jsondoc.Problem) {
+func (r *configReader) stageDoubts(v *jsondoc.Value, path string, s *ConfigStage, set *flags.Set,
+) (doubts []jsondoc.Problem) {
 	if cond := v.Member("if"); cond != nil {
 		b := jsondoc.Binder{Doc: r.doc}
 		b.Bind(cond, path+".if", new(StageIf))
@@ -171,10 +181,10 @@ func (r *configReader) stageDoubts(v *jsondoc.Value, path string, s *ConfigStage
 		for i := range rules.Items {
 			at := jsondoc.Index(path+".patch.rules", i)
 			doubts = append(doubts, r.matchDoubts(&rules.Items[i], at, s.Patch.Rules[i].Match)...)
-			doubts = append(doubts, r.routeDoubts(at, s.Patch.Rules[i].Call.Route)...)
+			doubts = append(doubts, routeDoubts(set, at, s.Patch.Rules[i].Call.Route)...)
 		}
 	}
-	return append(doubts, r.routeDoubts(path+".patch.defaults", s.Patch.Defaults.Call.Route)...)
+	return append(doubts, routeDoubts(set, path+".patch.defaults", s.Patch.Defaults.Call.Route)...)
 }
 
 // patchable refuses a stage without a patch, or with one that reaches for what no stage may change.
@@ -190,6 +200,24 @@ func (r *configReader) patchable(patch *jsondoc.Value, path string) {
 				Hint: "write it in the document itself"}})
 		}
 	}
+}
+
+// stagedFlags are the document's flags as a stage has them, which must be possible together.
+func (r *configReader) stagedFlags(path string, cfg *Config, s *ConfigStage) *flags.Set {
+	if !s.Patch.hasFlags() {
+		return r.set
+	}
+	if r.flagStages++; r.flagStages > maxFlagStages {
+		r.check.add(path+".patch.flags", fmt.Sprintf("is the %dth; at most %d stages change flags", r.flagStages, maxFlagStages), "merge some")
+		return nil
+	}
+	both := patched(*cfg, &s.Patch)
+	set, problems := both.flagSet(nil)
+	for _, p := range problems {
+		p.Path = path + ".patch." + p.Path
+		r.refuseAll([]Problem{p})
+	}
+	return set
 }
 
 func (c *configChecker) stageCount(n int) {

@@ -137,6 +137,9 @@ func TestStageRefused(t *testing.T) {
 			"stages[0].patch.defaults.call.retryPolicy.maxBackoff"},
 		{"rule named as the document's", `{"name":"s","patch":{"rules":[{"name":"r","match":{}}]}}`, "stages[0].patch.rules[0].name"},
 		{"schedule", `{"name":"s","patch":{"schedules":{"sync":{"every":"0s"}}}}`, "stages[0].patch.schedules.sync.every"},
+		{"flags", `{"name":"s","patch":{"flags":{"flags":{"f":{"state":"MAYBE"}}}}}`, "stages[0].patch.flags.flags.f.state"},
+		{"flags that are none", `{"name":"s","patch":{"flags":null}}`, "stages[0].patch.flags"},
+		{"guards", `{"name":"s","patch":{"flagSettings":{"guards":{"f":{"minCalls":1}}}}}`, "stages[0].patch.flagSettings.guards.f"},
 		{"too many", strings.Repeat(`{"name":"s","patch":{}},`, 100) + `{"name":"s","patch":{}}`, "stages"},
 		{"no list", ``, ""},
 	} {

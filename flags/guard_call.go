@@ -63,35 +63,42 @@ func (g *Guard) judge(ctx context.Context, err error) verdict {
 }
 
 func (g *Guard) settle(t ticket, result verdict, err error, took time.Duration) {
-	g.learn(t, result, err, took)
+	off := g.learn(t, result, err, took)
 	g.store.Current().tally.settled(g.key, t.fresh, result)
 	g.events.Deliver()
+	if off != nil && g.store.off != nil {
+		g.store.off(*off)
+	}
 }
 
-func (g *Guard) learn(t ticket, result verdict, err error, took time.Duration) {
+// learn returns the event of a flag that is turned off.
+func (g *Guard) learn(t ticket, result verdict, err error, took time.Duration) (off *GuardEvent) {
 	now := time.Now()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.status.count(t.fresh, result)
 	if t.epoch != g.epoch {
-		return
+		return nil
 	}
 	if t.probe {
 		g.probed(result, err, now)
-		return
+		return nil
 	}
 	if result == ignored {
-		return
+		return nil
 	}
 	g.window.add(t, result, took, now)
 	if !t.fresh || g.state != guardOn {
-		return
+		return nil
 	}
 	fresh, old := g.window.sums()
-	if worse(t.policy, fresh, old) {
-		g.enter(guardOff, now)
-		g.events.Push(GuardEvent{Key: g.key, Kind: TurnedOff, New: fresh.counts, Old: old.counts})
+	if !worse(t.policy, fresh, old) {
+		return nil
 	}
+	g.enter(guardOff, now)
+	off = &GuardEvent{Key: g.key, Kind: TurnedOff, New: fresh.counts, Old: old.counts}
+	g.events.Push(*off)
+	return off
 }
 
 // probed takes the result of a probe. It is called with the lock held.

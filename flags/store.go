@@ -25,6 +25,7 @@ type Store struct {
 	load    LoadOptions
 	current func() *Set
 	set     *atomic.Pointer[Set] // what current reads; nil: another's, see Follow
+	off     func(GuardEvent)     // hears of guards' TurnedOff; nil: nobody does
 
 	mu        sync.Mutex // guards what follows, and orders the changes
 	told      *Set
@@ -49,9 +50,10 @@ func New(options Options) (*Store, error) {
 
 // Follow returns a store whose flags in force are always those that current returns, which must be quick,
 // safe for concurrent use and never nil: so flags change in one step with what else changes there. Changed
-// is to be called, with no lock held, after each change; it tells the listeners.
-func Follow(current func() *Set) (s *Store, changed func()) {
-	s = &Store{current: current, told: current()}
+// is to be called, with no lock held, after each change; it tells the listeners. TurnedOff, unless it is nil,
+// hears of every guard of the store that turns its flag off, outside every lock.
+func Follow(current func() *Set, turnedOff func(GuardEvent)) (s *Store, changed func()) {
+	s = &Store{current: current, off: turnedOff, told: current()}
 	return s, s.tell
 }
 
