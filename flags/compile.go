@@ -48,7 +48,7 @@ func (l *loader) targeting(f *definition, v *jsondoc.Value, path string) {
 	c := compiler{loader: l}
 	f.targeted = true
 	if v.Kind != jsondoc.Object {
-		c.breaks(v, path, "is "+v.Kind.String()+", not an operation", `write such as {"if": [...]}`)
+		c.doubt(v, path, "is "+v.Kind.String()+", not an operation", `write such as {"if": [...]}`)
 	}
 	f.rule = c.rule(v, path)
 	f.broken = c.broken
@@ -133,7 +133,8 @@ func (c *compiler) operation(o op, v *jsondoc.Value, path string) node {
 	if o == opFractional {
 		return node{op: o, fractional: c.fractional(arguments(v), v, path)}
 	}
-	n := node{op: o, args: c.compileAll(arguments(v), path)}
+	n := node{op: o, args: c.compileAll(arguments(v), path),
+		spread: v.Kind == jsondoc.Object && o.spreads()}
 	if want := o.exactly(); want > 0 && len(n.args) != want {
 		c.doubt(v, path, fmt.Sprintf("has %d arguments, not %d", len(n.args), want), "it is always null so")
 	}
@@ -229,8 +230,10 @@ func (c *compiler) reference(name *jsondoc.Value, path string) node {
 	switch {
 	case c.inner:
 		c.breaks(name, path, "is within $evaluators", "write the rule out")
-	case name.Kind != jsondoc.String || target == nil:
-		c.breaks(name, path, "names nothing in $evaluators", "")
+	case name.Kind != jsondoc.String:
+		c.breaks(name, path, "is "+name.Kind.String()+", not the name of an evaluator", "")
+	case target == nil:
+		c.breaks(name, path, jsondoc.Quote(name.Text)+" is not in $evaluators", "")
 	default:
 		if c.broken == "" {
 			c.broken = target.broken
@@ -254,13 +257,16 @@ func (c *compiler) fractional(args []jsondoc.Value, v *jsondoc.Value, path strin
 	}
 	for i := first; i < len(args); i++ {
 		arg, at := &args[i], jsondoc.Index(path, i)
-		if arg.Kind != jsondoc.Array || len(arg.Items) < 1 || len(arg.Items) > 2 {
+		if arg.Kind != jsondoc.Array || len(arg.Items) == 0 {
 			c.doubt(arg, at, "is not a bucket", `write such as ["on", 10]`)
 			malformed = true
 			continue
 		}
+		if len(arg.Items) > 2 { // flagd reads the first two
+			c.doubt(arg, at, fmt.Sprintf("has %d values, not 2", len(arg.Items)), `write such as ["on", 10]`)
+		}
 		b := bucket{variant: c.compile(&arg.Items[0], jsondoc.Index(at, 0))}
-		if len(arg.Items) == 2 {
+		if len(arg.Items) >= 2 {
 			b.weight = c.compile(&arg.Items[1], jsondoc.Index(at, 1))
 			c.checkWeight(&b.weight, &arg.Items[1], jsondoc.Index(at, 1))
 		}

@@ -63,7 +63,7 @@ func cyclic() Attributes {
 	for i := range rows {
 		rows[i] = map[string]string{"t": text, "u": other}
 	}
-	return Attributes{"rows": rows, "object": object, "list": list, "deep": deep, "long": long,
+	return Attributes{"rows": rows, "object": object, "list": list, "deep": deep, "long": long, "huge": make([]int, 100_000),
 		"text": text, TargetingKey: "a"}
 }
 
@@ -73,6 +73,12 @@ func TestHostileRules(t *testing.T) {
 	attributes := cyclic()
 	for _, rule := range []string{
 		`{"cat": [{"var": "list"}]}`,
+		`{"cat": {"var": "list"}}`,
+		`{"max": {"var": "list"}}`,
+		`{"max": {"var": "huge"}}`,
+		`{"-": {"var": "huge"}}`,
+		`{"+": {"var": "huge"}}`,
+		`{"none": [{"var": "rows"}, {"<": [{"cat": {"merge": [{"var": "t"}, {"var": "u"}]}}, 1]}]}`,
 		`{"==": [{"var": "list"}, "x"]}`,
 		`{"cat": [{"var": "deep"}]}`,
 		`{"missing": [{"var": "list"}]}`,
