@@ -192,3 +192,16 @@ func TestTetherDocument(t *testing.T) {
 		}
 	}
 }
+
+// TestStrictTakesWhatTheSchemaTakes: what is refused beside these is one step away.
+func TestStrictTakesWhatTheSchemaTakes(t *testing.T) {
+	set := mustLoad(t, `{"flags": {
+		"safe": {"state": "ENABLED", "variants": {"low": -9007199254740991, "high": 9007199254740991}, "defaultVariant": "high"},
+		"rule": {"state": "ENABLED", "variants": {"true": true, "1": false}, "targeting": {"if": [
+			{"and": [{"starts_with": ["x7", {"var": "p"}]}, {"var": "$flagd"}, {"<": [0, {"var": "$flagd.timestamp"}]}, {"var": "$flagd.flagKey"}]},
+			{"fractional": [{"cat": "seed"}, [true, 1]]}, 1]}}}}`, LoadOptions{})
+	if len(set.Notes()) != 0 || set.Int(nil, "safe", 0) != 9007199254740991 ||
+		!set.Bool(Attributes{"p": "x"}, "rule", false) || set.Bool(Attributes{"p": "y"}, "rule", true) {
+		t.Errorf("%v", set.Notes())
+	}
+}
