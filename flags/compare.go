@@ -5,17 +5,24 @@ import (
 	"strings"
 )
 
+// equality compares each argument with the next; all pairs must hold. An argument that isn't there is null.
 func (e *evaluation) equality(n *node) value {
-	a, b := e.arg(n, 0), e.arg(n, 1)
-	switch n.op {
-	case opEqual:
-		return boolOf(e.equal(a, b))
-	case opNotEqual:
-		return boolOf(!e.equal(a, b))
-	case opSame:
-		return boolOf(e.same(a, b))
+	a := e.arg(n, 0)
+	for i := 1; i < max(len(n.args), 2); i++ {
+		b := e.arg(n, i)
+		equal := false
+		switch n.op {
+		case opEqual, opNotEqual:
+			equal = e.equal(a, b)
+		default:
+			equal = e.same(a, b)
+		}
+		if equal != (n.op == opEqual || n.op == opSame) {
+			return boolOf(false)
+		}
+		a = b
 	}
-	return boolOf(!e.same(a, b))
+	return boolOf(true)
 }
 
 // equal is JavaScript's ==. Two lists or two objects are never equal: there, only the very same are.
@@ -47,23 +54,25 @@ func (e *evaluation) same(a, b value) bool {
 	return len(x) == len(y) && e.read(len(x)) && x == y
 }
 
-// ordered is the four comparisons; with a third argument < and <= tell whether the second is between.
+// ordered is the four comparisons, each argument with the next: with three it tells whether the second is
+// between the others. JSONLogic has that for < and <= alone, flagd for all four.
 func (e *evaluation) ordered(n *node) value {
 	if len(n.args) < 2 {
 		return boolOf(false)
 	}
-	a, b := e.run(&n.args[0]), e.run(&n.args[1])
-	switch n.op {
-	case opMore:
-		return boolOf(e.less(b, a, false))
-	case opMoreOrEqual:
-		return boolOf(e.less(b, a, true))
+	a := e.run(&n.args[0])
+	for i := range n.args[1:] {
+		b := e.run(&n.args[i+1])
+		low, high := a, b
+		if n.op == opMore || n.op == opMoreOrEqual {
+			low, high = b, a
+		}
+		if !e.less(low, high, n.op == opLessOrEqual || n.op == opMoreOrEqual) {
+			return boolOf(false)
+		}
+		a = b
 	}
-	orEqual := n.op == opLessOrEqual
-	if !e.less(a, b, orEqual) {
-		return boolOf(false)
-	}
-	return boolOf(len(n.args) < 3 || e.less(b, e.run(&n.args[2]), orEqual))
+	return boolOf(true)
 }
 
 // less compares two texts by their letters, anything else as numbers; NaN is beside every number.
@@ -141,75 +150,4 @@ func (e *evaluation) appendText(out []byte, v value, depth int) []byte {
 		}
 	}
 	return out
-}
-
-// accumulate adds or multiplies what parseFloat makes of its arguments, as JSONLogic does: so {"+":
-// "3.14"} is how a rule reads a number.
-func (e *evaluation) accumulate(n *node) value {
-	if n.op == opTimes && len(n.args) == 0 {
-		return value{}
-	}
-	result := 0.0
-	if n.op == opTimes {
-		result = 1
-	}
-	for i := range n.args {
-		f := e.parsed(e.run(&n.args[i]))
-		if n.op == opTimes {
-			result *= f
-		} else {
-			result += f
-		}
-	}
-	return numberOf(result)
-}
-
-// parsed is JavaScript's parseFloat.
-func (e *evaluation) parsed(v value) float64 {
-	switch v.kind {
-	case kindNumber:
-		return v.num
-	case kindNull, kindBool, kindObject:
-		return math.NaN()
-	}
-	text := e.text(v)
-	if !e.read(len(text)) {
-		return math.NaN()
-	}
-	f, _ := decimalPrefix(strings.TrimSpace(text))
-	return f
-}
-
-func (e *evaluation) arithmetic(n *node) value {
-	if len(n.args) == 0 || len(n.args) == 1 && n.op != opMinus {
-		return numberOf(math.NaN())
-	}
-	a := e.number(e.run(&n.args[0]))
-	if len(n.args) == 1 {
-		return numberOf(-a)
-	}
-	b := e.number(e.run(&n.args[1]))
-	switch n.op {
-	case opMinus:
-		return numberOf(a - b)
-	case opDivide:
-		return numberOf(a / b)
-	}
-	return numberOf(math.Mod(a, b))
-}
-
-func (e *evaluation) extreme(n *node) value {
-	if len(n.args) == 0 {
-		return value{}
-	}
-	result := e.number(e.run(&n.args[0]))
-	for i := range n.args[1:] {
-		f := e.number(e.run(&n.args[i+1]))
-		if n.op == opMax {
-			result = math.Max(result, f)
-		} else {
-			result = math.Min(result, f)
-		}
-	}
-	return numberOf(result)
 }

@@ -48,7 +48,7 @@ func (l *loader) targeting(f *definition, v *jsondoc.Value, path string) {
 	c := compiler{loader: l}
 	f.targeted = true
 	if v.Kind != jsondoc.Object {
-		c.breaks(v, path, "is "+v.Kind.String()+", not an operation", `write such as {"if": [...]}`)
+		c.doubt(v, path, "is "+v.Kind.String()+", not an operation", `write such as {"if": [...]}`)
 	}
 	f.rule = c.rule(v, path)
 	f.broken = c.broken
@@ -133,18 +133,15 @@ func (c *compiler) operation(o op, v *jsondoc.Value, path string) node {
 	if o == opFractional {
 		return node{op: o, fractional: c.fractional(arguments(v), v, path)}
 	}
-	n := node{op: o, args: c.compileAll(arguments(v), path)}
-	if want := o.exactly(); want > 0 && len(n.args) != want {
-		c.doubt(v, path, fmt.Sprintf("has %d arguments, not %d", len(n.args), want), "it is always null so")
-	}
+	n := node{op: o, args: c.compileAll(arguments(v), path),
+		spread: v.Kind == jsondoc.Object && o.spreads()}
 	switch o {
 	case opVar:
 		n.compilePath()
 	case opIn:
 		n.compileSet()
-	case opSemVer:
-		c.checkSemVer(&n, v, path)
 	}
+	c.check(&n, v, path)
 	c.fold(&n)
 	return n
 }
@@ -206,31 +203,16 @@ func (n *node) compileSet() {
 	n.set = set
 }
 
-func (c *compiler) checkSemVer(n *node, v *jsondoc.Value, path string) {
-	if len(n.args) != opSemVer.exactly() {
-		return
-	}
-	e := evaluation{steps: maxSteps}
-	if target := &n.args[2]; target.op == opConst {
-		if _, ok := e.version(target.constant); !ok {
-			c.doubt(v, jsondoc.Index(path, 2), "is not a version", `write such as "1.2.3"`)
-		}
-	}
-	if compare := &n.args[1]; compare.op == opConst {
-		if _, ok := (version{}).matches(compare.constant.str(), version{}); !ok {
-			c.doubt(v, jsondoc.Index(path, 1), "compares nothing", "use one of = != < <= > >= ^ ~")
-		}
-	}
-}
-
 // reference compiles a $ref to the rule that it names.
 func (c *compiler) reference(name *jsondoc.Value, path string) node {
 	target := c.evaluators[name.Text]
 	switch {
 	case c.inner:
 		c.breaks(name, path, "is within $evaluators", "write the rule out")
-	case name.Kind != jsondoc.String || target == nil:
-		c.breaks(name, path, "names nothing in $evaluators", "")
+	case name.Kind != jsondoc.String:
+		c.breaks(name, path, "is "+name.Kind.String()+", not the name of an evaluator", "")
+	case target == nil:
+		c.breaks(name, path, jsondoc.Quote(name.Text)+" is not in $evaluators", "")
 	default:
 		if c.broken == "" {
 			c.broken = target.broken
@@ -245,6 +227,10 @@ func (c *compiler) fractional(args []jsondoc.Value, v *jsondoc.Value, path strin
 	f := &fractional{}
 	first := 0
 	if len(args) > 0 && args[0].Kind != jsondoc.Array {
+		if args[0].Kind != jsondoc.Object {
+			c.doubt(&args[0], jsondoc.Index(path, 0), "is the same seed for everybody",
+				`write such as {"var": "email"}, or leave it out`)
+		}
 		seed := c.compile(&args[0], jsondoc.Index(path, 0))
 		f.seed, first = &seed, 1
 	}
@@ -254,13 +240,16 @@ func (c *compiler) fractional(args []jsondoc.Value, v *jsondoc.Value, path strin
 	}
 	for i := first; i < len(args); i++ {
 		arg, at := &args[i], jsondoc.Index(path, i)
-		if arg.Kind != jsondoc.Array || len(arg.Items) < 1 || len(arg.Items) > 2 {
+		if arg.Kind != jsondoc.Array || len(arg.Items) == 0 {
 			c.doubt(arg, at, "is not a bucket", `write such as ["on", 10]`)
 			malformed = true
 			continue
 		}
+		if len(arg.Items) > 2 { // flagd reads the first two
+			c.doubt(arg, at, fmt.Sprintf("has %d values, not 2", len(arg.Items)), `write such as ["on", 10]`)
+		}
 		b := bucket{variant: c.compile(&arg.Items[0], jsondoc.Index(at, 0))}
-		if len(arg.Items) == 2 {
+		if len(arg.Items) >= 2 {
 			b.weight = c.compile(&arg.Items[1], jsondoc.Index(at, 1))
 			c.checkWeight(&b.weight, &arg.Items[1], jsondoc.Index(at, 1))
 		}
@@ -273,56 +262,6 @@ func (c *compiler) fractional(args []jsondoc.Value, v *jsondoc.Value, path strin
 	}
 	f.never = f.never || malformed
 	return f
-}
-
-func (c *compiler) checkWeight(n *node, v *jsondoc.Value, path string) {
-	if n.op != opConst {
-		return
-	}
-	if _, ok := weightOf(n.constant); !ok || n.constant.num < 0 {
-		c.doubt(v, path, "is not a whole number from 0 to 2147483647", "scale the weights")
-	}
-}
-
-// results looks for constants among what the rule may give that name no variant: the users whom they
-// are for would get an error instead of a variant.
-func (c *compiler) results(f *definition, v *jsondoc.Value, path string, inner bool) {
-	switch v.Kind {
-	case jsondoc.String, jsondoc.Bool, jsondoc.Number:
-		e := evaluation{steps: maxSteps}
-		if f.variants[e.text(literal(v))] == nil {
-			c.doubt(v, path, jsondoc.Quote(v.Text)+" is not a variant of the flag", "")
-		}
-		return
-	case jsondoc.Object:
-	default:
-		return
-	}
-	if len(v.Items) != 1 {
-		return
-	}
-	member := &v.Items[0]
-	at := jsondoc.Join(path, member.Name)
-	args := arguments(member)
-	switch member.Name {
-	case "$ref":
-		if target := c.evaluators[member.Text]; target != nil && member.Kind == jsondoc.String &&
-			!inner {
-			c.results(f, target.source, at, true)
-		}
-	case "if", "?:":
-		for i := range args {
-			if i%2 == 1 || i == len(args)-1 {
-				c.results(f, &args[i], jsondoc.Index(at, i), inner)
-			}
-		}
-	case "fractional":
-		for i := range args {
-			if args[i].Kind == jsondoc.Array && len(args[i].Items) > 0 {
-				c.results(f, &args[i].Items[0], jsondoc.Index(jsondoc.Index(at, i), 0), inner)
-			}
-		}
-	}
 }
 
 // digest is what all of a value hashes to.

@@ -25,7 +25,9 @@
 // All operators of flagd (JSONLogic's, fractional, sem_ver, starts_with, ends_with), with JavaScript's
 // equality and truth. Where JSONLogic leaves it open, or does what nobody expects: an attribute that is
 // null counts as missing for a default of var; null is a part of no text, and substr of null is null; two
-// lists or two objects are never equal. Text is measured in characters.
+// lists or two objects are never equal. Text is measured in characters. Comparisons of more than two compare
+// each with the next, and -, / and % go from left to right. A list that the one argument of arithmetic or cat
+// gives is its arguments: {"max": {"var": "prices"}}.
 //
 // # Rollouts
 //

@@ -3,6 +3,7 @@ package flags
 import (
 	"crypto/sha256"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 
@@ -268,6 +269,10 @@ func (l *loader) variants(f *definition, v *jsondoc.Value, path string) {
 		} else if first := &variants.Items[0]; item.Kind != first.Kind {
 			l.doubt(item, place, "is "+item.Kind.String()+", and "+jsondoc.Quote(first.Name)+" is "+
 				first.Kind.String(), "give all variants of a flag one type")
+		}
+		if n := f.variants[item.Name].value; n.kind == kindNumber && math.Abs(n.num) > maxSafe {
+			l.doubt(item, place, "is beyond 9007199254740991, up to which every reader has the same numbers",
+				"write a string")
 		}
 	}
 	fallback := v.Member("defaultVariant")

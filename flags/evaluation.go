@@ -255,8 +255,9 @@ func (e *evaluation) branch(n *node) value {
 	return e.arg(n, i)
 }
 
-// decide gives the operand that decided.
-func (e *evaluation) decide(n *node) (v value) {
+// decide gives the operand that decided; false without any.
+func (e *evaluation) decide(n *node) value {
+	v := boolOf(false)
 	for i := range n.args {
 		if v = e.run(&n.args[i]); v.truthy() == (n.op == opOr) {
 			break

@@ -124,8 +124,9 @@ func (e *evaluation) hash(f *fractional) (hash uint32, ok bool) {
 // they come, for a text made to be hashed need not exist.
 func (e *evaluation) hashSeed(m *murmur, seed *node) (ok, missing bool) {
 	if e.bucketing == bucketing2 && seed.op == opCat {
-		for i := range seed.args {
-			e.hashText(m, e.run(&seed.args[i]))
+		o := e.operands(seed)
+		for i := range o.count {
+			e.hashText(m, e.operand(&o, i))
 		}
 		return true, false
 	}
@@ -133,6 +134,8 @@ func (e *evaluation) hashSeed(m *murmur, seed *node) (ok, missing bool) {
 	switch {
 	case v.kind == kindNull:
 		return false, true
+	case v.kind == kindList:
+		return false, false // no version hashes one: a list stands for a bucket
 	case e.bucketing != bucketing2:
 		return e.cbor(m, v, 0), false
 	case v.kind != kindText:

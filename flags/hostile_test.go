@@ -63,7 +63,7 @@ func cyclic() Attributes {
 	for i := range rows {
 		rows[i] = map[string]string{"t": text, "u": other}
 	}
-	return Attributes{"rows": rows, "object": object, "list": list, "deep": deep, "long": long,
+	return Attributes{"rows": rows, "object": object, "list": list, "deep": deep, "long": long, "huge": make([]int, 100_000),
 		"text": text, TargetingKey: "a"}
 }
 
@@ -73,6 +73,12 @@ func TestHostileRules(t *testing.T) {
 	attributes := cyclic()
 	for _, rule := range []string{
 		`{"cat": [{"var": "list"}]}`,
+		`{"cat": {"var": "list"}}`,
+		`{"max": {"var": "list"}}`,
+		`{"max": {"var": "huge"}}`,
+		`{"-": {"var": "huge"}}`,
+		`{"+": {"var": "huge"}}`,
+		`{"none": [{"var": "rows"}, {"<": [{"cat": {"merge": [{"var": "t"}, {"var": "u"}]}}, 1]}]}`,
 		`{"==": [{"var": "list"}, "x"]}`,
 		`{"cat": [{"var": "deep"}]}`,
 		`{"missing": [{"var": "list"}]}`,
@@ -164,6 +170,8 @@ func TestRefused(t *testing.T) {
 		{`{"flags": {"f": {"state": "ENABLED", "variants": {"a": 1, "b": "x"}}}}`, "flags.f.variants.b"},
 		{`{"flags": {"f": {"state": "ENABLED", "variants": {"a": null}}}}`, "flags.f.variants.a"},
 		{`{"flags": {"f": {"state": "ENABLED", "variants": {"a": []}}}}`, "flags.f.variants.a"},
+		{`{"flags": {"f": {"state": "ENABLED", "variants": {"a": 9007199254740992}}}}`, "flags.f.variants.a"},
+		{`{"flags": {"f": {"state": "ENABLED", "variants": {"a": 1.5, "b": -1e16}}}}`, "flags.f.variants.b"},
 		{`{"flags": {}, "metadata": {"a": {}}}`, "metadata.a"}, {`{"flags": {}, "metadata": 1}`, "metadata"},
 		{`{"flags": {}, "$evaluators": {"e": {"unknown": 1}}}`, "$evaluators.e.unknown"},
 		{`{"flags": {}, "$evaluators": {"e": {"$ref": "e"}}}`, "$evaluators.e.$ref"},
@@ -175,7 +183,11 @@ func TestRefused(t *testing.T) {
 		{flag(`{"fractional": [["on", 2147483647], ["off", 1]]}`), "flags.f.targeting.fractional"}, {flag(`{"fractional": [["on", 0]]}`), "flags.f.targeting.fractional"},
 		{flag(`{"fractional": []}`), "flags.f.targeting.fractional"}, {flag(`{"fractional": [["on", 1, 2]]}`), "flags.f.targeting.fractional[0]"},
 		{flag(`{"fractional": [["no", 1]]}`), "flags.f.targeting.fractional[0][0]"}, {flag(`{"fractional": [{"var": "x"}, "on"]}`), "flags.f.targeting.fractional[1]"},
+		{flag(`{"fractional": ["rollout-7", ["on", 1]]}`), "flags.f.targeting.fractional[0]"}, {flag(`{"fractional": [null, ["on", 1]]}`), "flags.f.targeting.fractional[0]"},
 		{flag(`{"if": [{"starts_with": ["a"]}, "on"]}`), "flags.f.targeting.if[0].starts_with"},
+		{flag(`{"if": [{"starts_with": [{"var": "x"}, 7]}, "on"]}`), "flags.f.targeting.if[0].starts_with[1]"},
+		{flag(`{"if": [{"ends_with": [true, {"var": "x"}]}, "on"]}`), "flags.f.targeting.if[0].ends_with[0]"},
+		{flag(`{"if": [{"var": "$flagd.time"}, "on"]}`), "flags.f.targeting.if[0].var"}, {flag(`{"if": [{"var": ["$flagd.flagKey.x", 1]}, "on"]}`), "flags.f.targeting.if[0].var"},
 		{flag(`{"if": [{"sem_ver": [{"var": "v"}, "=="  , "1.0.0"]}, "on"]}`), "flags.f.targeting.if[0].sem_ver[1]"},
 		{flag(`{"if": [{"sem_ver": [{"var": "v"}, "=", "1.x"]}, "on"]}`), "flags.f.targeting.if[0].sem_ver[2]"},
 		{flag(`{"if": [{"sem_ver": [{"var": "v"}, "="]}, "on"]}`), "flags.f.targeting.if[0].sem_ver"},

@@ -120,8 +120,9 @@ func (e *evaluation) contains(list, needle value) bool {
 func (e *evaluation) cat(n *node) value {
 	var buf [64]byte
 	out := buf[:0]
-	for i := range n.args {
-		out = e.appendText(out, e.run(&n.args[i]), 0)
+	o := e.operands(n)
+	for i := range o.count {
+		out = e.appendText(out, e.operand(&o, i), 0)
 	}
 	return textOf(string(out))
 }

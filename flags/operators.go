@@ -83,6 +83,15 @@ func (o op) exactly() int {
 	return 0
 }
 
+// spreads tells whether a list that the operator's one argument gives is its arguments.
+func (o op) spreads() bool {
+	switch o {
+	case opPlus, opMinus, opTimes, opDivide, opModulo, opMax, opMin, opCat:
+		return true
+	}
+	return false
+}
+
 // constant tells whether the operator gives the same for the same arguments, wherever it stands.
 // Those that go through lists do, too, but are left for the evaluation, which bounds their work.
 func (o op) constant() bool {
@@ -98,6 +107,7 @@ func (o op) constant() bool {
 type node struct {
 	op         op
 	args       []node
+	spread     bool                // what args[0] gives is the arguments; see operands
 	constant   value               // of opConst
 	path       []string            // of opVar whose path is constant; empty is everything
 	dynamic    bool                // the path of opVar is args[0], not constant

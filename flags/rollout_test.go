@@ -61,6 +61,7 @@ func TestFractionalVectors(t *testing.T) {
 		{halves, Attributes{"seed": "ceQdGm"}, "upper", ""},
 		{halves, Attributes{"seed": nil}, "none", "none"},
 		{halves, Attributes{"seed": 1}, "none", ""},
+		{halves, Attributes{"seed": []any{"ejOoVL"}}, "none", "none"},
 		{shorthand, Attributes{TargetingKey: "jon@company.com"}, "heads", "tails"},
 		{shorthand, Attributes{TargetingKey: "jane@company.com"}, "tails", ""},
 		{shorthand, Attributes{TargetingKey: "user-1"}, "", "heads"},
@@ -78,7 +79,8 @@ func TestFractionalVectors(t *testing.T) {
 		{`[["on", 2147483647], ["off", 1]]`, none, "none", "none"},
 		{`[["off", -5], ["on", 1]]`, none, "on", "on"},
 		{`[["on", 0]]`, none, "none", "none"},
-		{`[]`, none, "none", "none"}, {`[{"var": "seed"}]`, none, "none", "none"}, {`[["on", 1, 1]]`, none, "none", "none"},
+		{`[]`, none, "none", "none"}, {`[{"var": "seed"}]`, none, "none", "none"}, {`[["on", 1, 1]]`, none, "on", "on"},
+		{`[["on", 1], "off"]`, none, "none", "none"}, {`[["on", 1], []]`, none, "none", "none"},
 		{`[["on", {"var": "w"}]]`, Attributes{TargetingKey: "a", "w": 1.5}, "none", "none"},
 		{`[["on", {"var": "w"}]]`, Attributes{TargetingKey: "a", "w": 0}, "none", "none"},
 		{`[["on", {"var": "w"}]]`, Attributes{TargetingKey: "a", "w": math.NaN()}, "none", "none"},
@@ -100,11 +102,13 @@ func TestFractionalVectors(t *testing.T) {
 func TestSeedsAreHashedWithoutJoining(t *testing.T) {
 	joined := rolloutOf(t, "f", `[{"var": "joined"}, ["lower", 50], ["upper", 50]]`, 2)
 	parts := rolloutOf(t, "f", `[{"cat": [{"var": "a"}, "-", {"var": "n"}, true]}, ["lower", 50], ["upper", 50]]`, 2)
+	listed := rolloutOf(t, "f", `[{"cat": {"var": "parts"}}, ["lower", 50], ["upper", 50]]`, 2)
 	def := rolloutOf(t, "f", `[["lower", 50], ["upper", 50]]`, 2)
 	for i := range 1000 {
 		a := strconv.Itoa(i * i * i)
-		both := Attributes{"a": a, "n": float64(i) / 4, "joined": fmt.Sprint(a, "-", float64(i)/4, "true")}
-		if joined.String(both, "f", "") != parts.String(both, "f", "") {
+		both := Attributes{"a": a, "n": float64(i) / 4, "joined": fmt.Sprint(a, "-", float64(i)/4, "true"),
+			"parts": []any{a, "-", float64(i) / 4, true}}
+		if want := joined.String(both, "f", ""); want != parts.String(both, "f", "") || want != listed.String(both, "f", "") {
 			t.Fatalf("%v", both)
 		}
 		both[TargetingKey], both["joined"] = a, "f"+a

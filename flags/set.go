@@ -277,10 +277,13 @@ func details[T any](r resolution, fallback T, read func(value) (T, bool)) Detail
 	return d
 }
 
-// integer reads a number that is whole and that a float64 holds exactly (JSON's interoperable range,
-// RFC 8259, section 6).
+// maxSafe is the largest whole number up to which a float64 holds all (JSON's interoperable range, RFC 8259,
+// section 6). flagd's schema ends there.
+const maxSafe = 1<<53 - 1
+
+// integer reads a number that is whole and in that range.
 func (v value) integer() (int64, bool) {
-	if v.kind != kindNumber || v.num != math.Trunc(v.num) || math.Abs(v.num) > 1<<53-1 {
+	if v.kind != kindNumber || v.num != math.Trunc(v.num) || math.Abs(v.num) > maxSafe {
 		return 0, false
 	}
 	return int64(v.num), true

@@ -30,7 +30,7 @@ const evaluationTable = `{
 		"bad-operator": {"state": "ENABLED", "variants": {"on": true}, "defaultVariant": "on", "targeting": {"unknown": 1}},
 		"bad-ref": {"state": "ENABLED", "variants": {"on": true}, "defaultVariant": "on", "targeting": {"if": [{"$ref": "nobody"}, "on"]}},
 		"bad-shared": {"state": "ENABLED", "variants": {"on": true}, "defaultVariant": "on", "targeting": {"if": [{"$ref": "broken"}, "on"]}},
-		"bad-text": {"state": "ENABLED", "variants": {"on": true}, "defaultVariant": "on", "targeting": "on"},
+		"text-rule": {"state": "ENABLED", "variants": {"on": true}, "defaultVariant": "on", "targeting": "on"},
 		"rule": {"state": "ENABLED", "variants": {"on": true, "off": false}, "defaultVariant": "off",
 			"targeting": {"if": [{"$ref": "inside"}, "on", {"var": "result"}]}, "metadata": {"rev": 9}},
 		"rule-no-default": {"state": "ENABLED", "variants": {"on": true}, "targeting": {"var": "result"}},
@@ -68,7 +68,7 @@ func TestEvaluationTable(t *testing.T) {
 		{"bad-operator", nil, true, "", Failed, ParseError, 7.0},
 		{"bad-ref", nil, true, "", Failed, ParseError, 7.0},
 		{"bad-shared", nil, true, "", Failed, ParseError, 7.0},
-		{"bad-text", nil, true, "", Failed, ParseError, 7.0},
+		{"text-rule", nil, true, "on", TargetingMatch, "", 7.0},
 		{"rule", nil, false, "off", Default, "", 9.0},
 		{"rule", Attributes{"email": "a@shop.example"}, true, "on", TargetingMatch, "", 9.0},
 		{"rule", result("off"), false, "off", TargetingMatch, "", 9.0},
@@ -92,6 +92,9 @@ func TestEvaluationTable(t *testing.T) {
 	}
 	if d := set.BoolDetails(nil, "missing", true); d.Metadata.Len() != 0 {
 		t.Error("a flag that isn't there has metadata")
+	}
+	if d := set.BoolDetails(nil, "bad-ref", true); !strings.Contains(d.Message, `"nobody"`) {
+		t.Errorf("the message doesn't name what isn't there: %s", d.Message)
 	}
 }
 
@@ -187,5 +190,18 @@ func TestTetherDocument(t *testing.T) {
 		if _, err := Load([]byte(refused), LoadOptions{Format: Tether}); err == nil {
 			t.Errorf("took %s", refused)
 		}
+	}
+}
+
+// TestStrictTakesWhatTheSchemaTakes: what is refused beside these is one step away.
+func TestStrictTakesWhatTheSchemaTakes(t *testing.T) {
+	set := mustLoad(t, `{"flags": {
+		"safe": {"state": "ENABLED", "variants": {"low": -9007199254740991, "high": 9007199254740991}, "defaultVariant": "high"},
+		"rule": {"state": "ENABLED", "variants": {"true": true, "1": false}, "targeting": {"if": [
+			{"and": [{"starts_with": ["x7", {"var": "p"}]}, {"var": "$flagd"}, {"<": [0, {"var": "$flagd.timestamp"}]}, {"var": "$flagd.flagKey"}]},
+			{"fractional": [{"cat": "seed"}, [true, 1]]}, 1]}}}}`, LoadOptions{})
+	if len(set.Notes()) != 0 || set.Int(nil, "safe", 0) != 9007199254740991 ||
+		!set.Bool(Attributes{"p": "x"}, "rule", false) || set.Bool(Attributes{"p": "y"}, "rule", true) {
+		t.Errorf("%v", set.Notes())
 	}
 }
