@@ -137,15 +137,38 @@ func (e *Engine) addKills(old *current, sum [sha256.Size]byte, kills []Kill, ado
 	if len(kills) == 0 {
 		return
 	}
-	if e.refused.sum != sum {
-		e.refused = refusal{sum: sum, since: adopted}
+	i := slices.IndexFunc(e.refused, func(r refusal) bool { return r.sum == sum })
+	if i < 0 {
+		e.refused = append(e.refused, refusal{sum: sum, since: adopted})
+		e.refused = e.refused[max(0, len(e.refused)-maxRefusals):]
+		i = len(e.refused) - 1
 	}
-	if e.refused.taken {
+	if e.refused[i].taken {
 		return
 	}
-	e.refused.taken = true
-	kills, _ = e.opts.Bounds.capKills(kills, e.refused.since)
-	e.putStaged(old.published, old.flags, append(slices.Clip(old.pushed.Kill), kills...), old.document, old.since)
+	e.refused[i].taken = true
+	kills, _ = e.opts.Bounds.capKills(kills, e.refused[i].since)
+	e.putStaged(old.published, old.flags, joined(old.pushed.Kill, kills), old.document, old.since)
+}
+
+// maxRefusals is how many servers may have a mistake of their own, in turn.
+const maxRefusals = 16
+
+// joined adds kills to those that are on. Of two for the same calls the one that ends later stays, and of more
+// than a document may have, the newest do: mistakes must not heap up either.
+func joined(on, more []Kill) (kills []Kill) {
+	at := make(map[string]int)
+	for _, k := range slices.Concat(on, more) {
+		match := fmt.Sprintf("%q", k.Match)
+		i, known := at[match]
+		switch {
+		case !known:
+			at[match], kills = len(kills), append(kills, k)
+		case k.Until.After(kills[i].Until):
+			kills[i] = k
+		}
+	}
+	return kills[max(0, len(kills)-maxKills):]
 }
 
 // unfit tells why nothing of a document is meant for this engine at this time, if so.

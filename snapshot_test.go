@@ -3,6 +3,7 @@ package tether
 import (
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -258,5 +259,42 @@ func BenchmarkResolve(b *testing.B) {
 				s.resolve("https", "a.example", "GET", "/v1/search/items", "")
 			}
 		})
+	}
+}
+
+// TestKillsDontHeapUp: documents that are refused, each with the kills of the one before, cost the memory of one
+// document's kills, and none of them lifts one that is on.
+func TestKillsDontHeapUp(t *testing.T) {
+	e, err := New(Config{}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	kill := func(path string, lasts time.Duration) string {
+		return fmt.Sprintf(`{"match":{"path":%q},"until":%q}`, path, now.Add(lasts).Format(time.RFC3339Nano))
+	}
+	refused := func(version int, kills ...string) {
+		t.Helper()
+		text := fmt.Sprintf(`{"schema":1,"document":"shop","version":%d,"pollInterval":"-1s","kill":[%s]}`, version, strings.Join(kills, ","))
+		if _, err := e.Apply([]byte(text)); err == nil {
+			t.Fatal("not refused")
+		}
+	}
+	killed := func(path string) bool { return e.config.Load().killed("https", "a", "GET", path, "", now) != nil }
+	for version := range 100 {
+		refused(version+1, kill("/always", time.Hour), kill("/over", -time.Hour))
+	}
+	refused(101, kill("/always", time.Minute))
+	if kills := e.config.Load().pushed.Kill; len(kills) != 2 || !kills[0].Until.Equal(now.Add(time.Hour)) {
+		t.Errorf("in force are %v", kills)
+	}
+	var many []string
+	for i := range maxKills {
+		many = append(many, kill(fmt.Sprint("/", i), time.Hour))
+	}
+	refused(102, many...)
+	refused(103, kill("/last", time.Hour))
+	if n := len(e.config.Load().pushed.Kill); n != maxKills || !killed("/last") || !killed("/999") {
+		t.Errorf("%d kills are in force", n)
 	}
 }
