@@ -183,7 +183,12 @@ func TestBakeLatches(t *testing.T) {
 		}
 		is(e, 2, []string{"other"}, []string{"short"})
 
-		next := newEngine(t, tether.Options{Seed: 2})
+		var last tether.Event
+		next := newEngine(t, tether.Options{Seed: 2, Observe: func(e tether.Event) {
+			if (e.Kind == tether.EventStaged || e.Kind == tether.EventRolledBack) && strings.HasPrefix(e.Note, "short") {
+				last = e
+			}
+		}})
 		if _, err := next.Readopt(doc(2, "short"), time.Now()); err != nil {
 			t.Fatal(err)
 		}
@@ -191,6 +196,9 @@ func TestBakeLatches(t *testing.T) {
 			t.Fatal(err)
 		}
 		is(next, 2, []string{"other"}, []string{"short"})
+		if last.Kind != tether.EventRolledBack {
+			t.Errorf("the last that was said of the stage is %v", last)
+		}
 		if _, err := next.Apply(doc(3, "longer")); err != nil {
 			t.Fatal(err)
 		}

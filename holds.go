@@ -126,6 +126,9 @@ func (e *Engine) restoreClient(id string, latched []string) {
 	for _, name := range latched[:min(len(latched), maxStages)] {
 		if len(name) <= maxStageName && !slices.Contains(e.latched, name) {
 			e.latched, changed = append(e.latched, name), true
+			if c := e.config.Load(); slices.Contains(c.stageNames(), name) { // until now, and told so
+				e.note(Event{Kind: EventRolledBack, Version: c.version(), Note: name + ": in an earlier process"})
+			}
 		}
 	}
 	e.latched = e.latched[max(0, len(e.latched)-maxStages):]

@@ -131,6 +131,7 @@ func (e *Engine) putStaged(published Config, set *flags.Set, kills []Kill, docum
 	next := &current{snapshot: s.snapshot, flags: set, pushed: s.config, published: published, document: document,
 		serial: old.serial + 1, since: since, replaced: make(chan struct{}), on: on}
 	next.trials = e.trialsOf(next, old)
+	e.regroup(old.snapshot, next.snapshot)
 	e.config.Store(next)
 	close(old.replaced)
 	for i := range on {

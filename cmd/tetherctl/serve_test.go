@@ -44,7 +44,13 @@ func (s *saying) String() string {
 // wait returns once what is said has the words.
 func (s *saying) wait(t *testing.T, words string) {
 	t.Helper()
-	for !strings.Contains(s.String(), words) {
+	s.waitFor(t, words, 1)
+}
+
+// waitFor returns once what is said has the words so many times.
+func (s *saying) waitFor(t *testing.T, words string, times int) {
+	t.Helper()
+	for strings.Count(s.String(), words) < times {
 		select {
 		case <-s.more:
 		case <-time.After(20 * time.Second):
@@ -172,48 +178,30 @@ func TestServeTellsEachTime(t *testing.T) {
 	out.wait(t, "is not a duration")
 	put(strings.Replace(document, `"version": 1`, `"version": 2`, 1))
 	out.wait(t, "shop v2")
-	told := strings.Count(out.String(), "is not a duration")
 	put(mistake)
-	for range 50 {
-		if strings.Count(out.String(), "is not a duration") > told {
-			break
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
+	out.waitFor(t, "is not a duration", 2)
 	stop()
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
-	if strings.Count(out.String(), "is not a duration") != told+1 || strings.Count(out.String(), "no such file") != 1 {
+	if strings.Count(out.String(), "is not a duration") != 2 || strings.Count(out.String(), "no such file") != 1 {
 		t.Errorf("it said\n%s", out)
 	}
 }
 
-// stuck is where a writer waits, as in a pipe that nobody reads, once it has been told to.
-type stuck struct{ until chan struct{} }
+// stuck is where a writer waits, as in a pipe that nobody reads.
+type stuck struct{ writes, until chan struct{} }
 
-func (s stuck) Write(b []byte) (int, error) { <-s.until; return len(b), nil }
+func (s stuck) Write(b []byte) (int, error) { close(s.writes); <-s.until; return len(b), nil }
 
 // TestServeWithNobodyReading: polls are answered while what the command says goes nowhere.
 func TestServeWithNobodyReading(t *testing.T) {
-	out := stuck{make(chan struct{})}
+	out := stuck{make(chan struct{}), make(chan struct{})}
 	p := &publication{name: file(t, document), log: log.New(out, "", 0), polls: make(map[string]int)}
-	looked := make(chan error, 1)
+	looked, counted := make(chan error, 1), make(chan struct{})
 	go func() { looked <- p.look() }()
-	counted := make(chan struct{})
-	go func() {
-		for {
-			p.mu.Lock()
-			published := p.document != nil
-			p.mu.Unlock()
-			if published {
-				break
-			}
-			time.Sleep(time.Millisecond)
-		}
-		p.count("v1")
-		close(counted)
-	}()
+	<-out.writes
+	go func() { p.count("v1"); close(counted) }()
 	select {
 	case <-counted:
 	case <-time.After(5 * time.Second):
