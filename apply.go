@@ -40,6 +40,7 @@ type current struct {
 	published Config
 	on        []ConfigStage
 	trials    []*trial
+	inForce   []killInForce // what pushed.Kill is of
 	document  []byte        // as it was published; nil: none was
 	serial    uint64        // grows with each change
 	since     time.Time     // when it was adopted
@@ -125,7 +126,7 @@ func (e *Engine) replace(document []byte, adopted time.Time) (
 	if !next.hasFlags() {
 		set = e.localFlags
 	}
-	kills, capped := e.opts.Bounds.capKills(next.Kill, adopted)
+	kills, capped := e.opts.Bounds.killsInForce(next.Kill, adopted)
 	e.told = [sha256.Size]byte{}
 	changed := e.putStaged(next, set, kills, bytes.Clone(document), adopted)
 	return next, slices.Concat(notes, changed, capped), false, nil
@@ -147,29 +148,12 @@ func (e *Engine) addKills(old *current, sum [sha256.Size]byte, kills []Kill, ado
 		return
 	}
 	e.refused[i].taken = true
-	kills, _ = e.opts.Bounds.capKills(kills, e.refused[i].since)
-	e.putStaged(old.published, old.flags, joined(old.pushed.Kill, kills), old.document, old.since)
+	more, _ := e.opts.Bounds.killsInForce(kills, e.refused[i].since)
+	e.putStaged(old.published, old.flags, joined(old.inForce, more), old.document, old.since)
 }
 
 // maxRefusals is how many servers may have a mistake of their own, in turn.
 const maxRefusals = 16
-
-// joined adds kills to those that are on. Of two for the same calls the one that ends later stays, and of more
-// than a document may have, the newest do: mistakes must not heap up either.
-func joined(on, more []Kill) (kills []Kill) {
-	at := make(map[string]int)
-	for _, k := range slices.Concat(on, more) {
-		match := fmt.Sprintf("%q", k.Match)
-		i, known := at[match]
-		switch {
-		case !known:
-			at[match], kills = len(kills), append(kills, k)
-		case k.Until.After(kills[i].Until):
-			kills[i] = k
-		}
-	}
-	return kills[max(0, len(kills)-maxKills):]
-}
 
 // unfit tells why nothing of a document is meant for this engine at this time, if so.
 func (e *Engine) unfit(old *current, next Config) error {

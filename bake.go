@@ -92,7 +92,7 @@ func (e *Engine) before(next *current, watched []*trial, i int) *snapshot {
 			others = append(others, next.on[j])
 		}
 	}
-	s, _ := builds(others, func(on []ConfigStage) staged { return e.stage(next.published, next.pushed.Kill, on) })
+	s, _ := builds(others, func(on []ConfigStage) staged { return e.stage(next.published, next.inForce, on) })
 	return s.snapshot
 }
 

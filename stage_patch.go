@@ -72,14 +72,16 @@ type staged struct {
 
 // stage makes the published document, with the patches of some of its stages in order, ready. What comes out is
 // clamped as a whole, so that a stage can't loosen anything beyond the bounds either.
-func (e *Engine) stage(published Config, kills []Kill, on []ConfigStage) (s staged) {
-	merged := published
+func (e *Engine) stage(document Config, kills []killInForce, on []ConfigStage) (s staged) {
+	merged := document
 	for i := range on {
 		merged = patched(merged, &on[i].Patch)
 	}
 	s.config, s.notes = e.opts.Bounds.Clamp(merged, e.local)
-	s.config.Kill = kills
+	s.config.Kill = nil
 	s.snapshot = compile(e.local, s.config, e.opts.Bounds)
+	s.snapshot.stop(kills)
+	s.config.Kill = published(kills)
 	return s
 }
 
@@ -121,7 +123,7 @@ func (e *Engine) stagesFor(published Config) (on []ConfigStage) {
 }
 
 // putStaged puts a document in force with the stages that this client gets. e.applying is held.
-func (e *Engine) putStaged(published Config, set *flags.Set, kills []Kill, document []byte, since time.Time) []Note {
+func (e *Engine) putStaged(published Config, set *flags.Set, kills []killInForce, document []byte, since time.Time) []Note {
 	build := func(on []ConfigStage) staged { return e.stage(published, kills, on) }
 	s, on, bad := withStages(e.stagesFor(published), build)
 	for i := range bad {
@@ -129,7 +131,7 @@ func (e *Engine) putStaged(published Config, set *flags.Set, kills []Kill, docum
 	}
 	old := e.config.Load()
 	next := &current{snapshot: s.snapshot, flags: set, pushed: s.config, published: published, document: document,
-		serial: old.serial + 1, since: since, replaced: make(chan struct{}), on: on}
+		serial: old.serial + 1, since: since, replaced: make(chan struct{}), on: on, inForce: kills}
 	next.trials = e.trialsOf(next, old)
 	e.regroup(old.snapshot, next.snapshot)
 	e.config.Store(next)
@@ -146,7 +148,7 @@ func (e *Engine) putStaged(published Config, set *flags.Set, kills []Kill, docum
 // e.applying is held.
 func (e *Engine) restage() {
 	if c := e.config.Load(); len(c.published.Stages) > 0 {
-		e.putStaged(c.published, c.flags, c.pushed.Kill, c.document, c.since)
+		e.putStaged(c.published, c.flags, c.inForce, c.document, c.since)
 	}
 }
 

@@ -310,7 +310,6 @@ func TestManyNames(t *testing.T) {
 	}
 }
 
-
 func FuzzParseServiceConfig(f *testing.F) {
 	f.Add(whole, host)
 	f.Add(policyOf(""), "")
