@@ -24,7 +24,8 @@ type appValue[T any] struct {
 }
 
 // NewApp returns the application's settings in the documents that the engine gets. Preset is what holds
-// where a document says nothing: members that it leaves out keep preset's value. Check refuses values that
+// where a document says nothing: members that it leaves out keep preset's value, while a list, and an entry of a
+// map, is the document's whole. Check refuses values that
 // make no sense; nil refuses none. T is what encoding/json reads and writes: unexported fields are lost. An
 // error says that preset can't be written, or that check refuses it.
 func NewApp[T any](e *Engine, preset T, check func(T) error) (*App[T], error) {
@@ -97,7 +98,7 @@ func (a *App[T]) read(app json.RawMessage) (value T, err error) {
 			err = fmt.Errorf("panicked: %v", p)
 		}
 	}()
-	if err := json.Unmarshal(a.preset, &value); err != nil {
+	if err := json.Unmarshal(lessLists(a.preset, app), &value); err != nil {
 		return value, err
 	}
 	if len(app) > 0 {
@@ -109,4 +110,26 @@ func (a *App[T]) read(app json.RawMessage) (value T, err error) {
 		err = a.check(value)
 	}
 	return value, err
+}
+
+// lessLists is the JSON text base without the lists that top has others for. Decoding a list over one that is
+// there would leave parts of the old one's elements in the new one's.
+func lessLists(base, top json.RawMessage) json.RawMessage {
+	isList := func(text json.RawMessage) bool { return bytes.HasPrefix(bytes.TrimSpace(text), []byte("[")) }
+	if isList(base) && isList(top) {
+		return json.RawMessage("null")
+	}
+	var under, upper map[string]json.RawMessage
+	if json.Unmarshal(base, &under) != nil || json.Unmarshal(top, &upper) != nil {
+		return base
+	}
+	for name, value := range upper {
+		if before := under[name]; before != nil {
+			under[name] = lessLists(before, value)
+		}
+	}
+	if less, err := json.Marshal(under); err == nil && under != nil {
+		return less
+	}
+	return base
 }

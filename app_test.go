@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -166,4 +167,36 @@ func ExampleNewApp() {
 	// Output:
 	// {plain 20}
 	// {winter 20}
+}
+
+// TestAppListsAreReplaced: of a list that a document has, and of an entry of a map, nothing comes from the preset's.
+func TestAppListsAreReplaced(t *testing.T) {
+	type server struct {
+		Name   string            `json:"name"`
+		Weight int               `json:"weight"`
+		Tags   map[string]string `json:"tags"`
+	}
+	type settings struct {
+		Servers []server                     `json:"servers"`
+		Deep    map[string]map[string]server `json:"deep"`
+		Theme   string                       `json:"theme"`
+	}
+	preset := settings{
+		Theme:   "plain",
+		Servers: []server{{"a", 5, map[string]string{"x": "y"}}, {"b", 6, nil}},
+		Deep:    map[string]map[string]server{"in": {"a": {"a", 1, nil}}},
+	}
+	engine := newEngine(t, tether.Options{})
+	app, err := tether.NewApp(engine, preset, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := engine.Apply(appDocument(1, `{"servers": [{"name": "c"}], "deep": {"in": {"a": {"weight": 2}, "b": {"weight": 3}}}, "theme": null}`)); err != nil {
+		t.Fatal(err)
+	}
+	want := settings{Servers: []server{{Name: "c"}},
+		Deep: map[string]map[string]server{"in": {"a": {"", 2, nil}, "b": {"", 3, nil}}}, Theme: "plain"}
+	if got := app.Get(); !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
 }

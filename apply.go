@@ -41,6 +41,7 @@ type current struct {
 	published Config
 	on        []ConfigStage
 	trials    []*trial
+	inForce   []killInForce // what pushed.Kill is of
 	document  []byte        // as it was published; nil: none was
 	serial    uint64        // grows with each change
 	since     time.Time     // when it was adopted
@@ -126,7 +127,7 @@ func (e *Engine) replace(document []byte, adopted time.Time) (
 	if !next.hasFlags() {
 		set = e.localFlags
 	}
-	kills, capped := e.opts.Bounds.capKills(next.Kill, adopted)
+	kills, capped := e.opts.Bounds.killsInForce(next.Kill, adopted)
 	e.told = [sha256.Size]byte{}
 	changed := e.putStaged(next, set, kills, bytes.Clone(document), adopted)
 	return next, slices.Concat(notes, changed, capped), false, nil
@@ -138,16 +139,22 @@ func (e *Engine) addKills(old *current, sum [sha256.Size]byte, kills []Kill, ado
 	if len(kills) == 0 {
 		return
 	}
-	if e.refused.sum != sum {
-		e.refused = refusal{sum: sum, since: adopted}
+	i := slices.IndexFunc(e.refused, func(r refusal) bool { return r.sum == sum })
+	if i < 0 {
+		e.refused = append(e.refused, refusal{sum: sum, since: adopted})
+		e.refused = e.refused[max(0, len(e.refused)-maxRefusals):]
+		i = len(e.refused) - 1
 	}
-	if e.refused.taken {
+	if e.refused[i].taken {
 		return
 	}
-	e.refused.taken = true
-	kills, _ = e.opts.Bounds.capKills(kills, e.refused.since)
-	e.putStaged(old.published, old.plain, append(slices.Clip(old.pushed.Kill), kills...), old.document, old.since)
+	e.refused[i].taken = true
+	more, _ := e.opts.Bounds.killsInForce(kills, e.refused[i].since)
+	e.putStaged(old.published, old.plain, joined(old.inForce, more), old.document, old.since)
 }
+
+// maxRefusals is how many servers may have a mistake of their own, in turn.
+const maxRefusals = 16
 
 // unfit tells why nothing of a document is meant for this engine at this time, if so.
 func (e *Engine) unfit(old *current, next Config) error {

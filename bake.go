@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"reflect"
 	"slices"
 	"sync"
@@ -23,20 +24,32 @@ const (
 	lateSpan = time.Minute
 )
 
+// maxTrials bounds what watching costs each call; more changes at once tell a publisher nothing.
+const maxTrials = 8
+
 // trial watches whether the timeouts that a stage shortened cut off answers that would have served. To know
 // that, the call after one that was cut goes by the timeouts as they are without the stage. A server that
 // fails for everybody fails that one too, and what isn't cut is never tried: so only harm is evidence.
 type trial struct {
-	stage   ConfigStage
-	until   time.Time // end of the bake
+	stage ConfigStage
+	until time.Time // end of the bake
+	// without is the document without this stage and those watched stages that come after it: what each of
+	// two stages does can't be told where either alone would cut the same calls. nil: it isn't watched.
 	without *snapshot
 	*evidence
 }
 
-// evidence outlives changes elsewhere in the document.
+// evidence outlives changes elsewhere in the document, and the bake: that comes once.
 type evidence struct {
-	mu        sync.Mutex // guards what follows
-	since     time.Time
+	since time.Time
+
+	mu     sync.Mutex // guards what follows
+	all    weighed
+	places [64]weighed // by a hash of host and route: what is busy, or dead, must not hide harm elsewhere
+}
+
+// weighed is evidence of calls that are alike.
+type weighed struct {
 	due       bool // the next call is to go the old way
 	cuts      int  // attempts that a timeout of the stage ended
 	tried     int  // attempts that went the old way
@@ -47,30 +60,43 @@ type evidence struct {
 // trialsOf begins to watch the stages of next that can be, or goes on with those that old has already.
 // e.applying is held.
 func (e *Engine) trialsOf(next, old *current) (trials []*trial) {
-	for i := range next.on {
+	now := time.Now()
+	byStage := make([]*trial, len(next.on)) // nil: not watched
+	for i := len(next.on) - 1; i >= 0; i-- {
 		s := next.on[i]
 		if s.bake() == 0 || !s.Patch.setsTimeouts() && !s.Patch.hasFlags() && !s.Patch.routesBy("") {
 			continue
 		}
-		t := &trial{stage: s, evidence: &evidence{since: time.Now()}}
+		t := &trial{stage: s, evidence: &evidence{since: now}}
 		for _, before := range old.trials {
 			if before.stage.Name == s.Name && reflect.DeepEqual(before.stage.Patch, s.Patch) {
 				t.evidence = before.evidence
 			}
 		}
-		if t.until = t.since.Add(s.bake()); !time.Now().Before(t.until) {
-			continue
+		t.until = t.since.Add(s.bake())
+		if trials = append(trials, t); s.Patch.setsTimeouts() && now.Before(t.until) && len(trials) <= maxTrials {
+			byStage[i] = t
 		}
-		var others []ConfigStage
-		for j := range next.on {
-			if j != i {
-				others = append(others, next.on[j])
-			}
+	}
+	slices.Reverse(trials)
+	for i, t := range byStage {
+		if t != nil {
+			t.without = e.before(next, byStage, i)
 		}
-		t.without = e.stage(next.published, next.plain, next.pushed.Kill, others).snapshot
-		trials = append(trials, t)
 	}
 	return trials
+}
+
+// before is the document without the watched stages from the i-th on; nil if that can't be built.
+func (e *Engine) before(next *current, watched []*trial, i int) *snapshot {
+	var others []ConfigStage
+	for j := range next.on {
+		if j < i || watched[j] == nil {
+			others = append(others, next.on[j])
+		}
+	}
+	s, _ := builds(others, func(on []ConfigStage) staged { return e.stage(next.published, next.plain, next.inForce, on) })
+	return s.snapshot
 }
 
 func (p *ConfigPatch) setsTimeouts() bool {
@@ -86,46 +112,79 @@ func (p *ConfigPatch) setsTimeouts() bool {
 // onTrial is a call's part in a trial.
 type onTrial struct {
 	*trial
+	place   uint64        // in the evidence
 	attempt time.Duration // the attempt timeout that the stage shortened to; 0: it didn't
 	call    time.Duration // and the call timeout
 	old     bool          // the call goes by the timeouts as without the stage
 }
 
-// enterTrial finds the stage that shortened one of the call's timeouts, and decides whether the call goes the
-// old way.
-func (c *call) enterTrial(trials []*trial) {
-	shorter := func(now, was time.Duration) time.Duration {
-		if now > 0 && (was == 0 || now < was) {
-			return now
-		}
-		return 0
+// shorter is now where that is a shorter timeout than was, else 0.
+func shorter(now, was time.Duration) time.Duration {
+	if now > 0 && (was == 0 || now < was) {
+		return now
 	}
-	for _, t := range trials {
-		if !c.began.Before(t.until) {
+	return 0
+}
+
+// enterTrial finds a stage that shortened one of the call's timeouts, and decides whether the call goes the
+// old way. Of several it takes the one that is due, or that was blamed least for calls like this one.
+func (c *call) enterTrial(trials []*trial) {
+	var old *policy
+	fewest := 0
+	with := c.policy
+	for i := len(trials) - 1; i >= 0 && !c.trial.old; i-- {
+		t := trials[i]
+		if t.without == nil {
 			continue
 		}
 		was := t.without.resolve(c.Scheme, c.Host, c.Method, c.Path, c.GRPCMethod)
-		c.trial.attempt = shorter(c.policy.attemptTimeout, was.attemptTimeout)
-		c.trial.call = shorter(c.policy.timeout, was.timeout)
-		if c.trial.attempt == 0 && c.trial.call == 0 {
+		on := onTrial{trial: t, attempt: shorter(with.attemptTimeout, was.attemptTimeout),
+			call: shorter(with.timeout, was.timeout)}
+		with = was
+		if shorter(c.policy.attemptTimeout, was.attemptTimeout) == 0 { // a later stage has its own say
+			on.attempt = 0
+		}
+		if shorter(c.policy.timeout, was.timeout) == 0 {
+			on.call = 0
+		}
+		if on.attempt == 0 && on.call == 0 || !c.began.Before(t.until) {
 			continue
 		}
-		c.trial.trial = t
-		if c.trial.old = t.takeDue(); c.trial.old {
-			policy := *c.policy
-			policy.timeout, policy.attemptTimeout = was.timeout, was.attemptTimeout
-			c.policy = &policy
+		if on.place = c.trial.place; c.trial.trial == nil {
+			on.place = maphash.Comparable(c.engine.hashSeed, [3]string{c.Host, c.Service, c.routeName()})
 		}
+		var cuts int
+		if on.old, cuts = t.takeDue(on.place); on.old || c.trial.trial == nil || cuts < fewest {
+			c.trial, old, fewest = on, was, cuts
+		}
+	}
+	if !c.trial.old {
 		return
 	}
+	policy := *c.policy
+	if c.trial.call > 0 {
+		policy.timeout = old.timeout
+	}
+	if c.trial.attempt > 0 {
+		policy.attemptTimeout = old.attemptTimeout
+	}
+	c.policy = &policy
 }
 
-func (e *evidence) takeDue() bool {
+// takeDue tells whether a call of a place is to go the old way, and how many there were cut.
+func (e *evidence) takeDue(place uint64) (due bool, cuts int) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	due := e.due
-	e.due = false
-	return due
+	w := &e.places[place%uint64(len(e.places))]
+	due, w.due = w.due, false
+	return due, w.cuts
+}
+
+// untried gives back the turn of a call that ended before it could try the old way.
+func (t *onTrial) untried() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.places[t.place%uint64(len(t.places))].due = true
 }
 
 // judge hears how an attempt of a call on trial ended, and rolls the stage back if that is enough.
@@ -134,37 +193,42 @@ func (c *call) judge(p *Permit, out Outcome) {
 	now := time.Now()
 	late := t.attempt > 0 && now.Sub(p.sent) > t.attempt || t.call > 0 && now.Sub(c.began) > t.call
 	cut := t.attempt > 0 && errors.Is(out.Err, ErrAttemptTimeout) || t.call > 0 && errors.Is(out.Err, ErrCallTimeout)
-	if why := t.weigh(t.old, cut, late, out.Class, now); why != "" {
+	if why := t.weigh(t.place, t.old, cut, late, out.Class, now); why != "" {
 		c.engine.rollBack(t.trial, why)
 	}
 }
 
-// weigh returns why the stage is to be rolled back, if so.
-func (t *trial) weigh(old, cut, late bool, class Class, now time.Time) string {
+// weigh returns why the stage is to be rolled back, if so: by what came of all calls, or of those of a place.
+func (t *trial) weigh(place uint64, old, cut, late bool, class Class, now time.Time) string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	switch {
-	case !old && cut:
-		t.cuts++
-		t.due = true
-		return ""
-	case !old || class == Ignored:
-		return ""
+	here := &t.places[place%uint64(len(t.places))]
+	if !old && cut {
+		here.due = true
+		here.cuts++
+		t.all.cuts++
 	}
-	t.tried++
-	if class != Healthy || !late {
+	if !old || class == Ignored || !now.Before(t.until) {
 		return ""
-	}
-	if t.late++; t.late == 1 {
-		t.firstLate = now
 	}
 	span := min(lateSpan, t.stage.bake()/4)
-	if t.late < lateLeast || float64(t.late) < lateShare*float64(t.tried) || now.Sub(t.firstLate) < span ||
-		!now.Before(t.until) {
-		return ""
+	for _, w := range [...]*weighed{here, &t.all} {
+		w.tried++
+		if class != Healthy || !late {
+			continue
+		}
+		if w.late++; w.late == 1 {
+			w.firstLate = now
+		}
 	}
-	return fmt.Sprintf("its timeouts ended %d attempts, and %d of %d that had the old ones were served later than that",
-		t.cuts, t.late, t.tried)
+	for _, w := range [...]*weighed{here, &t.all} {
+		if class == Healthy && late && w.late >= lateLeast && float64(w.late) >= lateShare*float64(w.tried) &&
+			now.Sub(w.firstLate) >= span {
+			return fmt.Sprintf("its timeouts ended %d attempts, and %d of %d that had the old ones were served later than that",
+				w.cuts, w.late, w.tried)
+		}
+	}
+	return ""
 }
 
 // rollBack takes a stage back, if it is still the one that was watched.

@@ -3,6 +3,7 @@ package tether_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"slices"
@@ -182,7 +183,12 @@ func TestBakeLatches(t *testing.T) {
 		}
 		is(e, 2, []string{"other"}, []string{"short"})
 
-		next := newEngine(t, tether.Options{Seed: 2})
+		var last tether.Event
+		next := newEngine(t, tether.Options{Seed: 2, Observe: func(e tether.Event) {
+			if (e.Kind == tether.EventStaged || e.Kind == tether.EventRolledBack) && strings.HasPrefix(e.Note, "short") {
+				last = e
+			}
+		}})
 		if _, err := next.Readopt(doc(2, "short"), time.Now()); err != nil {
 			t.Fatal(err)
 		}
@@ -190,6 +196,9 @@ func TestBakeLatches(t *testing.T) {
 			t.Fatal(err)
 		}
 		is(next, 2, []string{"other"}, []string{"short"})
+		if last.Kind != tether.EventRolledBack {
+			t.Errorf("the last that was said of the stage is %v", last)
+		}
 		if _, err := next.Apply(doc(3, "longer")); err != nil {
 			t.Fatal(err)
 		}
@@ -256,4 +265,109 @@ func TestBakeUnderLoad(t *testing.T) {
 			t.Errorf("version %d, on %q, rolled back %q", h.Version, h.Stages, h.RolledBack)
 		}
 	})
+}
+
+// visit makes a call to a URL with 20 s of patience.
+func visit(t *testing.T, e *tether.Engine, base http.RoundTripper, url string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if resp, err := e.Client(&http.Client{Transport: base}).Do(req); err == nil {
+		resp.Body.Close()
+	}
+}
+
+// byPlace answers as slowly as the call's host and path say.
+func byPlace(places map[string]time.Duration) roundTrip {
+	return func(req *http.Request) (*http.Response, error) {
+		return lasting(200, func() time.Duration { return places[req.URL.Host+req.URL.Path] })(req)
+	}
+}
+
+// TestBakeEndsOnce: a stage that has baked isn't watched again because other versions come.
+func TestBakeEndsOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEngine(t, tether.Options{Seed: 1})
+		good := lasting(200, func() time.Duration { return 10 * time.Millisecond })
+		stage := strings.Replace(shortTimeout, "900s", "3600s", 1)
+		for version := range 5 { // the last two come after its hour
+			if _, err := e.Apply(document(version+1, `,"stages":[`+stage+`]`)); err != nil {
+				t.Fatal(err)
+			}
+			calling(t, e, good, time.Minute, 25*time.Minute)
+		}
+		slow := lasting(200, func() time.Duration { return 3 * time.Second })
+		if back := calling(t, e, slow, 5*time.Second, 50*time.Minute); back > 0 {
+			t.Errorf("rolled back %v after the server became slow for everybody, long after its bake", back)
+		}
+	})
+}
+
+// TestBakeBesideOtherCalls: calls that a stage cuts are tried the old way although there are many others, to
+// another host or of another path, that it doesn't harm, or that fail whatever it does.
+func TestBakeBesideOtherCalls(t *testing.T) {
+	for _, other := range []struct {
+		url  string
+		took time.Duration
+	}{{"http://busy.example/", 20 * time.Millisecond}, {"http://api.example/fast", 20 * time.Millisecond},
+		{"http://busy.example/", time.Hour}} {
+		t.Run(fmt.Sprint(other.url, other.took), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				e := newEngine(t, tether.Options{Seed: 1})
+				if _, err := e.Apply(document(1, `,"defaults":{"target":{"pacing":{"mode":"off"},`+
+					`"circuitBreaker":{"mode":"forced-closed"}}},"stages":[`+shortTimeout+`]`)); err != nil {
+					t.Fatal(err)
+				}
+				place := strings.TrimPrefix(other.url, "http://")
+				base := byPlace(map[string]time.Duration{"api.example/slow": 3 * time.Second, place: other.took})
+				for range 100 {
+					visit(t, e, base, "http://api.example/slow")
+					for range 10 {
+						visit(t, e, base, other.url)
+					}
+				}
+				if back := e.Health().RolledBack; !slices.Equal(back, []string{"short"}) {
+					t.Errorf("rolled back: %q", back)
+				}
+			})
+		})
+	}
+}
+
+// TestBakeOfStagesTogether: whatever stages meet, those go whose timeouts end what would be served, and no other.
+func TestBakeOfStagesTogether(t *testing.T) {
+	stage := func(name, timeout, bake string) string {
+		return fmt.Sprintf(`{"name":%q,"percent":100,"bake":%q,"patch":{"defaults":{"call":{"attemptTimeout":%q}}}}`, name, bake, timeout)
+	}
+	for _, test := range []struct {
+		name   string
+		stages []string
+		back   []string
+	}{
+		{"the same twice", []string{stage("a", "1s", "900s"), stage("b", "1s", "900s")}, []string{"a", "b"}},
+		{"the later is longer", []string{stage("a", "1s", "900s"), stage("b", "2s", "900s")}, []string{"a", "b"}},
+		{"the later is shorter", []string{stage("a", "2s", "900s"), stage("b", "1s", "900s")}, []string{"a", "b"}},
+		{"only the later does harm", []string{stage("a", "5s", "900s"), stage("b", "1s", "900s")}, []string{"b"}},
+		{"only the earlier would", []string{stage("a", "1s", "900s"), stage("b", "5s", "900s")}, nil},
+		{"beside one that isn't watched", []string{stage("a", "2s", "0s"), stage("b", "1s", "900s")}, nil},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				e := newEngine(t, tether.Options{Seed: 1})
+				if _, err := e.Apply(document(1, `,"stages":[`+strings.Join(test.stages, ",")+`]`)); err != nil {
+					t.Fatal(err)
+				}
+				calling(t, e, lasting(200, func() time.Duration { return 3 * time.Second }), 4*time.Second, 14*time.Minute)
+				back := e.Health().RolledBack
+				slices.Sort(back)
+				if !slices.Equal(back, test.back) {
+					t.Errorf("rolled back: %q, want %q", back, test.back)
+				}
+			})
+		})
+	}
 }

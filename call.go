@@ -183,6 +183,9 @@ func (c *call) clock() time.Time {
 // finish gives back what a call that ends, or panics, took and didn't use.
 func (c *call) finish() {
 	c.refund()
+	if c.trial.old && c.attempts == 0 {
+		c.trial.untried()
+	}
 	if c.routing != nil {
 		c.routing.Cancel()
 	}

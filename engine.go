@@ -34,8 +34,8 @@ type Engine struct {
 	flagsChanged func()       // tells the listeners of flags
 	applying     sync.Mutex   // held while a document replaces another; guards what follows up to told
 	client       client
-	latched      []string // stages that were rolled back
-	refused      refusal
+	latched      []string          // stages that were rolled back
+	refused      []refusal         // the newest last
 	told         [sha256.Size]byte // of the last refused document and why: told once
 	targets      targets
 	order        atomic.Uint64

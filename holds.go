@@ -53,7 +53,8 @@ type savedRefusal struct {
 func (e *Engine) Snapshot() []byte {
 	state := outliving{Format: snapshotFormat, Holds: e.holds()}
 	e.applying.Lock()
-	if refused := e.refused; !refused.since.IsZero() {
+	if n := len(e.refused); n > 0 {
+		refused := e.refused[n-1]
 		state.Refused = &savedRefusal{hex.EncodeToString(refused.sum[:]), refused.since.UTC()}
 	}
 	if !e.client.given && (len(e.config.Load().published.Stages) > 0 || e.client.kept) {
@@ -125,6 +126,9 @@ func (e *Engine) restoreClient(id string, latched []string) {
 	for _, name := range latched[:min(len(latched), maxStages)] {
 		if len(name) <= maxStageName && !slices.Contains(e.latched, name) {
 			e.latched, changed = append(e.latched, name), true
+			if c := e.config.Load(); slices.Contains(c.stageNames(), name) { // until now, and told so
+				e.note(Event{Kind: EventRolledBack, Version: c.version(), Note: name + ": in an earlier process"})
+			}
 		}
 	}
 	e.latched = e.latched[max(0, len(e.latched)-maxStages):]
@@ -172,7 +176,7 @@ func (e *Engine) restoreRefusal(saved savedRefusal) {
 	}
 	e.applying.Lock()
 	defer e.applying.Unlock()
-	if e.refused.since.IsZero() {
-		e.refused = refusal{sum: [sha256.Size]byte(sum), since: saved.Since}
+	if len(e.refused) == 0 {
+		e.refused = []refusal{{sum: [sha256.Size]byte(sum), since: saved.Since}}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -187,4 +188,73 @@ func FuzzRestore(f *testing.F) {
 			t.Fatalf("%s isn't read back", again)
 		}
 	})
+}
+
+// TestHoldOutlivesItsRule: what a server told calls to wait for holds for the same calls when a document, or a
+// stage that is rolled back, gives them to other state than before.
+func TestHoldOutlivesItsRule(t *testing.T) {
+	const rule = `{"name":"a","key":"rule","match":{"host":"api.example","path":"/a"},"target":{"concurrency":{"max":1000}}}`
+	divided, whole := `,"rules":[`+rule+`]`, ``
+	for _, test := range []struct {
+		name string
+		docs []string // the answer to the call after the first is a 503 at that document
+		held int      // under which document the hold comes
+		path string   // whose call is held
+	}{
+		{"a rule that is taken away", []string{divided, whole}, 0, "/a"},
+		{"a rule that comes back", []string{divided, whole, divided}, 1, "/b"},
+		{"a rule that comes", []string{whole, divided}, 0, "/b"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				failing := ""
+				b := &backend{serve: func(req *http.Request, _ int) (*http.Response, error) {
+					if req.URL.Path == failing {
+						resp := answer(req, 503)
+						resp.Header.Set("Retry-After", "600")
+						return resp, nil
+					}
+					return answer(req, 200), nil
+				}}
+				c := client(t, b, tether.Options{})
+				noWait := tether.WithCall(t.Context(), tether.CallOptions{NoWait: true})
+				call := func(path string) error {
+					req, err := http.NewRequestWithContext(noWait, http.MethodGet, "http://api.example"+path, strings.NewReader(""))
+					if err != nil {
+						t.Fatal(err)
+					}
+					resp, err := c.Do(req)
+					if err == nil {
+						resp.Body.Close()
+					}
+					return err
+				}
+				for i, doc := range test.docs {
+					if _, err := c.Engine().Apply(document(i+1, doc)); err != nil {
+						t.Fatal(err)
+					}
+					if i > test.held {
+						continue
+					}
+					for _, path := range []string{"/a", "/b"} {
+						if err := call(path); err != nil {
+							t.Fatal(err)
+						}
+					}
+					if i == test.held {
+						failing = test.path
+						_ = call(test.path)
+						failing = ""
+					}
+				}
+				if before := b.attempts(); call("/a") == nil || b.attempts() > before {
+					t.Error("a call left within the hold")
+				}
+				time.Sleep(11 * time.Minute)
+				if err := call("/a"); err != nil {
+					t.Errorf("after the hold: %v", err)
+				}
+			})
+		})
+	}
 }

@@ -2,6 +2,8 @@ package tether
 
 import (
 	"maps"
+	"math"
+	"reflect"
 	"time"
 )
 
@@ -30,8 +32,7 @@ func (ts *targets) kin(key targetKey, version uint64) (kin []*target) {
 }
 
 // inherit keeps what the server told others of its targets to wait for, and lets calls return slowly
-// where they would have to there: else a push that meant to calm would loosen (laws 2 and 8). Nobody else
-// knows the target yet.
+// where they would have to there: else a push that meant to calm would loosen (laws 2 and 8).
 func (t *target) inherit(kin []*target, rand func() float64) {
 	for _, other := range kin {
 		until, perSecond := other.gate.Status()
@@ -41,26 +42,76 @@ func (t *target) inherit(kin []*target, rand func() float64) {
 		if perSecond > 0 || other.breaker.Refuses() {
 			t.gate.Resume() // not before the hold's end
 		}
-		for key, until := range other.heldLanes(&t.partitions) {
-			t.openLane(key, rand).gate.Hold(time.Until(until))
+		held, divided := other.heldLanes()
+		t.holdLanes(held, divided, rand)
+	}
+}
+
+// holdLanes holds lanes that another target divides by its partitions. Where this one has lanes already, those of
+// a partition are held for the whole credential: what divides them there may say nothing here.
+func (t *target) holdLanes(held map[laneKey]time.Time, divided partitions, rand func() float64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	fresh := len(t.lanes) == 0
+	if fresh && len(held) > 0 {
+		t.partitions = divided
+	}
+	for key, until := range held {
+		if !fresh {
+			key.partition = 0
+		}
+		l := t.openLane(key, rand)
+		l.gate.Hold(time.Until(until))
+		l.line.wakeAll()
+	}
+}
+
+// regroup passes on what servers asked for, where a document's rules divide their calls otherwise than those before
+// it: the calls that were told to wait may be another target's now, which may be there from earlier.
+func (e *Engine) regroup(old, next *snapshot) {
+	was, is := old.divisions(), next.divisions()
+	e.targets.mu.Lock()
+	defer e.targets.mu.Unlock()
+	for key, t := range e.targets.byKey {
+		if key.rule == "" || reflect.DeepEqual(was[key.rule], is[key.rule]) {
+			continue
+		}
+		for _, other := range e.targets.kin(key, math.MaxUint64) {
+			if other != t {
+				t.inherit([]*target{other}, e.rand)
+				other.inherit([]*target{t}, e.rand)
+				other.line.wakeAll()
+			}
+		}
+		t.line.wakeAll()
+	}
+}
+
+// divisions are the rules that give their calls a target of their own.
+func (s *snapshot) divisions() map[string]matcher {
+	divide := make(map[string]matcher)
+	for i := range s.rules {
+		if r := &s.rules[i]; r.key != "" {
+			divide[r.key] = r.matcher
 		}
 	}
+	return divide
 }
 
 // heldLanes are the lanes that are told to wait, and until when. Where there are some it also tells what
 // divides them.
-func (t *target) heldLanes(ps *partitions) map[laneKey]time.Time {
+func (t *target) heldLanes() (held map[laneKey]time.Time, ps partitions) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	held := make(map[laneKey]time.Time)
+	held = make(map[laneKey]time.Time)
 	for key, l := range t.lanes {
 		if until, _ := l.gate.Status(); !until.IsZero() {
 			held[key] = until
 		}
 	}
 	if len(held) > 0 {
-		*ps = t.partitions
+		ps = t.partitions
 		ps.byRoute = maps.Clone(ps.byRoute)
 	}
-	return held
+	return held, ps
 }

@@ -224,3 +224,24 @@ func TestRefusedIsToldOnce(t *testing.T) {
 		push(append(bad, ' '), 1, 1)
 	})
 }
+
+// TestKillsOfManyRefused: documents that are refused again and again, in turn, don't renew
+// their kills.
+func TestKillsOfManyRefused(t *testing.T) {
+	refused := func(version int) []byte {
+		return document(version, `,"defaults":{"call":{"retryPolicy":{"maxAttempts":-1}}}`+killMember)
+	}
+	synctest.Test(t, func(t *testing.T) { // two servers, each with a mistake of its own
+		c := client(t, &backend{serve: always(200)}, tether.Options{})
+		for began := time.Now(); time.Since(began) < 25*time.Hour; time.Sleep(5 * time.Minute) {
+			for version := range 2 {
+				if _, err := c.Engine().Apply(refused(version + 1)); err == nil {
+					t.Fatal("not refused")
+				}
+			}
+		}
+		if _, _, err := get(c, api); err != nil {
+			t.Errorf("after 25 h: %v", err)
+		}
+	})
+}

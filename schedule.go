@@ -128,7 +128,7 @@ func (p *periodic) wait(ctx context.Context) error {
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case left <= 0 && p.timing.width > 0 && p.overslept(-left):
+		case p.timing.width > 0 && (p.overslept(-left) || left > p.timing.longest()):
 			p.due = p.timing.first(p.now(), p.engine.rand)
 			continue
 		case left <= 0:
@@ -150,7 +150,7 @@ func (p *periodic) wait(ctx context.Context) error {
 // overslept tells whether the machine was suspended when the work was due: many may wake together,
 // so each draws a new time.
 func (p *periodic) overslept(late time.Duration) bool {
-	return late > time.Minute || !p.timing.open(p.now())
+	return late >= 0 && (late > time.Minute || !p.timing.open(p.now()))
 }
 
 // follow brings the timing up to a newer configuration.
@@ -179,7 +179,7 @@ func (p *periodic) follow(config *current) {
 // gives nobody another run today who has had one.
 func (p *periodic) move(now time.Time) {
 	p.due = time.Time{}
-	if !p.last.IsZero() {
+	if !p.last.IsZero() && !p.last.After(now) {
 		p.due = p.timing.next(p.last, p.engine.rand)
 	}
 	if !p.due.After(now) || !p.timing.open(p.due) {

@@ -29,7 +29,7 @@ type snapshotRule struct {
 
 type snapshotKill struct {
 	matcher
-	kill Kill
+	kill killInForce
 }
 
 // ruleSet says which rules match a call: as many bits as both layers can have rules. Calls with the
@@ -58,7 +58,7 @@ func compile(local, pushed Config, bounds Bounds) *snapshot {
 		}
 		for _, k := range cfg.Kill {
 			if m, ok := understoodMatch(k.Match); ok {
-				s.kills = append(s.kills, snapshotKill{m, k})
+				s.kills = append(s.kills, snapshotKill{m, killInForce{Kill: k, asked: k.Until}})
 			}
 		}
 	}
@@ -149,8 +149,8 @@ func (s *snapshot) killed(scheme, host, method, path, grpcMethod string, now tim
 	call := newSubject(scheme, host, method, path, grpcMethod)
 	for i := range s.kills {
 		k := &s.kills[i]
-		if now.Before(k.kill.Until) && k.fits(&call) {
-			return &k.kill
+		if !k.kill.over(now) && k.fits(&call) {
+			return &k.kill.Kill
 		}
 	}
 	return nil
@@ -163,12 +163,12 @@ func (s *snapshot) killedHost(host string, now time.Time) *Kill {
 	for i := range s.kills {
 		k := &s.kills[i]
 		whole := len(k.methods) == 0 && k.path == "" && k.grpc == ""
-		if !whole || !now.Before(k.kill.Until) {
+		if !whole || k.kill.over(now) {
 			continue
 		}
 		for _, scheme := range [...]string{"https", "http"} {
 			if call := newSubject(scheme, host, "", "", ""); k.fits(&call) {
-				return &k.kill
+				return &k.kill.Kill
 			}
 		}
 	}

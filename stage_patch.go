@@ -104,8 +104,8 @@ type staged struct {
 
 // stage makes the published document, with the patches of some of its stages in order, ready. What comes out is
 // clamped as a whole, so that a stage can't loosen anything beyond the bounds either.
-func (e *Engine) stage(published Config, set *flags.Set, kills []Kill, on []ConfigStage) (s staged) {
-	merged, own := published, false
+func (e *Engine) stage(document Config, set *flags.Set, kills []killInForce, on []ConfigStage) (s staged) {
+	merged, own := document, false
 	for i := range on {
 		merged, own = patched(merged, &on[i].Patch), own || on[i].Patch.hasFlags()
 	}
@@ -116,8 +116,10 @@ func (e *Engine) stage(published Config, set *flags.Set, kills []Kill, on []Conf
 		}
 	}
 	s.config, s.notes = e.opts.Bounds.Clamp(merged, e.local)
-	s.config.Kill = kills
+	s.config.Kill = nil
 	s.snapshot = compile(e.local, s.config, e.opts.Bounds)
+	s.snapshot.stop(kills)
+	s.config.Kill = published(kills)
 	return s
 }
 
@@ -160,7 +162,7 @@ func (e *Engine) stagesFor(published Config) (on []ConfigStage) {
 }
 
 // putStaged puts a document in force with the stages that this client gets. e.applying is held.
-func (e *Engine) putStaged(published Config, set *flags.Set, kills []Kill, document []byte, since time.Time) []Note {
+func (e *Engine) putStaged(published Config, set *flags.Set, kills []killInForce, document []byte, since time.Time) []Note {
 	build := func(on []ConfigStage) staged { return e.stage(published, set, kills, on) }
 	s, on, bad := withStages(e.stagesFor(published), build)
 	for i := range bad {
@@ -168,8 +170,9 @@ func (e *Engine) putStaged(published Config, set *flags.Set, kills []Kill, docum
 	}
 	old := e.config.Load()
 	next := &current{snapshot: s.snapshot, flags: s.flags, plain: set, pushed: s.config, published: published, document: document,
-		serial: old.serial + 1, since: since, replaced: make(chan struct{}), on: on}
+		serial: old.serial + 1, since: since, replaced: make(chan struct{}), on: on, inForce: kills}
 	next.trials = e.trialsOf(next, old)
+	e.regroup(old.snapshot, next.snapshot)
 	e.config.Store(next)
 	close(old.replaced)
 	for i := range on {
@@ -184,7 +187,7 @@ func (e *Engine) putStaged(published Config, set *flags.Set, kills []Kill, docum
 // e.applying is held; e.flagsChanged is to be called when it is free.
 func (e *Engine) restage() {
 	if c := e.config.Load(); len(c.published.Stages) > 0 {
-		e.putStaged(c.published, c.plain, c.pushed.Kill, c.document, c.since)
+		e.putStaged(c.published, c.plain, c.inForce, c.document, c.since)
 	}
 }
 

@@ -1,7 +1,9 @@
 package tether
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -76,15 +78,40 @@ func TestTrialCountsFailuresOfTheOldWay(t *testing.T) {
 			trial := &trial{until: start.Add(time.Hour), evidence: &evidence{}}
 			back := false
 			for range test.failed {
-				trial.weigh(true, cut, true, Transient, start)
+				trial.weigh(0, true, cut, true, Transient, start)
 			}
 			for i := range 20 {
-				why := trial.weigh(true, false, true, Healthy, start.Add(time.Duration(i)*10*time.Second))
+				why := trial.weigh(0, true, false, true, Healthy, start.Add(time.Duration(i)*10*time.Second))
 				back = back || why != ""
 			}
 			if back != test.back {
 				t.Errorf("%d failed (cut: %v): rolled back: %v", test.failed, cut, back)
 			}
 		}
+	}
+}
+
+// TestFewStagesAreWatched: what watching costs each call is bounded, however many stages a document has.
+func TestFewStagesAreWatched(t *testing.T) {
+	e, err := New(Config{}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stages []string
+	for i := range maxStages {
+		stages = append(stages, fmt.Sprintf(`{"name":"s%d","percent":100,"patch":{"defaults":{"call":{"timeout":"5s"}}}}`, i))
+	}
+	document := `{"schema":1,"document":"shop","version":1,"stages":[` + strings.Join(stages, ",") + `]}`
+	if _, err := e.Apply([]byte(document)); err != nil {
+		t.Fatal(err)
+	}
+	var watched []string
+	for _, trial := range e.config.Load().trials {
+		if trial.without != nil {
+			watched = append(watched, trial.stage.Name)
+		}
+	}
+	if len(watched) != maxTrials || watched[0] != "s92" {
+		t.Errorf("watched are %q", watched)
 	}
 }

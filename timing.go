@@ -115,6 +115,10 @@ func (t timing) next(before time.Time, rand func() float64) time.Time {
 	return t.opening(before.Add(t.every)).Add(part(t.width, rand()))
 }
 
+// longest is more than any wait for the next run in a window: what is due later was planned by a clock that
+// has been set back since.
+func (t timing) longest() time.Duration { return t.every + 2*day }
+
 // after is the next time when work is due, later than now. What was missed is not made up for.
 // Without a window the phase stays, so that a fleet that was held up together does not go on
 // together.

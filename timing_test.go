@@ -1,6 +1,7 @@
 package tether
 
 import (
+	"context"
 	"math/rand/v2"
 	"testing"
 	"testing/synctest"
@@ -179,5 +180,31 @@ func TestOverslept(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestClockSetBack: work that was planned by a clock far ahead isn't left undone until then.
+func TestClockSetBack(t *testing.T) {
+	for _, window := range []DailyWindow{night, midnight} {
+		for _, every := range []time.Duration{time.Hour, 3 * day} {
+			synctest.Test(t, func(t *testing.T) {
+				e, err := New(Config{}, Options{Seed: 1})
+				if err != nil {
+					t.Fatal(err)
+				}
+				began := time.Now()
+				ahead := began.Add(5 * 365 * day)
+				p := periodic{engine: e, own: Schedule{Every: every, Window: window}, timing: newTiming(every, window),
+					serial: 1, due: ahead, last: ahead.Add(-every)}
+				ctx, cancel := context.WithTimeout(t.Context(), 10*365*day)
+				defer cancel()
+				if err := p.wait(ctx); err != nil {
+					t.Fatal(err)
+				}
+				if waited := time.Since(began); waited > every+2*day || !p.timing.open(p.now()) {
+					t.Errorf("every %v, from %s: begun after %v", every, window.From, waited)
+				}
+			})
+		}
 	}
 }

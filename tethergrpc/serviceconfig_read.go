@@ -25,7 +25,8 @@ const (
 	mostDuration = 24 * time.Hour
 	mostGrowth   = 10
 
-	mostBudget = 0.1 // re-attempts are at most a tenth of the calls that succeeded
+	mostNames  = 1000 // as many rules
+	mostBudget = 0.1  // re-attempts are at most a tenth of the calls that succeeded
 )
 
 // configReader makes a ServiceConfig of a text.

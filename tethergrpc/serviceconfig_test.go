@@ -294,6 +294,22 @@ func TestServiceConfigNarrowest(t *testing.T) {
 	}
 }
 
+// TestManyNames: a text that names more than can be rules is refused before it costs much.
+func TestManyNames(t *testing.T) {
+	var names []string
+	for i := range 20_000 {
+		names = append(names, fmt.Sprintf(`{"service": "s%d"}`, i))
+	}
+	config, err := ParseServiceConfig(`{"methodConfig": [{"name": [`+strings.Join(names, ",")+`]}]}`, "a.example")
+	var refused *tether.ConfigError
+	if !errors.As(err, &refused) || refused.Problems[0].Path != "methodConfig[0].name" || len(config.Rules) > 0 {
+		t.Errorf("%d rules, %v", len(config.Rules), err)
+	}
+	if _, err := ParseServiceConfig(`{"methodConfig": [{"name": [`+strings.Join(names[:1000], ",")+`]}]}`, "a.example"); err != nil {
+		t.Error(err)
+	}
+}
+
 func FuzzParseServiceConfig(f *testing.F) {
 	f.Add(whole, host)
 	f.Add(policyOf(""), "")

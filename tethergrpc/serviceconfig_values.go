@@ -55,6 +55,10 @@ func (r *configReader) list(path string, raw json.RawMessage) (items []json.RawM
 // names reads whom an entry is for, as gRPC methods of a match: "" for everybody.
 func (r *configReader) names(path string, raw json.RawMessage) (names []string) {
 	for i, item := range r.list(path, raw) {
+		if len(r.out.named) == mostNames {
+			r.refuse(path, "is beyond 1000 names in all", "name services rather than methods")
+			break
+		}
 		at := fmt.Sprintf("%s[%d]", path, i)
 		member := r.object(at, item, "service", "method")
 		if member == nil {

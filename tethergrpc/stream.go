@@ -31,21 +31,23 @@ type stream struct {
 	proof    *proof
 	watched  bool // what the attempt brings is about to be seen: its end is no surprise
 	settled  bool
-	ended    bool   // the stream that is under way has
-	over     error  // how
-	release  func() // gives back the place among the calls under way; nil: not kept, or given back
-	seen     bool   // the caller has asked for the header
-	request  any    // of a stream of answers
-	complete bool   // the request was sent whole
+	ended    bool          // the stream that is under way has
+	over     error         // how
+	release  func()        // gives back the place among the calls under way; nil: not kept, or given back
+	seen     bool          // the caller has asked for the header
+	request  any           // of a stream of answers
+	complete bool          // the request was sent whole
+	ends     []func(error) // the caller's, that hear of the end; nil: they have
 }
 
 func (e *edge) stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string,
 	streamer grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	s := &stream{edge: e, ctx: ctx, desc: desc, cc: cc, method: method, streamer: streamer}
+	s.opts, s.ends = splitEnds(opts)
 	permit, err := e.engine.Begin(ctx, e.call(ctx, method, cc))
 	if err != nil {
-		return nil, withStatus(err)
+		return nil, s.ending(err)
 	}
-	s := &stream{edge: e, ctx: ctx, desc: desc, cc: cc, method: method, streamer: streamer, opts: opts}
 	for {
 		err := s.open(permit)
 		if err == nil {
@@ -53,10 +55,23 @@ func (e *edge) stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.Clien
 		}
 		next, failure := permit.Next(s.failed(err, nil))
 		if next == nil {
-			return nil, withStatus(failure)
+			return nil, s.ending(failure)
 		}
 		permit = next
 	}
+}
+
+// ending tells the caller's options, once, how the call ended, and returns it with a status.
+func (s *stream) ending(err error) error {
+	err = withStatus(err)
+	s.mu.Lock()
+	ends := s.ends
+	s.ends = nil
+	s.mu.Unlock()
+	for _, end := range ends {
+		end(err)
+	}
+	return err
 }
 
 // open makes a stream for an attempt, and gives it the request that an earlier one had.
@@ -86,8 +101,13 @@ func (s *stream) open(permit *tether.Permit) error {
 	}
 	s.mu.Lock()
 	s.current, s.watched = current, s.complete
-	request, complete := s.request, s.complete
+	request, complete, unseen, over := s.request, s.complete, s.ended && !s.complete, s.over
+	s.settled = unseen
 	s.mu.Unlock()
+	if unseen {
+		permit.Done(tether.Outcome{})
+		_ = s.ending(over)
+	}
 	if !complete {
 		return nil
 	}
@@ -97,12 +117,17 @@ func (s *stream) open(permit *tether.Permit) error {
 	return current.CloseSend()
 }
 
-// failed is what an attempt brought that ended with err; current is nil if it had no stream.
+// failed is what an attempt brought that ended with err; current is nil if it had no stream. An error of an
+// interceptor further in may leave the stream as it is: then nobody knows what will come of it.
 func (s *stream) failed(err error, current grpc.ClientStream) tether.Outcome {
+	s.mu.Lock()
+	ended := s.ended
+	s.mu.Unlock()
 	var a answer
-	if current == nil {
+	switch {
+	case current == nil:
 		a = s.proof.answer()
-	} else {
+	case ended:
 		a.header, _ = current.Header() // at once, now that the stream has ended
 		a.trailer = current.Trailer()
 	}
@@ -112,7 +137,7 @@ func (s *stream) failed(err error, current grpc.ClientStream) tether.Outcome {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.seen || !s.complete || len(a.header) > 0 {
+	if s.seen || !s.complete || !ended || len(a.header) > 0 {
 		out.Final = true
 	}
 	return out
@@ -132,13 +157,14 @@ func (s *stream) good(header metadata.MD) {
 	release := permit.Keep()
 	permit.Done(tether.Outcome{Class: tether.Healthy, Hint: hintOf(header, nil, nil)})
 	s.mu.Lock()
-	ended := s.ended
+	ended, over := s.ended, s.over
 	if !ended {
 		s.release = release
 	}
 	s.mu.Unlock()
 	if ended {
 		release()
+		_ = s.ending(over)
 	}
 }
 
@@ -153,12 +179,27 @@ func (s *stream) end(permit *tether.Permit, err error) {
 	unseen := !s.watched && !s.settled
 	release := s.release
 	s.ended, s.over, s.release, s.settled = true, err, nil, s.settled || unseen
+	final := s.settled
 	s.mu.Unlock()
 	if unseen {
 		permit.Done(tether.Outcome{})
 	}
 	if release != nil {
 		release()
+	}
+	if final {
+		_ = s.ending(err)
+	}
+}
+
+// abandon gives up an attempt that a panic, or Goexit, further in took from whoever looked at it.
+func (s *stream) abandon() {
+	s.mu.Lock()
+	permit, settled := s.permit, s.settled
+	s.settled = true
+	s.mu.Unlock()
+	if !settled {
+		permit.Done(tether.Outcome{})
 	}
 }
 
@@ -172,6 +213,28 @@ func (s *stream) watch() (current grpc.ClientStream, permit *tether.Permit, sett
 
 // RecvMsg receives, and makes the call again where nothing has come yet and that is safe.
 func (s *stream) RecvMsg(m any) error {
+	returned := false
+	defer func() {
+		if !returned {
+			s.abandon()
+		}
+	}()
+	err := s.receive(m)
+	returned = true
+	if err != nil || !s.desc.ServerStreams { // else an interceptor that loses the options would keep the place
+		s.mu.Lock()
+		permit := s.permit
+		s.mu.Unlock()
+		over := err
+		if errors.Is(err, io.EOF) {
+			over = nil
+		}
+		s.end(permit, over)
+	}
+	return err
+}
+
+func (s *stream) receive(m any) error {
 	current, permit, settled := s.watch()
 	err := current.RecvMsg(m)
 	if settled {
@@ -186,7 +249,7 @@ func (s *stream) RecvMsg(m any) error {
 			if failure == nil { // settled meanwhile, by Header
 				failure = err
 			}
-			return withStatus(failure)
+			return s.ending(failure)
 		}
 		permit, current = next, nil
 		if err = s.open(permit); err == nil {
@@ -211,6 +274,7 @@ func (s *stream) SendMsg(m any) error {
 	s.mu.Lock()
 	current := s.current
 	if s.desc.ServerStreams && !s.desc.ClientStreams && !s.settled {
+		s.seen = s.seen || s.request != nil // two requests are none that we know
 		s.request = m
 	}
 	s.mu.Unlock()
@@ -255,6 +319,9 @@ func (s *stream) headless(current grpc.ClientStream) {
 		permit.Done(tether.Outcome{})
 	default:
 		permit.Done(s.edge.outcome(s.ctx, s.cc, s.method, err, answer{trailer: current.Trailer()}))
+	}
+	if unseen {
+		_ = s.ending(err)
 	}
 }
 

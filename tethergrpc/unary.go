@@ -2,8 +2,10 @@ package tethergrpc
 
 import (
 	"context"
+	"slices"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/peer"
 
 	"github.com/tether-go/tether"
 )
@@ -24,10 +26,15 @@ type unary struct {
 
 func (e *edge) unary(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn,
 	invoker grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	opts, ends := splitEnds(opts)
 	what := e.call(ctx, method, cc)
 	u := &unary{edge: e, method: method, req: req, reply: reply, cc: cc, invoker: invoker, callers: len(opts)}
 	u.opts = u.proof.add(append(u.few[:0], opts...), !what.Idempotent)
-	return withStatus(e.engine.Run(ctx, &u.room, what, u))
+	err := withStatus(e.engine.Run(ctx, &u.room, what, u))
+	for _, end := range ends {
+		end(err)
+	}
+	return err
 }
 
 // Attempt sends the call once.
@@ -50,6 +57,24 @@ func forget(opts []grpc.CallOption) {
 			*o.HeaderAddr = nil
 		case grpc.TrailerCallOption:
 			*o.TrailerAddr = nil
+		case grpc.PeerCallOption:
+			*o.PeerAddr = peer.Peer{}
 		}
 	}
+}
+
+// splitEnds returns the options without those that hear of the call's end: each attempt would tell them.
+func splitEnds(opts []grpc.CallOption) (rest []grpc.CallOption, ends []func(error)) {
+	for _, o := range opts {
+		if o, is := o.(grpc.OnFinishCallOption); is {
+			ends = append(ends, o.OnFinish)
+		}
+	}
+	if ends == nil {
+		return opts, nil
+	}
+	return slices.DeleteFunc(slices.Clone(opts), func(o grpc.CallOption) bool {
+		_, is := o.(grpc.OnFinishCallOption)
+		return is
+	}), ends
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -32,22 +33,43 @@ var spoken = map[string]string{
 // diff tells in words what a push from one document to another changes.
 func diff(before, after tether.Config) (lines []string) {
 	was, is := leaves(before), leaves(after)
-	paths := slices.Sorted(maps.Keys(was))
-	for path := range is {
-		if _, known := was[path]; !known {
+	paths := slices.Sorted(maps.Keys(was.values))
+	for path := range is.values {
+		if _, known := was.values[path]; !known {
 			paths = append(paths, path)
 		}
 	}
 	slices.Sort(paths)
 	for _, path := range paths {
-		if was[path] != is[path] {
-			lines = append(lines, sentence(path, was[path], is[path]))
+		if was.values[path] != is.values[path] {
+			lines = append(lines, sentence(path, was.values[path], is.values[path]))
+		}
+	}
+	for _, list := range slices.Sorted(maps.Keys(was.orders)) {
+		before, after := common(was.orders[list], is.orders[list]), common(is.orders[list], was.orders[list])
+		if !slices.Equal(before, after) {
+			lines = append(lines, fmt.Sprintf("%s: their order changes from %s to %s", list,
+				strings.Join(before, ", "), strings.Join(after, ", ")))
 		}
 	}
 	if len(lines) == 0 {
 		lines = []string{"nothing changes"}
 	}
 	return lines
+}
+
+// common is what of a list another has too.
+func common(list, other []string) (both []string) {
+	has := make(map[string]bool)
+	for _, name := range other {
+		has[name] = true
+	}
+	for _, name := range list {
+		if has[name] {
+			both = append(both, name)
+		}
+	}
+	return both
 }
 
 // sentence says one change: "rule search: attempts a call fall from 3 to 1".
@@ -77,9 +99,10 @@ func direction(was, is string) string {
 		return "changes"
 	case after > before:
 		return "rises"
-	default:
+	case after < before:
 		return "falls"
 	}
+	return "changes"
 }
 
 // size reads a number or a duration.
@@ -105,43 +128,74 @@ func whereabouts(path string) (where, setting string) {
 	return "", path
 }
 
-// leaves flattens a document to its values by path. Rules and kills go by name, so that one that
-// moved has not changed.
-func leaves(cfg tether.Config) map[string]string {
+// flat is a document's values by path, and the order in which its rules and stages apply.
+type flat struct {
+	values map[string]string
+	orders map[string][]string
+}
+
+// leaves flattens a document. Rules, stages and kills go by name: that others came or went before one
+// is no change of it.
+func leaves(cfg tether.Config) flat {
+	out := flat{make(map[string]string), make(map[string][]string)}
 	data, err := json.Marshal(cfg)
-	if err != nil {
-		return map[string]string{"document": err.Error()}
-	}
 	var tree any
-	if err := json.Unmarshal(data, &tree); err != nil {
-		return map[string]string{"document": err.Error()}
+	if err == nil {
+		decoder := json.NewDecoder(bytes.NewReader(data))
+		decoder.UseNumber() // every digit counts
+		err = decoder.Decode(&tree)
 	}
-	out := make(map[string]string)
-	flatten("", tree, out)
+	if err != nil {
+		out.values["document"] = err.Error()
+		return out
+	}
+	out.add("", tree)
 	return out
 }
 
-func flatten(path string, v any, out map[string]string) {
+func (f flat) add(path string, v any) {
 	switch v := v.(type) {
 	case map[string]any:
 		for name, member := range v {
-			flatten(strings.TrimPrefix(path+"."+name, "."), member, out)
+			f.add(strings.TrimPrefix(path+"."+name, "."), member)
 		}
 	case []any:
 		if path != "rules" && path != "kill" && path != "stages" && !strings.HasSuffix(path, ".patch.rules") {
-			out[path] = fmt.Sprint(v)
+			f.values[path] = fmt.Sprint(v)
 			return
 		}
-		for i, element := range v {
-			name := strconv.Itoa(i)
-			if object, ok := element.(map[string]any); ok {
-				if given, ok := object["name"].(string); ok && given != "" {
-					name = given
-				}
-			}
-			flatten(path+"["+name+"]", element, out)
+		names := namesOf(v)
+		if path != "kill" {
+			f.orders[path] = names
 		}
+		for i, element := range v {
+			f.add(path+"["+names[i]+"]", element)
+		}
+	case string:
+		if v == "" {
+			v = `""`
+		}
+		f.values[path] = v
 	default:
-		out[path] = fmt.Sprint(v)
+		f.values[path] = fmt.Sprint(v)
 	}
+}
+
+// namesOf are the names of a list's elements, their numbers where they have none, each once.
+func namesOf(list []any) (names []string) {
+	used := make(map[string]bool)
+	for i, element := range list {
+		name := strconv.Itoa(i)
+		if object, ok := element.(map[string]any); ok {
+			if given, ok := object["name"].(string); ok && given != "" {
+				name = given
+			}
+		}
+		once := name
+		for n := 2; used[once]; n++ { // kills may share one
+			once = fmt.Sprintf("%s (%d)", name, n)
+		}
+		used[once], names = true, append(names, once)
+	}
+	return names
 }

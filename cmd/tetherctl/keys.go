@@ -65,20 +65,29 @@ type signer struct {
 
 func (s signer) public() ed25519.PublicKey { return s.key.Public().(ed25519.PublicKey) }
 
-// readSigners reads keys given as ID=FILE.
+// readSigners reads keys given as ID=FILE. What may be the key itself isn't said again.
 func readSigners(given []string) (signers []signer, err error) {
 	for _, text := range given {
 		id, name, ok := strings.Cut(text, "=")
-		if !ok || id == "" {
-			return nil, fmt.Errorf("-key %s: write ID=FILE", text)
+		if !ok || id == "" || name == "" {
+			return nil, errors.New("-key: write ID=FILE")
 		}
 		key, err := readKey(name)
+		if err != nil && mayBeKey(name) {
+			err = fmt.Errorf("-key %s: that is no file, but perhaps a key: write ID=FILE", id)
+		}
 		if err != nil {
 			return nil, err
 		}
 		signers = append(signers, signer{id, key})
 	}
 	return signers, nil
+}
+
+func mayBeKey(text string) bool {
+	bare := strings.TrimRight(text, "=")
+	_, err := base64.RawStdEncoding.DecodeString(bare)
+	return strings.Contains(text, "PRIVATE KEY") || len(bare) > ed25519.SeedSize && err == nil
 }
 
 // readKey reads a private key as keygen or openssl writes it.

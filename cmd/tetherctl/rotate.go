@@ -83,7 +83,7 @@ func change(next, old *envelope.Ring, add, remove []string) error {
 		id, encoded, _ := strings.Cut(text, "=")
 		public, err := base64.StdEncoding.Strict().DecodeString(encoded)
 		if err != nil || len(public) != ed25519.PublicKeySize {
-			return refuse("-add %s: write ID=PUBLIC, as keygen prints it", text)
+			return refuse("-add: write ID=PUBLIC, as keygen prints it") // without what was given: it may be a private key
 		}
 		_, taken := next.Keys[id]
 		if old != nil && !taken {

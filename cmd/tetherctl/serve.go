@@ -7,11 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log"
 	"maps"
 	"net"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -37,6 +37,9 @@ func runServe(ctx context.Context, args []string, stdout, stderr io.Writer) int 
 	p := &publication{name: flags.Arg(0), log: log.New(stdout, "", log.LstdFlags), polls: make(map[string]int)}
 	if err := p.look(); err != nil {
 		fmt.Fprintf(stderr, "tetherctl: %s: %v\n", p.name, err)
+		if unreadable(err) {
+			return 2
+		}
 		return 1
 	}
 	listener, err := net.Listen("tcp", *addr)
@@ -64,24 +67,33 @@ type publication struct {
 	polls    map[string]int    // by the version that the client had
 }
 
-// look reads the file again.
+// look reads the file again, and publishes it if it has changed. A mistake is an error once for each content.
 func (p *publication) look() error {
 	data, err := readLimited(p.name)
 	if err != nil {
 		return err
 	}
+	version, err := p.take(data)
+	if version != "" { // not under the lock, which polls need: whoever should read it may be asleep
+		p.log.Printf("published: %s", version)
+	}
+	return err
+}
+
+// take publishes a document that is another than before, and returns its version.
+func (p *publication) take(data []byte) (version string, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	sum := sha256.Sum256(data)
 	if sum == p.seen {
-		return nil
+		return "", nil
 	}
 	p.seen = sum
 	payload := data
 	if envelope.Is(data) {
 		signed, err := envelope.Parse(data)
 		if err != nil {
-			return err
+			return "", err
 		}
 		payload = signed.Payload
 	}
@@ -90,11 +102,15 @@ func (p *publication) look() error {
 		err = tether.ErrUnidentified
 	}
 	if err != nil {
-		return err
+		return "", err
 	}
 	p.document, p.version = data, fmt.Sprintf("%s v%d", cfg.Document, cfg.Version)
-	p.log.Printf("published: %s", p.version)
-	return nil
+	return p.version, nil
+}
+
+func unreadable(err error) bool {
+	var path *fs.PathError
+	return errors.As(err, &path)
 }
 
 // serve answers until ctx ends. It looks once a second whether the file has changed.
@@ -121,15 +137,18 @@ func (p *publication) serve(ctx context.Context, listener net.Listener, every ti
 	look, tell := time.NewTicker(time.Second), time.NewTicker(every)
 	defer look.Stop()
 	defer tell.Stop()
-	problem := ""
+	failed := 0 // to read it, in a row
 	for {
 		select {
 		case <-look.C:
-			if err := p.look(); err != nil && !errors.Is(err, os.ErrNotExist) { // it may be being replaced
-				if now := err.Error(); now != problem {
-					p.log.Printf("not published, the last good one stays: %v", err)
-					problem = now
-				}
+			err := p.look()
+			if !unreadable(err) {
+				failed = 0
+			} else if failed++; failed != 3 { // it may be being replaced; and it is told once
+				err = nil
+			}
+			if err != nil {
+				p.log.Printf("not published, the last good one stays: %v", err)
 			}
 		case <-tell.C:
 			p.tell()

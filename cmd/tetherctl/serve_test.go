@@ -44,7 +44,13 @@ func (s *saying) String() string {
 // wait returns once what is said has the words.
 func (s *saying) wait(t *testing.T, words string) {
 	t.Helper()
-	for !strings.Contains(s.String(), words) {
+	s.waitFor(t, words, 1)
+}
+
+// waitFor returns once what is said has the words so many times.
+func (s *saying) waitFor(t *testing.T, words string, times int) {
+	t.Helper()
+	for strings.Count(s.String(), words) < times {
 		select {
 		case <-s.more:
 		case <-time.After(20 * time.Second):
@@ -130,7 +136,7 @@ func TestServeRefuses(t *testing.T) {
 		status int
 	}{
 		{"no file", nil, 2},
-		{"a file that isn't there", []string{"/nobody/has/this"}, 1},
+		{"a file that isn't there", []string{"/nobody/has/this"}, 2},
 		{"a mistake", []string{file(t, "{}")}, 1},
 		{"no version", []string{file(t, `{"schema": 1, "document": "shop"}`)}, 1},
 		{"an address that isn't one", []string{"-addr", "nowhere", file(t, document)}, 2},
@@ -140,6 +146,71 @@ func TestServeRefuses(t *testing.T) {
 		if status := runServe(t.Context(), test.args, &out, &out); status != test.status {
 			t.Errorf("%s: exit status %d, want %d\n%s", test.name, status, test.status, &out)
 		}
+	}
+}
+
+// TestServeTellsEachTime: a file that is gone, and a mistake that comes back, are told.
+func TestServeTellsEachTime(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := &saying{more: make(chan struct{}, 1)}
+	p := &publication{name: file(t, document), log: log.New(out, "", 0), polls: make(map[string]int)}
+	if err := p.look(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- p.serve(ctx, listener, time.Minute, false) }()
+	if err := os.Remove(p.name); err != nil {
+		t.Fatal(err)
+	}
+	out.wait(t, "no such file")
+	put := func(content string) {
+		t.Helper()
+		if err := os.WriteFile(p.name, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mistake := strings.Replace(document, `"1s"`, `"fast"`, 1)
+	put(mistake)
+	out.wait(t, "is not a duration")
+	put(strings.Replace(document, `"version": 1`, `"version": 2`, 1))
+	out.wait(t, "shop v2")
+	put(mistake)
+	out.waitFor(t, "is not a duration", 2)
+	stop()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if strings.Count(out.String(), "is not a duration") != 2 || strings.Count(out.String(), "no such file") != 1 {
+		t.Errorf("it said\n%s", out)
+	}
+}
+
+// stuck is where a writer waits, as in a pipe that nobody reads.
+type stuck struct{ writes, until chan struct{} }
+
+func (s stuck) Write(b []byte) (int, error) { close(s.writes); <-s.until; return len(b), nil }
+
+// TestServeWithNobodyReading: polls are answered while what the command says goes nowhere.
+func TestServeWithNobodyReading(t *testing.T) {
+	out := stuck{make(chan struct{}), make(chan struct{})}
+	p := &publication{name: file(t, document), log: log.New(out, "", 0), polls: make(map[string]int)}
+	looked, counted := make(chan error, 1), make(chan struct{})
+	go func() { looked <- p.look() }()
+	<-out.writes
+	go func() { p.count("v1"); close(counted) }()
+	select {
+	case <-counted:
+	case <-time.After(5 * time.Second):
+		t.Error("a poll waits for what is said")
+	}
+	close(out.until)
+	<-counted
+	if err := <-looked; err != nil {
+		t.Error(err)
 	}
 }
 

@@ -290,3 +290,40 @@ func TestOpenSSL(t *testing.T) {
 		t.Error("tetherctl's signature is another")
 	}
 }
+
+// TestMistypedSecretsAreNotShown: a key that is given where its file, or another key, is meant isn't said again.
+func TestMistypedSecretsAreNotShown(t *testing.T) {
+	d := &desk{t: t, dir: t.TempDir()}
+	d.put("shop.json", document)
+	d.do(0, "", "keygen @a.pem")
+	data, err := os.ReadFile(filepath.Join(d.dir, "a.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, _ := pem.Decode(data)
+	private := base64.StdEncoding.EncodeToString(block.Bytes)
+	secret := private[len(private)-40:]
+	for _, command := range []string{"sign -key " + private, "sign -key a=" + private, "sign -key " + strings.TrimRight(private, "="),
+		"sign -key a=" + strings.ReplaceAll(string(data), "\n", "~"), "rotate -document shop -add a=" + private,
+		"rotate -document shop -add " + private, "rotate -document shop -add a=" + private + " -key " + private} {
+		var args []string
+		for _, word := range strings.Split(command, " -") {
+			name, value, _ := strings.Cut(word, " ")
+			if args == nil {
+				args = append(args, name)
+				if value != "" {
+					args = append(args, value)
+				}
+				continue
+			}
+			args = append(args, "-"+name, strings.ReplaceAll(value, "~", "\n"))
+		}
+		if args[0] == "sign" {
+			args = append(args, filepath.Join(d.dir, "shop.json"))
+		}
+		var out, errs bytes.Buffer
+		if status := run(args, &out, &errs); status == 0 || strings.Contains(out.String()+errs.String(), secret) {
+			t.Errorf("%.40s: exit status %d, says %s%s", command, status, &out, &errs)
+		}
+	}
+}

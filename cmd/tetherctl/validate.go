@@ -34,7 +34,8 @@ func runValidate(args []string, stdout, stderr io.Writer) int {
 			continue
 		}
 		cfg, status := parse(name, data, stdout, stderr)
-		if status == 0 {
+		valid := status == 0
+		if valid {
 			warnings := lint(cfg, *clients, time.Now())
 			for _, p := range warnings {
 				fmt.Fprintf(stderr, "%s: warning: %s\n", place(name, p), said(p))
@@ -43,7 +44,7 @@ func runValidate(args []string, stdout, stderr io.Writer) int {
 				status = 1
 			}
 		}
-		if *release != "" {
+		if valid && *release != "" {
 			status = max(status, compare(name, *release, data, stderr))
 		}
 		worst = max(worst, status)

@@ -47,6 +47,9 @@ func (p *Provider) changed(keys []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.arrive()
+	if p.stop == nil { // shut down while the store told of it
+		return
+	}
 	if p.state == sdk.ErrorState {
 		p.become(sdk.ReadyState, "")
 	}

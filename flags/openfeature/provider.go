@@ -60,6 +60,7 @@ type Provider struct {
 	arrived chan struct{} // closed with the first flags or document
 	known   bool          // arrived is closed
 	stop    func()        // of listening; nil: not initialised
+	over    chan struct{} // closed when that ends
 }
 
 // New returns a provider of a store's flags. The error is about a missing store, a negative Wait, or guards
@@ -102,34 +103,39 @@ func (p *Provider) InitWithContext(ctx context.Context, _ sdk.EvaluationContext)
 	defer cancel()
 	p.mu.Lock()
 	if p.stop == nil {
-		p.stop = p.store.Listen(p.changed)
+		p.stop, p.over = p.store.Listen(p.changed), make(chan struct{})
 	}
+	over := p.over
 	if len(p.store.Current().Keys()) > 0 { // asked only now, so that none slip between
 		p.arrive()
 	}
 	p.mu.Unlock()
+	err := errShutdown
 	select {
 	case <-p.arrived:
-		p.enter(sdk.ReadyState)
-		return nil
+	case <-over:
 	case <-ctx.Done():
+		err = fmt.Errorf("openfeature: no flags yet: %w", context.Cause(ctx))
 	}
-	if p.enter(sdk.ErrorState) == sdk.ReadyState {
-		return nil // they came at the last moment
-	}
-	return fmt.Errorf("openfeature: no flags yet: %w", context.Cause(ctx))
+	return p.enter(over, err)
 }
 
-// enter follows what the SDK makes of an initialisation, which it tells its handlers itself. Once there
-// were flags there is no error.
-func (p *Provider) enter(state sdk.State) sdk.State {
+var errShutdown = errors.New("openfeature: shut down while it was being initialised")
+
+// enter follows what the SDK makes of an initialisation, which it tells its handlers itself. Once there were flags
+// there is no error, but for one that was shut down meanwhile.
+func (p *Provider) enter(over chan struct{}, err error) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.known {
-		state = sdk.ReadyState
+	switch {
+	case p.over != over:
+		return errShutdown
+	case p.known:
+		p.state = sdk.ReadyState
+		return nil
 	}
-	p.state = state
-	return state
+	p.state = sdk.ErrorState
+	return err
 }
 
 // Shutdown ends listening. Evaluations go on.
@@ -138,8 +144,9 @@ func (p *Provider) Shutdown() {
 	defer p.mu.Unlock()
 	if p.stop != nil {
 		p.stop()
+		close(p.over)
 	}
-	p.stop, p.state = nil, sdk.NotReadyState
+	p.stop, p.over, p.state = nil, nil, sdk.NotReadyState
 }
 
 // ShutdownWithContext is Shutdown, which waits for nothing.
