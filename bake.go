@@ -246,7 +246,7 @@ func (e *Engine) rollBack(t *trial, why string) {
 }
 
 // turnedOff hears of every guard that has turned a flag of the engine's off: the application's own, and those of
-// routes. It rolls back the stage that is watched and has changed the flag, or brought a route by it that the
+// routes. It rolls back the stages that are watched and have changed the flag, or brought a route by it that the
 // document itself doesn't have.
 func (e *Engine) turnedOff(g flags.GuardEvent) {
 	defer e.restaged() // once the lock is free
@@ -254,13 +254,16 @@ func (e *Engine) turnedOff(g flags.GuardEvent) {
 	defer e.applying.Unlock()
 	config := e.config.Load()
 	base := ConfigPatch{Defaults: config.published.Defaults, Rules: config.published.Rules}
-	for _, t := range slices.Backward(config.trials) {
+	changed := false
+	for _, t := range config.trials {
 		brings := t.stage.Patch.changesFlag(g.Key) || t.stage.Patch.routesBy(g.Key) && !base.routesBy(g.Key)
 		if brings && time.Now().Before(t.until) {
 			e.latch(t.stage.Name, "flag "+g.Key+": "+compared(g))
-			e.restage()
-			return
+			changed = true
 		}
+	}
+	if changed {
+		e.restage()
 	}
 }
 

@@ -167,6 +167,9 @@ func (c *call) join(serial uint64, now time.Time) {
 		c.target.gate.Resume()
 		c.target.line.wakeNext()
 	}
+	if c.routing != nil && c.routing.counted {
+		return
+	}
 	c.target.stats.calls.Add(1)
 	count(c.Context, c.engine.telemetry.calls, c.target.series.plain)
 }
@@ -289,9 +292,9 @@ func (c *call) credential() uint64 {
 		credential = c.CredentialFrom(c.Context)
 	case c.request == nil:
 	case c.engine.opts.Partition != nil:
-		credential = c.engine.opts.Partition(c.request)
+		credential = c.engine.opts.Partition(c.seen())
 	default:
-		credential = c.request.Header.Get("Authorization")
+		credential = c.seen().Header.Get("Authorization")
 	}
 	return c.engine.hashCredential(credential)
 }

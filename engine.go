@@ -34,9 +34,10 @@ type Engine struct {
 	flagsChanged func()       // tells the listeners of flags
 	applying     sync.Mutex   // held while a document replaces another; guards what follows up to told
 	client       client
-	latched      []string          // stages that were rolled back
-	refused      []refusal         // the newest last
-	told         [sha256.Size]byte // of the last refused document and why: told once
+	clientID     atomic.Pointer[string] // of client, for those who don't hold applying
+	latched      []string               // stages that were rolled back
+	refused      []refusal              // the newest last
+	told         [sha256.Size]byte      // of the last refused document and why: told once
 	targets      targets
 	order        atomic.Uint64
 	nudges       nudges
@@ -55,6 +56,8 @@ func New(cfg Config, opts Options) (*Engine, error) {
 	e := &Engine{opts: opts.withDefaults(), local: cfg, rand: random.New(opts.Seed).Float64, hashSeed: maphash.MakeSeed()}
 	e.events = eventqueue.New(1000, opts.Observe)
 	e.client = newClient(e.opts)
+	id := e.client.id
+	e.clientID.Store(&id)
 	e.targets.byKey = make(map[targetKey]*target)
 	own, _ := cfg.flagSet(&e.tally) // Validate has told its problems
 	e.config.Store(&current{snapshot: compile(cfg, Config{}, opts.Bounds), flags: own, plain: own, serial: 1, since: time.Now(),

@@ -122,6 +122,7 @@ func (e *Engine) restoreClient(id string, latched []string) {
 	if id != "" && len(id) <= maxStageName && !e.client.given {
 		changed = id != e.client.id
 		e.client.id, e.client.kept = id, true
+		e.clientID.Store(&id)
 	}
 	for _, name := range latched[:min(len(latched), maxStages)] {
 		if len(name) <= maxStageName && !slices.Contains(e.latched, name) {

@@ -17,12 +17,16 @@ func (c *call) checkKill() *RejectedError {
 		c.followNewest()
 	}
 	if c.mayFallBack() { // a kill of what was asked for stops it wherever it goes
-		if asked := c.routing.asked; c.killers.killed(asked.scheme, asked.host, c.Method, c.Path, "", c.clock()) != nil {
+		if c.askedKill() != nil {
 			c.routing.Cancel()
 			c.leave()
 		}
 	}
 	kill := c.killers.killed(c.Scheme, c.Host, c.Method, c.Path, c.GRPCMethod, c.clock())
+	here := kill != nil
+	if !here && c.routed() { // and stays there
+		kill = c.askedKill()
+	}
 	if kill == nil {
 		c.target.alive()
 		c.target.stats.passed(StageKill)
@@ -31,7 +35,7 @@ func (c *call) checkKill() *RejectedError {
 		}
 		return nil
 	}
-	if kill.Match.wholeHost() { // else the rest of the host goes on as it is, and has nothing to return from
+	if here && kill.Match.wholeHost() { // else the rest of the host goes on as it is, and has nothing to return from
 		c.target.killed()
 	}
 	err := c.reject(&obstacle{stage: StageKill, reason: ErrKilled, retryAt: kill.Until}, nil)

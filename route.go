@@ -81,6 +81,9 @@ func (c *configChecker) route(path string, r *RouteSettings) {
 		return
 	}
 	for _, variant := range slices.Sorted(maps.Keys(r.To)) {
+		if variant == "" { // as flags say that fail
+			c.add(path+".to", "names no variant", "name a variant of the flag")
+		}
 		if _, ok := parseOrigin(r.To[variant]); !ok {
 			c.add(jsondoc.Join(path+".to", variant), "is not an origin", originHint)
 		}
@@ -182,9 +185,9 @@ type attributesKey struct{}
 
 // WithAttributes returns a context whose HTTP calls are routed as the flags say of these attributes: a user,
 // a session, an object, a place; see [RouteSettings]. What they leave out is the client's: [Options].Cohort,
-// and its ClientID as the targeting key.
+// and its ClientID as the targeting key. The map is copied, what is in it is not to be changed.
 func WithAttributes(ctx context.Context, a flags.Attributes) context.Context {
-	return context.WithValue(ctx, attributesKey{}, a)
+	return context.WithValue(ctx, attributesKey{}, maps.Clone(a))
 }
 
 // attributes are what flags know of a call that is to be routed.
@@ -194,7 +197,7 @@ func (e *Engine) attributes(ctx context.Context) flags.Attributes {
 	for name, value := range e.client.cohort {
 		all[name] = value
 	}
-	all[flags.TargetingKey] = e.client.id
+	all[flags.TargetingKey] = *e.clientID.Load()
 	maps.Copy(all, own)
 	return all
 }

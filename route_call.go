@@ -13,22 +13,27 @@ import (
 // routing is the part of a call that a route matches in going elsewhere, or in not doing so.
 type routing struct {
 	flags.GuardedCall
-	to     *origin // where the call goes; nil: where it was asked to
-	tried  bool    // it may still fall back: nothing was settled there
-	asked  origin
-	policy *policy // for what was asked for
-	serial uint64  // of the configuration that is from
-	failed error   // why the re-attempt that is being decided on is a fallback
+	to      *origin // where the call goes; nil: where it was asked to
+	tried   bool    // it may still fall back: nothing was settled there
+	counted bool    // as a call, where it went first
+	asked   origin
+	policy  *policy // for what was asked for
+	serial  uint64  // of the configuration that is from
+	failed  error   // why the re-attempt that is being decided on is a fallback
 }
 
 // enterRoute decides, once and for all, whether the call takes its policy's route.
 func (c *call) enterRoute(config *current) {
 	r := c.policy.route
+	if c.request.URL.Opaque != "" { // which names the server once more
+		return
+	}
 	to, has := r.to[config.flags.Variant(c.engine.attributes(c.Context), r.flag)]
 	asked := origin{scheme: c.Scheme, host: c.Host}
-	if has && (to.scheme == "http" && c.Scheme != "http" || to.scheme == c.Scheme && to.host == c.Host) {
-		has = false
+	if has && to.is(asked) || !has && r.endsAt(asked) { // it goes neither way
+		return
 	}
+	has = has && (to.scheme == "https" || c.Scheme == "http")
 	c.routing = &routing{GuardedCall: c.engine.routes.guard(c.engine, r.flag).Begin(has), asked: asked,
 		policy: c.policy, serial: config.serial}
 	if !c.routing.New() {
@@ -44,26 +49,74 @@ func (c *call) enterRoute(config *current) {
 	c.Scheme, c.Host, c.policy = to.scheme, to.host, &there
 }
 
+// is compares where two origins are.
+func (o origin) is(other origin) bool { return o.scheme == other.scheme && o.host == other.host }
+
+// endsAt tells whether the route goes there for some calls: others to there show nothing of the old way.
+func (r *routePolicy) endsAt(there origin) bool {
+	for _, to := range r.to {
+		if to.is(there) {
+			return true
+		}
+	}
+	return false
+}
+
+// routed tells that the call goes to another server than was asked for.
+func (c *call) routed() bool { return c.routing != nil && c.routing.to != nil }
+
+// askedKill returns the kill of what was asked for, wherever the call goes; else nil.
+func (c *call) askedKill() *Kill {
+	asked := c.routing.asked
+	return c.killers.killed(asked.scheme, asked.host, c.Method, c.Path, "", c.clock())
+}
+
+// seen is the request as the server sees it that the call goes to.
+func (c *call) seen() *http.Request {
+	if !c.routed() {
+		return c.request
+	}
+	req := c.request.WithContext(c.request.Context())
+	c.routing.to.reroute(req)
+	return req
+}
+
 // mayFallBack tells that the call is on its way to another server and nothing keeps it there.
 func (c *call) mayFallBack() bool { return c.routing != nil && c.routing.tried }
 
 // leave brings the call back to the server that was asked for.
 func (c *call) leave() {
 	r := c.routing
-	r.to, r.tried = nil, false
+	r.to, r.tried, r.counted = nil, false, true
 	c.target.release()
 	c.Scheme, c.Host, c.policy = r.asked.scheme, r.asked.host, r.policy
 	c.join(r.serial, time.Now())
+	if c.killers.serial > r.serial { // whose word on this target the call has not heard
+		c.followNewest()
+	}
 }
 
 // learnRoute tells the guard how an attempt ended, if that says something about one of the two paths.
 func (c *call) learnRoute(p *Permit, out *Outcome) {
 	r := c.routing
-	if out.Class == Ignored {
+	if out.Class == Ignored && !c.unreached(out) {
 		r.Cancel()
 		return
 	}
 	r.Done(!out.served(c.policy), c.idleSince.Sub(p.sent), out.Err)
+}
+
+// unreached tells failures on the way to a server (no name, no trust, no network), which teach nothing of the
+// server, and all of the way: where the other way has none at the same time, it is the better one.
+func (c *call) unreached(out *Outcome) bool {
+	return out.Class == Ignored && out.Err != nil && c.Context.Err() == nil &&
+		(isOwnTrouble(out.Err) || isPermanent(out.Err) || isRefusal(out.Err))
+}
+
+// keyed tells that nothing makes the call repeatable but a key, if that: of which another server may never
+// have heard.
+func (c *call) keyed() bool {
+	return !isIdempotent(c.Method, nil) && !CallOptionsFrom(c.Context).Idempotent
 }
 
 // fallBack lets the re-attempt after a failure, if there is to be one, be one at the server that was asked for,
@@ -73,8 +126,14 @@ func (c *call) fallBack(out Outcome) Outcome {
 		return out
 	}
 	c.routing.tried = false
-	if out.Class == Ignored || out.Partitioned || !out.retryable(c.policy) {
+	there := out
+	if c.unreached(&out) {
+		out.Final = false // elsewhere
+	} else if out.Class == Ignored {
 		return out
+	}
+	if out.Partitioned || !out.retryable(c.policy) || out.Sent == MaybeSent && c.keyed() {
+		return there
 	}
 	if c.routing.failed = out.Err; out.Err == nil {
 		c.routing.failed = fmt.Errorf("tether: the status was %d", out.Status)
@@ -111,8 +170,11 @@ func (o *origin) reroute(req *http.Request) {
 	}
 	u.User = nil
 	req.Header = req.Header.Clone()
-	for _, name := range [...]string{"Cookie", "Authorization", "Proxy-Authorization"} {
-		req.Header.Del(name)
+	for name := range req.Header { // which net/http sends as it is written
+		switch http.CanonicalHeaderKey(name) {
+		case "Cookie", "Authorization", "Proxy-Authorization":
+			delete(req.Header, name)
+		}
 	}
 }
 

@@ -60,6 +60,10 @@ func lay(base, over reflect.Value) {
 		if over.IsNil() {
 			return
 		}
+		if over.Type() == reflect.TypeFor[*RouteSettings]() { // half of one and half of another is none
+			base.Set(over)
+			return
+		}
 		own := reflect.New(over.Type().Elem())
 		if !base.IsNil() {
 			own.Elem().Set(base.Elem())

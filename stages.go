@@ -56,8 +56,8 @@ type StageIf struct {
 }
 
 // ConfigPatch is what a stage may change: everything but what makes the document trustworthy, and its kills.
-// Objects merge member by member (App's too), Rules are appended to the document's, and other lists are
-// replaced.
+// Objects merge member by member (App's too), Rules are appended to the document's, and other lists, and a
+// route, are replaced.
 type ConfigPatch struct {
 	PollInterval *time.Duration              `json:"pollInterval,omitempty"`
 	Nudge        []string                    `json:"nudge,omitzero"`

@@ -132,7 +132,7 @@ func (c *call) record(p *Permit, out *Outcome) {
 		return
 	}
 	attempt := out.attempt(p.sent.Sub(c.idleSince))
-	attempt.Routed = c.routing != nil && c.routing.to != nil
+	attempt.Routed = c.routed()
 	c.tried = append(c.tried, attempt)
 }
 

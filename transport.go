@@ -95,7 +95,11 @@ func (h *httpCall) attempt(p *Permit) Outcome {
 		h.kept, h.response = nil, nil
 	}
 	if delay := h.hedgeAfter(); delay > 0 {
-		return h.race(p, delay)
+		out := h.race(p, delay)
+		if h.routing != nil {
+			h.learnRoute(p, &out)
+		}
+		return out
 	}
 	resp, out := h.exchange(h, p)
 	if h.spool != nil {
@@ -144,7 +148,7 @@ func (h *httpCall) exchange(ctx context.Context, p *Permit) (*http.Response, Out
 	if resp.Body == nil { // which http.Client mends too, but later
 		resp.Body = http.NoBody
 	}
-	if h.routing != nil && h.routing.to != nil && !h.routing.to.sameTrust {
+	if h.routed() && !h.routing.to.sameTrust {
 		resp.Header.Del("Set-Cookie") // http.Client's jar would take it for that of what was asked for
 	}
 	resp.Request = h.request // whose context is the caller's
@@ -208,7 +212,7 @@ func (h *httpCall) prepare(ctx context.Context, attempt int) (*http.Request, err
 		req = h.request.Clone(ctx)
 	}
 	h.addFields(req, attempt)
-	if h.routing != nil && h.routing.to != nil {
+	if h.routed() {
 		h.routing.to.reroute(req)
 	}
 	switch {

@@ -58,25 +58,34 @@ func (p *Provider) guarded(flag string, attributes sdk.FlattenedContext, d flags
 	if t == nil || d.Code != "" || d.Reason == flags.Disabled {
 		return d
 	}
+	who, _ := attributes[sdk.TargetingKey].(string)
+	if earlier, was := t.take(who); was { // else nobody would end it, were it a call that tries the flag again
+		earlier.call.Cancel()
+	}
 	call := t.guard.Begin(d.Value)
 	if d.Value && !call.New() {
 		d.Value, d.Variant, d.Reason = false, "", flags.Disabled
 	}
-	who, _ := attributes[sdk.TargetingKey].(string)
-	t.put(who, evaluated{call, time.Now()})
+	if lost, was := t.put(who, evaluated{call, time.Now()}); was {
+		lost.call.Cancel()
+	}
 	return d
 }
 
-func (t *tracked) put(who string, e evaluated) {
+// put keeps an evaluation, and returns one that has to go for it.
+func (t *tracked) put(who string, e evaluated) (lost evaluated, was bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for other := range t.pending {
-		if len(t.pending) < maxPending {
+	gone := who // which another call of the same may have put meanwhile
+	if _, is := t.pending[who]; !is && len(t.pending) >= maxPending {
+		for gone = range t.pending {
 			break
 		}
-		delete(t.pending, other)
 	}
+	lost, was = t.pending[gone]
+	delete(t.pending, gone)
 	t.pending[who] = e
+	return lost, was
 }
 
 func (t *tracked) take(who string) (e evaluated, is bool) {

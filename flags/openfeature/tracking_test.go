@@ -181,3 +181,39 @@ func ExampleProvider_Track() {
 	sdk.Shutdown()
 	// Output: turned off: true
 }
+
+// TestProbesOutliveRepeatedEvaluations: a page that asks three times for a flag, and tracks its path once, turns it on again.
+func TestProbesOutliveRepeatedEvaluations(t *testing.T) {
+	for _, users := range []int{100, 1} {
+		synctest.Test(t, func(t *testing.T) {
+			store := storeOf(t, strings.Replace(half, `["on", 50], ["off", 50]`, `["on", 1]`, 1))
+			guard := guardOf(t, store)
+			for range 30 { // of each path
+				call := guard.Begin(true)
+				call.Done(true, time.Second, nil)
+				call.FallBack(nil)
+				call.Done(false, time.Second, nil)
+			}
+			if !guard.Status().Off {
+				t.Fatal("is on")
+			}
+			time.Sleep(90 * time.Minute)
+			client, _, api, err := connected(t, store, openfeature.Options{Guards: []*flags.Guard{guard}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer api.Shutdown(t.Context())
+			for i := range 100 {
+				who := sdk.NewEvaluationContext(strconv.Itoa(i%users), nil)
+				for range 3 {
+					client.Boolean(t.Context(), "f", false, who)
+				}
+				time.Sleep(time.Second)
+				client.Track(t.Context(), "f", who, sdk.NewTrackingEventDetails(0))
+			}
+			if guard.Status().Off {
+				t.Errorf("%d users, who are all well: %+v", users, guard.Status())
+			}
+		})
+	}
+}
