@@ -33,8 +33,8 @@ const maxTrials = 8
 type trial struct {
 	stage ConfigStage
 	until time.Time // end of the bake
-	// without is the document without this stage and those watched stages that come after it: what each of
-	// two stages does can't be told where either alone would cut the same calls. nil: it isn't watched.
+	// without is the document without this stage and the watched ones after it: of two that cut the same calls,
+	// to leave out one alone would show nothing. nil: it isn't watched.
 	without *snapshot
 	*evidence
 }
@@ -45,7 +45,24 @@ type evidence struct {
 
 	mu     sync.Mutex // guards what follows
 	all    weighed
-	places [64]weighed // by a hash of host and route: what is busy, or dead, must not hide harm elsewhere
+	places map[uint64]*weighed // by a hash of host and route: what is busy, or dead, must not hide harm elsewhere
+}
+
+// maxPlaces bounds the evidence; places that find no room share what they have.
+const maxPlaces = 64
+
+// at is the evidence of a place. e is locked.
+func (e *evidence) at(place uint64) *weighed {
+	if e.places[place] == nil && len(e.places) >= maxPlaces {
+		place = 0
+	}
+	if e.places[place] == nil {
+		if e.places == nil {
+			e.places = make(map[uint64]*weighed)
+		}
+		e.places[place] = new(weighed)
+	}
+	return e.places[place]
 }
 
 // weighed is evidence of calls that are alike.
@@ -175,7 +192,7 @@ func (c *call) enterTrial(trials []*trial) {
 func (e *evidence) takeDue(place uint64) (due bool, cuts int) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	w := &e.places[place%uint64(len(e.places))]
+	w := e.at(place)
 	due, w.due = w.due, false
 	return due, w.cuts
 }
@@ -184,7 +201,7 @@ func (e *evidence) takeDue(place uint64) (due bool, cuts int) {
 func (t *onTrial) untried() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.places[t.place%uint64(len(t.places))].due = true
+	t.at(t.place).due = true
 }
 
 // judge hears how an attempt of a call on trial ended, and rolls the stage back if that is enough.
@@ -202,7 +219,7 @@ func (c *call) judge(p *Permit, out Outcome) {
 func (t *trial) weigh(place uint64, old, cut, late bool, class Class, now time.Time) string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	here := &t.places[place%uint64(len(t.places))]
+	here := t.at(place)
 	if !old && cut {
 		here.due = true
 		here.cuts++

@@ -10,11 +10,17 @@ import (
 func (e *Engine) Begin(ctx context.Context, what Call) (*Permit, error) {
 	c := &call{Call: what, single: true}
 	c.start(ctx, e)
+	admitted := false
+	defer func() {
+		if !admitted { // a panic of the caller's own functions too
+			c.finish()
+		}
+	}()
 	if refusal := c.admit(); refusal != nil {
 		c.brake()
-		c.finish()
 		return nil, refusal
 	}
+	admitted = true
 	return c.permit, nil
 }
 
@@ -38,12 +44,19 @@ func (p *Permit) Next(out Outcome) (*Permit, error) {
 		c.finish()
 		return nil, out.Err
 	}
+	admitted := false
+	defer func() {
+		if !admitted {
+			c.finish()
+		}
+	}()
 	delay, reason := c.again(out)
 	if reason == nil {
 		c.retrying(out, delay)
 		if reason = c.pause(delay); reason == nil {
 			refusal := c.admit()
 			if refusal == nil {
+				admitted = true
 				return c.permit, nil
 			}
 			c.brake()
@@ -52,7 +65,6 @@ func (p *Permit) Next(out Outcome) (*Permit, error) {
 	} else {
 		c.gaveUp(out, reason)
 	}
-	c.finish()
 	return nil, c.failure(out, reason)
 }
 

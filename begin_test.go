@@ -233,3 +233,31 @@ func TestAnsweredFaults(t *testing.T) {
 		t.Error("forty faults leave it closed")
 	})
 }
+
+// TestBeginWhoseCallbackPanics: a caller's function that panics while a call is admitted leaves nothing counted.
+func TestBeginWhoseCallbackPanics(t *testing.T) {
+	e, err := New(Config{}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	what := Call{Scheme: "https", Host: "a", Credential: "me"}
+	p, err := e.Begin(t.Context(), what)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Done(Outcome{Class: Overloaded, Answered: true, Partitioned: true, Hint: ratelimit.Hint{Wait: time.Minute, Explicit: true}})
+	what.CredentialFrom = func(context.Context) string { panic("no credential") }
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("it wasn't asked")
+			}
+		}()
+		_, _ = e.Begin(t.Context(), what)
+	}()
+	for _, target := range e.targets.byKey {
+		if users := target.users.Load(); users != 0 {
+			t.Errorf("%d calls are under way", users)
+		}
+	}
+}

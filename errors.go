@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/tether-go/tether/internal/jsondoc"
 )
 
 // Stage is a place where a call may be refused or made to wait, in the order in which they are asked.
@@ -93,7 +95,7 @@ func (e *RejectedError) Error() string {
 		fmt.Fprintf(&b, ": more critical calls go before this %s one", e.Criticality)
 	}
 	if e.Note != "" {
-		fmt.Fprintf(&b, ": %s", e.Note)
+		b.WriteString(": " + jsondoc.Plain(e.Note))
 	}
 	if e.Ended != nil {
 		fmt.Fprintf(&b, ": %v while waiting", e.Ended)

@@ -1,6 +1,10 @@
 package tether
 
-import "time"
+import (
+	"time"
+
+	"github.com/tether-go/tether/internal/jsondoc"
+)
 
 // EventKind says what an [Event] reports.
 type EventKind uint8
@@ -46,7 +50,7 @@ type Event struct {
 	Wait    time.Duration // how long the call waited, or will
 	Until   time.Time     // when a hold ends, or a refusal may
 	Version uint64        // of the document
-	Note    string
+	Note    string        // printable, 300 bytes at most
 	Err     error
 }
 
@@ -65,6 +69,6 @@ func (e *Engine) Report(event Event) { e.emit(event) }
 
 // note queues an event for whoever delivers next: for places where locks may be held.
 func (e *Engine) note(event Event) {
-	event.Time = time.Now()
+	event.Time, event.Note = time.Now(), jsondoc.Plain(event.Note)
 	e.events.Push(event)
 }

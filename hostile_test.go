@@ -8,6 +8,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode"
 
 	"github.com/tether-go/tether"
 	"github.com/tether-go/tether/internal/memnet"
@@ -60,5 +61,54 @@ func TestHostileHeaders(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+// TestHostileTexts: what a document says is told in one short line, whatever it says: nobody forges lines of a log,
+// or fills one, by publishing.
+func TestHostileTexts(t *testing.T) {
+	nasty := `\n2026-11-24 ERROR forged \u001b[31m\u202e` + strings.Repeat("long ", 20_000)
+	short := `\n\u001b[31m` // where a name has a limit
+	kill := `,"kill":[{"name":"k` + nasty + `","match":{},"until":"2100-01-01T00:00:00Z","reason":"` + nasty + `"}]`
+	for name, members := range map[string]string{
+		"label":          `,"label":"` + nasty + `"`,
+		"unknown member": `,"` + nasty + `":1`,
+		"skipped kill":   `,"kill":[{"match":{"` + nasty + `":1},"until":"2100-01-01T00:00:00Z"}]`,
+		"kill":           kill,
+		"stage":          `,"stages":[{"name":"` + short + `","percent":100,"patch":{"` + nasty + `":1}}]`,
+		"rule":           `,"rules":[{"name":"` + nasty + `","key":"rule","match":{}}]`,
+		"refused rule":   `,"rules":[{"name":"` + nasty + `","match":{},"call":{"timeout":"` + nasty + `"}},{"name":"` + nasty + `","match":{}}]`,
+		"schedule":       `,"schedules":{"` + nasty + `":{"every":"-1s"}}`,
+		"flag":           `,"flags":{"flags":{"` + nasty + `":{"state":"` + nasty + `","variants":{"` + nasty + `":1},"defaultVariant":"x"}}}`,
+		"audience":       `,"audience":{"` + nasty + `":"x"}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				plain := func(text string) {
+					t.Helper()
+					if len(text) > 2000 || strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
+						t.Errorf("%d bytes: %.200q", len(text), text)
+					}
+				}
+				c := client(t, &backend{serve: dead}, tether.Options{Observe: func(e tether.Event) {
+					plain(e.Target + e.Note)
+					if e.Err != nil {
+						plain(e.Err.Error())
+					}
+				}})
+				notes, err := c.Engine().Apply(document(1, members))
+				for _, note := range notes {
+					plain(note)
+				}
+				if err != nil {
+					plain(err.Error())
+				}
+				for range 7 {
+					if _, _, err := get(c, api); err != nil {
+						plain(err.Error())
+					}
+				}
+			})
+		})
 	}
 }

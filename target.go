@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tether-go/tether/breaker"
+	"github.com/tether-go/tether/internal/jsondoc"
 	"github.com/tether-go/tether/ratelimit"
 	"github.com/tether-go/tether/retry"
 )
@@ -88,7 +89,7 @@ func (e *Engine) newTarget(key targetKey, settings targetPolicy, version uint64)
 		t.name += " " + key.service
 	}
 	if key.rule != "" {
-		t.name += " " + key.rule
+		t.name += " " + jsondoc.Plain(key.rule)
 	}
 	t.deference.rand = e.rand
 	t.series = e.telemetry.of(t.name)

@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -52,8 +53,21 @@ func FormatDuration(d time.Duration) string {
 // Quote quotes what the document says, shortened: a megabyte of mistake makes a poor message.
 func Quote(text string) string { return strconv.Quote(shorten(text)) }
 
-func shorten(text string) string {
-	const most = 48
+// Plain is a text of the document's for people who read logs: one line, of 300 bytes at most.
+func Plain(text string) string { return printable(cutTo(text, 300)) }
+
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, text)
+}
+
+func shorten(text string) string { return cutTo(text, 48) }
+
+func cutTo(text string, most int) string {
 	if len(text) <= most {
 		return text
 	}

@@ -295,7 +295,7 @@ func (p *parser) duplicate(name string) {
 
 // Join returns the path of a member of the object at path.
 func Join(path, name string) string {
-	name = shorten(name)
+	name = printable(shorten(name))
 	if path == "" {
 		return name
 	}
