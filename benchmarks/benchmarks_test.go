@@ -1,7 +1,10 @@
 package main
 
 import (
+	"flag"
+	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 )
@@ -25,5 +28,28 @@ func BenchmarkAll(b *testing.B) {
 				})
 			}
 		})
+	}
+}
+
+// TestReport runs each contender a few times, to see that all of them work; it judges no figure.
+func TestReport(t *testing.T) {
+	before := flag.Lookup("test.benchtime").Value.String()
+	t.Cleanup(func() {
+		if err := flag.Set("test.benchtime", before); err != nil {
+			t.Error(err)
+		}
+	})
+	var report strings.Builder
+	if err := run(&report, 1, time.Microsecond); err != nil {
+		t.Fatal(err)
+	}
+	for who, rows := range map[string]int{"| tether ": 14, "| tether by OpenFeature": 6, "| OpenFeature in memory": 6, "| LaunchDarkly": 6,
+		"| jsonlogic": 5, "| go-retryablehttp": 2, "| failsafe-go": 5, "| gobreaker": 1, "| x/time/rate": 1} {
+		if got := strings.Count(report.String(), who); got != rows {
+			t.Errorf("%d rows of %q, want %d", got, who, rows)
+		}
+	}
+	if err := run(&report, 0, time.Second); err == nil {
+		t.Error("no rounds are no error")
 	}
 }

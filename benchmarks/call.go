@@ -53,7 +53,7 @@ func httpContenders(transport http.RoundTripper) ([]httpContender, error) {
 		HandleIf(func(resp *http.Response, err error) bool {
 			return err != nil || resp != nil && resp.StatusCode >= 500
 		}).
-		WithFailureRateThreshold(0.5, 20, 30*time.Second).WithDelay(time.Second).Build()
+		WithFailureRateThreshold(0.5, 20, 30*time.Second).WithDelay(time.Second).WithSuccessThreshold(1).Build()
 
 	return []httpContender{
 		{"tether", ours.Client},

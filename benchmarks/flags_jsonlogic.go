@@ -24,9 +24,9 @@ func jsonLogic() (flagContender, error) {
 		data["$flagd"] = map[string]any{"flagKey": flag}
 		return data
 	}
-	// ApplyInterface is the one way in that doesn't decode the rule each time.
 	variant := func(flag string, data any) any {
 		f := document.Flags[flag]
+		//lint:ignore SA1019 the other ways in decode the rule and the data each time
 		name, err := jsonlogic.ApplyInterface(f.Targeting, data)
 		if err != nil {
 			return nil

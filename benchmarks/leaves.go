@@ -71,7 +71,7 @@ func breakerWays() ([]way, error) {
 		},
 	})
 	failsafeOwn := failsafe.With(circuitbreaker.NewBuilder[any]().
-		WithFailureRateThreshold(0.5, 20, 30*time.Second).WithDelay(time.Second).Build())
+		WithFailureRateThreshold(0.5, 20, 30*time.Second).WithDelay(time.Second).WithSuccessThreshold(1).Build())
 	return []way{
 		{"tether/breaker", ours.Do},
 		{"gobreaker", func(fn func() error) error {

@@ -7,7 +7,7 @@ import (
 	"text/tabwriter"
 )
 
-// table is one comparison. The contender that the others are set against is the first of each row.
+// table is one comparison. The first entry of each row is tether's, and the others are set against it.
 type table struct {
 	title string
 	rows  []row
@@ -42,7 +42,7 @@ type cost struct {
 
 func (c cost) least(r testing.BenchmarkResult) cost {
 	ns := float64(r.T.Nanoseconds()) / float64(r.N)
-	if c == (cost{}) {
+	if c.ns == 0 { // the first
 		return cost{ns, r.AllocedBytesPerOp(), r.AllocsPerOp()}
 	}
 	return cost{min(c.ns, ns), min(c.bytes, r.AllocedBytesPerOp()), min(c.allocs, r.AllocsPerOp())}
@@ -75,24 +75,25 @@ func (t table) print(w io.Writer, rounds int) error {
 		return err
 	}
 	fmt.Fprintf(w, "\n### %s\n\n", t.title)
-	// Debug draws the bars that Markdown wants between columns.
 	columns := tabwriter.NewWriter(w, 0, 0, 1, ' ', 0)
-	fmt.Fprintln(columns, "| Question\t| Asked of\t| ns\t| To the first\t| B\t| Allocations\t|")
+	fmt.Fprintln(columns, "| Question\t| Asked of\t| ns\t| To tether\t| B\t| Allocations\t|")
 	fmt.Fprintln(columns, "|---\t|---\t|---\t|---\t|---\t|---\t|")
 	for i, r := range t.rows {
+		name := r.name
 		for j, e := range r.entries {
 			c := costs[i][j]
-			fmt.Fprintf(columns, "| %s\t| %s\t| %s\t| %.2g\t| %d\t| %d\t|\n",
-				r.name, e.who, nanoseconds(c.ns), c.ns/costs[i][0].ns, c.bytes, c.allocs)
+			fmt.Fprintf(columns, "| %s\t| %s\t| %s\t| %s\t| %d\t| %d\t|\n",
+				name, e.who, digits(c.ns, 100), digits(c.ns/costs[i][0].ns, 10), c.bytes, c.allocs)
+			name = ""
 		}
 	}
 	return columns.Flush()
 }
 
-// nanoseconds has three digits at least: more would pretend.
-func nanoseconds(ns float64) string {
-	if ns < 100 {
-		return fmt.Sprintf("%.1f", ns)
+// digits has one place after the point below whole: more would pretend.
+func digits(figure, whole float64) string {
+	if figure < whole {
+		return fmt.Sprintf("%.1f", figure)
 	}
-	return fmt.Sprintf("%.0f", ns)
+	return fmt.Sprintf("%.0f", figure)
 }
