@@ -83,16 +83,19 @@ func (t table) print(w io.Writer, rounds int) error {
 		for j, e := range r.entries {
 			c := costs[i][j]
 			fmt.Fprintf(columns, "| %s\t| %s\t| %s\t| %s\t| %d\t| %d\t|\n",
-				name, e.who, digits(c.ns, 100), digits(c.ns/costs[i][0].ns, 10), c.bytes, c.allocs)
+				name, e.who, digits(c.ns), digits(c.ns/costs[i][0].ns), c.bytes, c.allocs)
 			name = ""
 		}
 	}
 	return columns.Flush()
 }
 
-// digits has one place after the point below whole: more would pretend.
-func digits(figure, whole float64) string {
-	if figure < whole {
+// digits has two or three: more would pretend.
+func digits(figure float64) string {
+	switch {
+	case figure < 1:
+		return fmt.Sprintf("%.2f", figure)
+	case figure < 100:
 		return fmt.Sprintf("%.1f", figure)
 	}
 	return fmt.Sprintf("%.0f", figure)
