@@ -261,7 +261,8 @@ func (s *Set) ObjectDetails(attributes Attributes, key string,
 }
 
 func details[T any](r resolution, fallback T, read func(value) (T, bool)) Details[T] {
-	d := Details[T]{Value: fallback, Reason: r.reason, Code: r.code, Message: r.message}
+	why := hows[r.how]
+	d := Details[T]{Value: fallback, Reason: why.reason, Code: why.code, Message: r.message()}
 	if r.flag != nil {
 		d.Metadata = r.flag.metadata
 	}

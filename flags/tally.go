@@ -46,17 +46,11 @@ type Outcomes struct {
 
 type slotName struct{ key, variant string }
 
-// slot counts one variant by reason. Slots are apart, so that two flags don't share a cache line.
+// slot counts one variant by how it came about. Slots are apart, so that two flags don't share a cache line.
 type slot struct {
 	counts [6]atomic.Uint64
 	_      [16]byte
 }
-
-// slotReasons are in the order of a slot's counts.
-var slotReasons = [...]struct {
-	reason Reason
-	code   ErrorCode
-}{{Static, ""}, {TargetingMatch, ""}, {Default, ""}, {Disabled, ""}, {Failed, ParseError}, {Failed, General}}
 
 type pathCounts struct{ calls, failures [2]atomic.Uint64 } // of the old path, of the new
 
@@ -96,22 +90,7 @@ func (t *Tally) count(r resolution) {
 	if r.variant != nil {
 		s = r.variant.slot
 	}
-	switch r.reason {
-	case Static:
-		s.counts[0].Add(1)
-	case TargetingMatch:
-		s.counts[1].Add(1)
-	case Default:
-		s.counts[2].Add(1)
-	case Disabled:
-		s.counts[3].Add(1)
-	default:
-		if r.code == ParseError {
-			s.counts[4].Add(1)
-		} else {
-			s.counts[5].Add(1)
-		}
-	}
+	s.counts[min(int(r.how), len(s.counts)-1)].Add(1)
 }
 
 // settled counts a call of a guard.
@@ -152,8 +131,9 @@ func (t *Tally) Evaluations() (all []Evaluations) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for name, s := range t.named {
-		for i, why := range slotReasons {
+		for i := range s.counts {
 			if n := s.counts[i].Load(); n > 0 {
+				why := hows[i]
 				all = append(all, Evaluations{name.key, name.variant, why.reason, why.code, n})
 			}
 		}

@@ -88,16 +88,23 @@ func do(ctx context.Context, policy Policy, budget *Budget, fn func(context.Cont
 	if err := policy.Validate(); err != nil {
 		return err
 	}
-	backoff := policy.Backoff(random.New(0).Float64)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	waitLeft := WaitLimit(ctx)
+	err := fn(ctx)
+	if err == nil {
+		return nil
+	}
+	return repeat(ctx, policy, budget, fn, err, waitLeft)
+}
+
+// repeat goes on after a first attempt that failed. It is apart so that most calls, which succeed, need
+// neither a source of randomness nor memory.
+func repeat(ctx context.Context, policy Policy, budget *Budget, fn func(context.Context) error,
+	err error, waitLeft time.Duration) error {
+	backoff := policy.Backoff(random.New(0).Float64)
 	for number := 1; ; number++ {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		err := fn(ctx)
-		if err == nil {
-			return nil
-		}
 		if ctx.Err() != nil {
 			return ended(err, number, ctx.Err())
 		}
@@ -113,6 +120,12 @@ func do(ctx context.Context, policy Policy, budget *Budget, fn func(context.Cont
 				budget.Refund()
 			}
 			return ended(err, number, reason)
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err = fn(ctx); err == nil {
+			return nil
 		}
 	}
 }

@@ -130,3 +130,15 @@ func TestDoBadPolicy(t *testing.T) {
 		t.Error("99 attempts were accepted")
 	}
 }
+
+// TestAllocations: a call that succeeds at once costs no memory.
+func TestAllocations(t *testing.T) {
+	budget, err := retry.NewBudget(0.1, retry.BudgetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := func(context.Context) error { return nil }
+	if n := testing.AllocsPerRun(1000, func() { _ = budget.Do(t.Context(), retry.Policy{}, good) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
