@@ -65,15 +65,31 @@ func (n *normal) learn(took, up time.Duration, weight float64) {
 }
 
 // normals are those of a target's routes: a search, a batch and a health check of one server each have
-// a normal of their own. Routes share a slot where their hashes meet, and all of them the first one.
+// a normal of their own, and one in common. Routes share a slot where too many of their hashes meet.
 type normals struct {
 	all    normal
+	owners [32]uint64 // the route that a slot is for; 0: nobody's yet
 	routes [32]normal
 	late   [32]normal // of each route, the quantile from which its attempts are hedged
 }
 
+// slot is the route's own, or where that is another's one of the next three; the first where all are.
+func (n *normals) slot(route uint64) uint64 {
+	const slots = uint64(len(n.owners))
+	for at := route; at < route+4; at++ {
+		switch owner := &n.owners[at%slots]; *owner {
+		case 0:
+			*owner = route
+			return at % slots
+		case route:
+			return at % slots
+		}
+	}
+	return route % slots
+}
+
 func (n *normals) learn(now time.Time, route uint64, took time.Duration, calm, slowCounts bool) (slow time.Duration) {
-	own := &n.routes[route%uint64(len(n.routes))]
+	own := &n.routes[n.slot(route)]
 	if slow = own.slow(); slow == 0 {
 		slow = n.all.slow()
 	}
@@ -92,7 +108,7 @@ func (n *normals) learn(now time.Time, route uint64, took time.Duration, calm, s
 func (t *target) late(route uint64) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if n := &t.normals.late[route%uint64(len(t.normals.late))]; n.answers >= enoughToHedge {
+	if n := &t.normals.late[t.normals.slot(route)]; n.answers >= enoughToHedge {
 		return n.most
 	}
 	return 0
@@ -101,7 +117,7 @@ func (t *target) late(route uint64) time.Duration {
 func (t *target) learnLate(route uint64, took, up time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.normals.late[route%uint64(len(t.normals.late))].learn(took, up, 1)
+	t.normals.late[t.normals.slot(route)].learn(took, up, 1)
 }
 
 // route names what answers are comparable with the call's.

@@ -32,3 +32,23 @@ func TestNormalOfABusyClient(t *testing.T) {
 		}
 	})
 }
+
+// TestRoutesHaveSlotsOfTheirOwn: two routes whose hashes meet don't learn together; a fifth one joins the first.
+func TestRoutesHaveSlotsOfTheirOwn(t *testing.T) {
+	var n normals
+	taken := make(map[uint64]bool)
+	for i := range uint64(4) {
+		route := 7 + 32*(i+1)
+		if at := n.slot(route); taken[at] || at != n.slot(route) {
+			t.Errorf("route %d shares slot %d", i, at)
+		} else {
+			taken[at] = true
+		}
+	}
+	if at := n.slot(7 + 32*9); at != 7 {
+		t.Errorf("the fifth has slot %d", at)
+	}
+	if at := n.slot(^uint64(0)); at != 31 { // the sum overflows
+		t.Errorf("the largest hash has slot %d", at)
+	}
+}
