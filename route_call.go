@@ -2,7 +2,9 @@ package tether
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
+	"net/http"
 	"sync"
 	"time"
 
@@ -159,8 +161,11 @@ func (c *call) divert(refusal *RejectedError) bool {
 // Nobody's budget pays: neither server has had an attempt, and no stage learns from it that would keep the next
 // call from trying.
 func (c *call) turnBack(out *Outcome) bool {
-	if !c.mayFallBack() || !c.unreached(out) || !c.replayable ||
-		out.Sent == MaybeSent && !as[*tls.CertificateVerificationError](out.Err) && c.keyed() {
+	if !c.mayFallBack() || !c.unreached(out) || !c.replayable {
+		return false
+	}
+	inHandshake := as[*tls.CertificateVerificationError](out.Err) || errors.Is(out.Err, http.ErrSchemeMismatch)
+	if out.Sent == MaybeSent && !inHandshake && c.keyed() {
 		return false
 	}
 	c.routing.FallBack(out.Err)
