@@ -86,6 +86,8 @@ func TestBake(t *testing.T) {
 		{"a client that calls rarely", shortTimeout, lasting(200, after(3*time.Second)), 45 * time.Second, true},
 		{"call timeout", strings.ReplaceAll(shortTimeout, "attemptTimeout", "timeout"),
 			lasting(200, after(3*time.Second)), 5 * time.Second, true},
+		{"hedged", strings.ReplaceAll(shortTimeout, `"attemptTimeout"`, `"hedgingPolicy":{"hedgingDelay":"0.5s"},"attemptTimeout"`),
+			lasting(200, after(3*time.Second)), 5 * time.Second, true},
 		{"rule", `{"name":"short","percent":100,"patch":{"rules":[{"match":{"host":"api.example"},"call":{"attemptTimeout":"1s"}}]}}`,
 			lasting(200, after(3*time.Second)), 5 * time.Second, true},
 
@@ -114,7 +116,7 @@ func TestBake(t *testing.T) {
 				if test.name == "a longer timeout" || test.name == "mostly dead for everyone" {
 					base = `"defaults":{"call":{"attemptTimeout":"5s"}},`
 				}
-				e := newEngine(t, tether.Options{Seed: 1})
+				e := newEngine(t, tether.Options{Seed: 1, Bounds: tether.Bounds{MinHedgingDelay: time.Millisecond}})
 				if _, err := e.Apply(document(1, `,`+base+`"stages":[`+test.stage+`]`)); err != nil {
 					t.Fatal(err)
 				}

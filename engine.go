@@ -92,7 +92,11 @@ func (c *call) run(a attempter) (last Outcome, reason error) {
 			c.brake()
 			return last, refusal
 		}
-		last = c.fallBack(c.send(a))
+		last = c.send(a)
+		if c.turnBack(&last) {
+			continue
+		}
+		last = c.fallBack(last)
 		if last.served(c.policy) {
 			c.target.budget.SuccessAt(c.idleSince)
 			return last, nil
@@ -126,11 +130,17 @@ func (c *call) settled(p *Permit, out *Outcome) {
 	c.record(p, out)
 	c.idleSince = c.began.Add(time.Since(c.began)) // half the cost of time.Now, which reads two clocks
 	p.done(out, c.idleSince)
+	c.tellTrials(p, p, out)
+}
+
+// tellTrials tells those who watch a change what an attempt brought: first is its permit, last that of the hedge
+// which outran it, if one did.
+func (c *call) tellTrials(first, last *Permit, out *Outcome) {
 	if c.trial.trial != nil {
-		c.judge(p, *out)
+		c.judge(last, *out)
 	}
 	if c.routing != nil {
-		c.learnRoute(p, out)
+		c.learnRoute(first, out)
 	}
 }
 

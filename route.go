@@ -21,7 +21,7 @@ import (
 //
 // A call that the other server doesn't serve, or can't take at once, falls back: a re-attempt like any other
 // (safe to repeat, within MaxAttempts and the retry budget) at the server that was asked for; a first attempt
-// where nothing was sent yet. Answers that say that this caller asks too much (429) are the call's. Where the
+// where nothing was sent yet. An Idempotency-Key doesn't make it safe: only one of the two has seen it. Answers that say that this caller asks too much (429) are the call's. Where the
 // other server is clearly worse at the same time, the client leaves it by itself, as flags.GuardPolicy says.
 type RouteSettings struct {
 	// Flag is the key of a flag of the same document, or of the application's own; required with To.
@@ -37,8 +37,8 @@ type RouteBound struct {
 	// Origin is a scheme, a host and, if it isn't the scheme's own, a port: "https://checkout2.example.com".
 	Origin string
 	// SameTrust says that the origin may see whatever the servers of the application's own choice see.
-	// Default false: Cookie, Authorization and Proxy-Authorization of a request are not sent to it, its
-	// Set-Cookie is not heard. Other fields are sent, whatever they hold.
+	// Default false: Cookie, Authorization and Proxy-Authorization of a request are not sent to it, by a
+	// redirect to itself neither; its Set-Cookie is not heard. Other fields are sent, whatever they hold.
 	SameTrust bool
 }
 

@@ -1,6 +1,8 @@
 package tether
 
 import (
+	"crypto/tls"
+	"errors"
 	"fmt"
 	"net/http"
 	"sync"
@@ -25,7 +27,7 @@ type routing struct {
 // enterRoute decides, once and for all, whether the call takes its policy's route.
 func (c *call) enterRoute(config *current) {
 	r := c.policy.route
-	if c.request.URL.Opaque != "" { // which names the server once more
+	if c.request.URL.Opaque != "" || c.decided() { // the former names the server once more
 		return
 	}
 	to, has := r.to[config.flags.Variant(c.engine.attributes(c.Context), r.flag)]
@@ -47,6 +49,17 @@ func (c *call) enterRoute(config *current) {
 	there.hedge, there.route = hedgePolicy{}, nil
 	c.routing.to, c.routing.tried = &to, true
 	c.Scheme, c.Host, c.policy = to.scheme, to.host, &there
+}
+
+// decided tells that a wrapper further out has decided where its call goes.
+func (c *call) decided() bool {
+	for within := c.Context; ; {
+		outer, _ := within.Value(insideKey{}).(*call)
+		if outer == nil || outer.routing != nil {
+			return outer != nil
+		}
+		within = outer.Context
+	}
 }
 
 // is compares where two origins are.
@@ -71,16 +84,6 @@ func (c *call) askedKill() *Kill {
 	return c.killers.killed(asked.scheme, asked.host, c.Method, c.Path, "", c.clock())
 }
 
-// seen is the request as the server sees it that the call goes to.
-func (c *call) seen() *http.Request {
-	if !c.routed() {
-		return c.request
-	}
-	req := c.request.WithContext(c.request.Context())
-	c.routing.to.reroute(req)
-	return req
-}
-
 // mayFallBack tells that the call is on its way to another server and nothing keeps it there.
 func (c *call) mayFallBack() bool { return c.routing != nil && c.routing.tried }
 
@@ -99,11 +102,11 @@ func (c *call) leave() {
 // learnRoute tells the guard how an attempt ended, if that says something about one of the two paths.
 func (c *call) learnRoute(p *Permit, out *Outcome) {
 	r := c.routing
-	if out.Class == Ignored && !c.unreached(out) {
+	if out.Class == Ignored && (!c.unreached(out) || isRefusal(out.Err)) { // a refusal keeps nothing from anybody
 		r.Cancel()
 		return
 	}
-	r.Done(!out.served(c.policy), c.idleSince.Sub(p.sent), out.Err)
+	r.Done(!out.served(c.policy) || c.withheld(out), c.idleSince.Sub(p.sent), out.Err)
 }
 
 // unreached tells failures on the way to a server (no name, no trust, no network), which teach nothing of the
@@ -127,9 +130,10 @@ func (c *call) fallBack(out Outcome) Outcome {
 	}
 	c.routing.tried = false
 	there := out
-	if c.unreached(&out) {
-		out.Final = false // elsewhere
-	} else if out.Class == Ignored {
+	switch {
+	case c.withheld(&out):
+		out.Hint.Verdict = ratelimit.Repeat
+	case out.Class == Ignored:
 		return out
 	}
 	if out.Partitioned || !out.retryable(c.policy) || out.Sent == MaybeSent && c.keyed() {
@@ -153,28 +157,26 @@ func (c *call) divert(refusal *RejectedError) bool {
 	return true
 }
 
+// turnBack has a call that found no way to the other server, and never left, go to the one that was asked for.
+// Nobody's budget pays: neither server has had an attempt, and no stage learns from it that would keep the next
+// call from trying.
+func (c *call) turnBack(out *Outcome) bool {
+	if !c.mayFallBack() || !c.unreached(out) || !c.replayable {
+		return false
+	}
+	inHandshake := as[*tls.CertificateVerificationError](out.Err) || errors.Is(out.Err, http.ErrSchemeMismatch)
+	if out.Sent == MaybeSent && !inHandshake && c.keyed() {
+		return false
+	}
+	c.routing.FallBack(out.Err)
+	c.leave()
+	return true
+}
+
 // fellBack is told that a failed call is repeated; the first time counts.
 func (r *routing) fellBack() {
 	if r != nil && r.failed != nil {
 		r.FallBack(r.failed)
-	}
-}
-
-// reroute makes a request, which is the attempt's own, one for another server.
-func (o *origin) reroute(req *http.Request) {
-	u := *req.URL
-	u.Scheme, u.Host = o.scheme, o.host
-	req.URL, req.Host = &u, ""
-	if o.sameTrust {
-		return
-	}
-	u.User = nil
-	req.Header = req.Header.Clone()
-	for name := range req.Header { // which net/http sends as it is written
-		switch http.CanonicalHeaderKey(name) {
-		case "Cookie", "Authorization", "Proxy-Authorization":
-			delete(req.Header, name)
-		}
 	}
 }
 

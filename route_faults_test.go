@@ -165,19 +165,22 @@ func TestRoutesFallBackFromWhatCantBeReached(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				away := func(*http.Request, int) (*http.Response, error) { return nil, err }
-				r, w := newRouted(t, 50, ""), newTwo()
-				w.next.serve = away
-				served := 0
-				for i := range 600 {
-					if r.get(t, w, i) == 200 {
-						served++
+				for _, percent := range []int{50, 100} {
+					r, w := newRouted(t, percent, ""), newTwo()
+					w.next.serve = away
+					for i := range 200 {
+						if method := []string{"GET", "POST"}[i%2]; i < 100 || i%2 == 0 {
+							ctx := tether.WithAttributes(t.Context(), flags.Attributes{flags.TargetingKey: fmt.Sprint(i)})
+							if status, err := r.send(ctx, w, method, "https://api.example/pay"); status != 200 {
+								t.Errorf("%d %%: call %d: %d %v", percent, i, status, err)
+							}
+						}
 					}
-					time.Sleep(100 * time.Millisecond)
+					if told := strings.Join(r.told(tether.EventRoute), "\n"); w.old.attempts() != 150 || !strings.Contains(told, "turned off") {
+						t.Errorf("%d %%: %d attempts where they were asked to go; told %.200q", percent, w.old.attempts(), told)
+					}
 				}
-				if told := strings.Join(r.told(tether.EventRoute), "\n"); served < 560 || !strings.Contains(told, "turned off") {
-					t.Errorf("%d of 600 calls were served; told %.200q", served, told)
-				}
-				r, w = newRouted(t, 50, ""), newTwo()
+				r, w := newRouted(t, 50, ""), newTwo()
 				w.next.serve, w.old.serve = away, away
 				for i := range 300 {
 					r.get(t, w, i)

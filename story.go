@@ -161,6 +161,6 @@ type told struct {
 // tell lets the response carry its story, in the context of a copy of the caller's request: the
 // request itself is the caller's, and all other fields of a response show what they hold.
 func (h *httpCall) tell(reason error) {
-	ctx := context.WithValue(h.Context, toldKey{}, told{weak.Make(h.response), Story{h.tried, reason, h.buffered}})
+	ctx := context.WithValue(h.response.Request.Context(), toldKey{}, told{weak.Make(h.response), Story{h.tried, reason, h.buffered}})
 	h.response.Request = h.request.WithContext(ctx)
 }

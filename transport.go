@@ -20,6 +20,10 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return t.base.RoundTrip(req) // whose error says best what is wrong
 	}
 	h := &httpCall{base: t.base}
+	if h.from = redirector(req); h.from != nil {
+		req = req.WithContext(req.Context())
+		h.from.reroute(req)
+	}
 	h.request = req
 	h.Scheme, h.Host = originOf(req.URL.Scheme, req.URL.Host)
 	h.Method, h.Path = req.Method, req.URL.EscapedPath()
@@ -50,6 +54,7 @@ func (t *transport) CloseIdleConnections() {
 type httpCall struct {
 	call
 	base      http.RoundTripper
+	from      *origin        // see redirector
 	response  *http.Response // of the last attempt that had one
 	hedgeable bool           // two of its requests may be under way at once
 	apart     bool           // they may be: each attempt's request shares nothing with the caller's
@@ -96,9 +101,7 @@ func (h *httpCall) attempt(p *Permit) Outcome {
 	}
 	if delay := h.hedgeAfter(); delay > 0 {
 		out := h.race(p, delay)
-		if h.routing != nil {
-			h.learnRoute(p, &out)
-		}
+		h.tellTrials(p, h.permit, &out)
 		return out
 	}
 	resp, out := h.exchange(h, p)
@@ -148,10 +151,12 @@ func (h *httpCall) exchange(ctx context.Context, p *Permit) (*http.Response, Out
 	if resp.Body == nil { // which http.Client mends too, but later
 		resp.Body = http.NoBody
 	}
-	if h.routed() && !h.routing.to.sameTrust {
-		resp.Header.Del("Set-Cookie") // http.Client's jar would take it for that of what was asked for
-	}
 	resp.Request = h.request // whose context is the caller's
+	if h.routed() {
+		h.routing.to.received(resp)
+	} else if h.from != nil {
+		h.from.mark(resp)
+	}
 	clock.endWith(resp)
 	p.lend(resp)
 	return resp, h.classify(resp)
