@@ -13,20 +13,24 @@ import (
 // Permit is leave to send one attempt. Whoever has it says once what came of it.
 type Permit struct {
 	call    *call
-	attempt int
 	ticket  breaker.Ticket
 	room    breaker.Room                 // where the ticket is
 	lane    *lane                        // of the credential; nil if it was never told to wait
 	slot    *ratelimit.Slot              // among the attempts under way; nil where nothing limits them
 	lent    weak.Pointer[ratelimit.Slot] // what the answer's body has instead
 	lentBy  *line                        // where that place is
-	sent    time.Time
+	after   time.Duration                // its call began it was sent
 	settled atomic.Bool
+	attempt uint16
 	hedge   bool
+	counted bool // instead of settled, by a quiet target, which guards it
 }
 
+// sent is when the attempt left.
+func (p *Permit) sent() time.Time { return p.call.began().Add(p.after) }
+
 // Attempt is the ordinal of the attempt within its call, from 1.
-func (p *Permit) Attempt() int { return p.attempt }
+func (p *Permit) Attempt() int { return int(p.attempt) }
 
 // Done tells every stage that admitted the attempt what came of it. The first call counts; later ones
 // change nothing. It is safe for concurrent use.
@@ -38,17 +42,17 @@ func (p *Permit) Done(out Outcome) {
 
 // abandon gives back what an attempt was given that taught nothing, unless it is settled.
 func (p *Permit) abandon() {
-	if !p.settled.Load() {
+	if !p.counted && !p.settled.Load() {
 		p.Done(Outcome{})
 	}
 }
 
 // done is Done by a clock that was just read.
 func (p *Permit) done(out *Outcome, now time.Time) {
-	if p.settled.Swap(true) {
+	c := p.call
+	if p.settled.Swap(true) || !c.part(p) {
 		return
 	}
-	c := p.call
 	c.settle(p, out, now)
 	if c.single {
 		if out.Class == Healthy {
@@ -64,6 +68,11 @@ func (p *Permit) done(out *Outcome, now time.Time) {
 // nothing that a stage gave is kept.
 func (c *call) admit() *RejectedError {
 	c.obstacle = 0
+	if c.attempts == 0 && c.quiet != 0 {
+		c.permit, c.attempts = &c.first, 1
+		c.first.call, c.first.attempt = c, 1
+		return nil
+	}
 	began := c.clock()
 	if err := c.checkKill(); err != nil {
 		return err
@@ -75,17 +84,18 @@ func (c *call) admit() *RejectedError {
 	if c.attempts > 0 { // the earlier permit is somebody else's to settle, or has been
 		c.permit = new(Permit)
 	}
-	c.permit.call, c.permit.attempt = c, c.attempts+1
+	c.permit.call, c.permit.attempt = c, uint16(c.attempts+1)
 	if err := c.throughLines(); err != nil {
 		return err
 	}
-	c.permit.sent = c.clock()
+	sent := c.clock()
+	c.permit.after = sent.Sub(c.began())
 	c.attempts++
 	c.spent = false
 	c.target.stats.attempts.Add(1)
 	c.target.inFlight.Add(1)
 	c.engine.events.Deliver()
-	waited := c.permit.sent.Sub(began)
+	waited := sent.Sub(began)
 	if c.obstacle != 0 && c.engine.telemetry.waits.Enabled(c.Context) {
 		c.engine.telemetry.waits.Record(c.Context, waited.Seconds(), c.target.series.waitedBy[c.obstacle]...)
 	}

@@ -146,10 +146,11 @@ func shorter(now, was time.Duration) time.Duration {
 // enterTrial finds a stage that shortened one of the call's timeouts, and decides whether the call goes the
 // old way. Of several it takes the one that is due, or that was blamed least for calls like this one.
 func (c *call) enterTrial(trials []*trial) {
+	var chosen onTrial
 	var old *policy
 	fewest := 0
 	with := c.policy
-	for i := len(trials) - 1; i >= 0 && !c.trial.old; i-- {
+	for i := len(trials) - 1; i >= 0 && !chosen.old; i-- {
 		t := trials[i]
 		if t.without == nil {
 			continue
@@ -164,25 +165,28 @@ func (c *call) enterTrial(trials []*trial) {
 		if shorter(c.policy.timeout, was.timeout) == 0 {
 			on.call = 0
 		}
-		if on.attempt == 0 && on.call == 0 || !c.began.Before(t.until) {
+		if on.attempt == 0 && on.call == 0 || !c.began().Before(t.until) {
 			continue
 		}
-		if on.place = c.trial.place; c.trial.trial == nil {
+		if on.place = chosen.place; chosen.trial == nil {
 			on.place = maphash.Comparable(c.engine.hashSeed, [3]string{c.Host, c.Service, c.routeName()})
 		}
 		var cuts int
-		if on.old, cuts = t.takeDue(on.place); on.old || c.trial.trial == nil || cuts < fewest {
-			c.trial, old, fewest = on, was, cuts
+		if on.old, cuts = t.takeDue(on.place); on.old || chosen.trial == nil || cuts < fewest {
+			chosen, old, fewest = on, was, cuts
 		}
 	}
-	if !c.trial.old {
+	if chosen.trial == nil {
+		return
+	}
+	if c.trial = &chosen; !chosen.old {
 		return
 	}
 	policy := *c.policy
-	if c.trial.call > 0 {
+	if chosen.call > 0 {
 		policy.timeout = old.timeout
 	}
-	if c.trial.attempt > 0 {
+	if chosen.attempt > 0 {
 		policy.attemptTimeout = old.attemptTimeout
 	}
 	c.policy = &policy
@@ -206,9 +210,9 @@ func (t *onTrial) untried() {
 
 // judge hears how an attempt of a call on trial ended, and rolls the stage back if that is enough.
 func (c *call) judge(p *Permit, out Outcome) {
-	t := &c.trial
+	t := c.trial
 	now := time.Now()
-	late := t.attempt > 0 && now.Sub(p.sent) > t.attempt || t.call > 0 && now.Sub(c.began) > t.call
+	late := t.attempt > 0 && now.Sub(p.sent()) > t.attempt || t.call > 0 && now.Sub(c.began()) > t.call
 	cut := t.attempt > 0 && errors.Is(out.Err, ErrAttemptTimeout) || t.call > 0 && errors.Is(out.Err, ErrCallTimeout)
 	if why := t.weigh(t.place, t.old, cut, late, out.Class, now); why != "" {
 		c.engine.rollBack(t.trial, why)

@@ -2,7 +2,6 @@ package tether
 
 import (
 	"context"
-	"time"
 )
 
 // Begin admits one attempt that the caller makes in its own way (a stream, a long transaction) and
@@ -37,10 +36,11 @@ func (p *Permit) Next(out Outcome) (*Permit, error) {
 	c.heedContext(p, &out)
 	c.record(p, &out)
 	c.replayable = true
-	c.idleSince = time.Now()
-	c.settle(p, &out, c.idleSince)
+	c.idle = c.passed()
+	now := c.idleSince()
+	c.settle(p, &out, now)
 	if out.served(c.policy) {
-		c.target.budget.SuccessAt(c.idleSince)
+		c.target.budget.SuccessAt(now)
 		c.finish()
 		return nil, out.Err
 	}
@@ -69,7 +69,7 @@ func (p *Permit) Next(out Outcome) (*Permit, error) {
 }
 
 // Context is the attempt's context, by which wrappers further in know that they are inside of a call.
-func (p *Permit) Context() context.Context { return p.call.withAttempt(p.call, p.attempt) }
+func (p *Permit) Context() context.Context { return p.call.withAttempt(p.call, p.Attempt()) }
 
 // Keep lets the attempt's place among those under way outlast Done, for a stream that goes on after
 // it has proved good, until the function that it returns is called. It comes before Done.

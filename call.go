@@ -67,11 +67,13 @@ type call struct {
 
 	engine  *Engine
 	policy  *policy
-	trial   onTrial  // of a stage that shortened the policy's timeouts
+	trial   *onTrial // of a stage that shortened the policy's timeouts; else nil
 	routing *routing // of a call that a route matches; else nil
 	target  *target
 
 	killers     *current // the configuration whose kill switches were read last
+	plain       bool     // it needs no stage's judgement where nothing stands in its way
+	quiet       uint32   // and it passed so, in that spell: no stage need know of it; guarded by the target
 	forcedOpen  bool     // the breaker is, by that configuration
 	policyEnds  bool     // the deadline is the policy's
 	replayable  bool     // the request can be sent again as it was
@@ -83,20 +85,30 @@ type call struct {
 
 	request *http.Request // the caller's, never changed; nil where it isn't HTTP
 
-	began    time.Time
-	deadline time.Time // the caller's or the policy's, whichever is earlier; zero: none
+	reading  *reading
+	entered  time.Duration // the engine, that long after it was made
+	deadline time.Time     // the caller's or the policy's, whichever is earlier; zero: none
 	waitLeft time.Duration
-	order    uint64         // of arrival at the engine
+	order    uint64         // of arrival at the target
 	backoff  *retry.Backoff // nil until an attempt has failed
 	buffered int            // bytes of the request's body that are kept to be sent again
 	attempts int
 	permit   *Permit
 	first    Permit // where permit points for the first attempt, which most calls end with
 
-	routeHash uint64    // of what answers are comparable with its own; 0: not asked for yet
-	tried     []Attempt // what Explain tells of them
-	idleSince time.Time // the last attempt's end, or the call's beginning
+	routeHash uint64        // of what answers are comparable with its own; 0: not asked for yet
+	tried     []Attempt     // what Explain tells of them
+	idle      time.Duration // the last attempt's end, or the call's beginning, since began
 }
+
+// began is when the call did, and passed the time since.
+func (c *call) began() time.Time { return c.reading.time(c.entered) }
+
+func (c *call) passed() time.Duration {
+	return time.Since(c.reading.at) + c.reading.since - c.entered
+}
+
+func (c *call) idleSince() time.Time { return c.reading.time(c.entered + c.idle) }
 
 type (
 	insideKey  struct{}
@@ -135,8 +147,7 @@ func AttemptFrom(ctx context.Context) int {
 func (c *call) start(ctx context.Context, e *Engine) {
 	c.Context, c.engine = ctx, e
 	c.inner = ctx.Value(insideKey{}) != nil
-	c.began = time.Now()
-	c.idleSince = c.began
+	c.reading, c.entered = e.clock()
 	config := e.config.Load()
 	c.killers = config
 	c.policy = config.resolve(c.Scheme, c.Host, c.Method, c.Path, c.GRPCMethod)
@@ -146,26 +157,34 @@ func (c *call) start(ctx context.Context, e *Engine) {
 	if c.policy.route != nil && c.request != nil {
 		c.enterRoute(config)
 	}
-	c.order = e.order.Add(1)
 	c.setCriticality()
 	c.setDeadline()
-	c.join(config.serial, c.began)
+	c.plain = c.isPlain(config)
+	c.join(config.serial, c.entered)
 }
 
 // join finds the call's target. The call is counted where it begins.
-func (c *call) join(serial uint64, now time.Time) {
-	c.target = c.engine.target(targetKey{c.Scheme, c.Host, c.Service, c.policy.key}, c.policy, serial)
+func (c *call) join(serial uint64, now time.Duration) {
+	key := targetKey{c.Scheme, c.Host, c.Service, c.policy.key}
+	c.target = c.engine.target(key, c.policy, serial)
+	for !c.enter(serial, now) { // it was forgotten meanwhile
+		c.target = c.engine.target(key, c.policy, serial)
+	}
 	c.forcedOpen = c.policy.breaker.Mode == breaker.ForcedOpen
-	if loop, calls, usual := c.target.beginCall(c.policy, serial, c.route(), now); loop {
-		c.tellLoop(calls, usual)
+	if c.quiet != 0 {
+		count(c.Context, c.engine.telemetry.calls, c.target.series.plain)
+		return
 	}
 	if c.attempts > 0 {
 		return
 	}
-	c.target.budget.CallAt(now)
+	c.target.budget.CallAt(c.target.epoch.Add(now))
 	if c.target.deference.ask(c.criticality) && c.target.gate.Paced() {
 		c.target.gate.Resume()
 		c.target.line.wakeNext()
+	}
+	if c.criticality != Default {
+		c.target.disturb()
 	}
 	if c.routing != nil && c.routing.counted {
 		return
@@ -174,11 +193,34 @@ func (c *call) join(serial uint64, now time.Time) {
 	count(c.Context, c.engine.telemetry.calls, c.target.series.plain)
 }
 
+// enter counts the call as one that uses its target, unless that was forgotten. The target is brought up to the
+// call's configuration.
+func (c *call) enter(serial uint64, now time.Duration) bool {
+	t, route := c.target, c.route()
+	t.mu.Lock()
+	if t.users.Load() < 0 {
+		t.mu.Unlock()
+		return false
+	}
+	t.arrived++
+	c.order = t.arrived
+	t.followLocked(c.policy, serial, now)
+	loop, calls, usual := t.beat(route)
+	if c.quiet = c.enterQuiet(now); c.quiet == 0 {
+		t.users.Add(1)
+	}
+	t.mu.Unlock()
+	if loop {
+		c.tellLoop(calls, usual)
+	}
+	return true
+}
+
 // clock is the time. A call that nothing has kept yet asks for it once: reading it costs as much as all that
 // the stages do with it.
 func (c *call) clock() time.Time {
 	if c.attempts == 0 && c.obstacle == 0 {
-		return c.began
+		return c.began()
 	}
 	return time.Now()
 }
@@ -186,13 +228,15 @@ func (c *call) clock() time.Time {
 // finish gives back what a call that ends, or panics, took and didn't use.
 func (c *call) finish() {
 	c.refund()
-	if c.trial.old && c.attempts == 0 {
+	if c.trial != nil && c.trial.old && c.attempts == 0 {
 		c.trial.untried()
 	}
 	if c.routing != nil {
 		c.routing.Cancel()
 	}
-	c.target.release()
+	if !c.first.counted { // else it is out already
+		c.target.release()
+	}
 	c.engine.events.Deliver()
 }
 
@@ -210,12 +254,12 @@ func (c *call) setDeadline() {
 		c.deadline = deadline
 	}
 	if t := c.policy.timeout; t > 0 {
-		if ends := c.began.Add(t); c.deadline.IsZero() || ends.Before(c.deadline) {
+		if ends := c.began().Add(t); c.deadline.IsZero() || ends.Before(c.deadline) {
 			c.deadline, c.policyEnds = ends, true
 		}
 	}
 	if !c.deadline.IsZero() {
-		c.waitLeft = min(max(0, c.deadline.Sub(c.began)), 60*time.Second)
+		c.waitLeft = min(max(0, c.deadline.Sub(c.began())), 60*time.Second)
 	}
 	if w := c.policy.maxWait; w > 0 {
 		c.waitLeft = min(c.waitLeft, w)

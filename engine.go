@@ -39,7 +39,8 @@ type Engine struct {
 	refused      []refusal              // the newest last
 	told         [sha256.Size]byte      // of the last refused document and why: told once
 	targets      targets
-	order        atomic.Uint64
+	born         time.Time
+	reading      atomic.Pointer[reading]
 	nudges       nudges
 	routes       routeGuards
 
@@ -54,6 +55,8 @@ func New(cfg Config, opts Options) (*Engine, error) {
 		return nil, err
 	}
 	e := &Engine{opts: opts.withDefaults(), local: cfg, rand: random.New(opts.Seed).Float64, hashSeed: maphash.MakeSeed()}
+	e.born = time.Now()
+	e.reading.Store(&reading{at: e.born})
 	e.events = eventqueue.New(1000, opts.Observe)
 	e.client = newClient(e.opts)
 	id := e.client.id
@@ -98,7 +101,9 @@ func (c *call) run(a attempter) (last Outcome, reason error) {
 		}
 		last = c.fallBack(last)
 		if last.served(c.policy) {
-			c.target.budget.SuccessAt(c.idleSince)
+			if !c.first.counted {
+				c.target.budget.SuccessAt(c.idleSince())
+			}
 			return last, nil
 		}
 		delay, reason := c.again(last)
@@ -128,15 +133,19 @@ func (c *call) send(a attempter) Outcome {
 func (c *call) settled(p *Permit, out *Outcome) {
 	c.heedContext(p, out)
 	c.record(p, out)
-	c.idleSince = c.began.Add(time.Since(c.began)) // half the cost of time.Now, which reads two clocks
-	p.done(out, c.idleSince)
+	c.idle = c.passed()
+	if c.plain && out.teachesLittle(c.policy) && c.leaveQuiet(p) {
+		count(c.Context, c.engine.telemetry.attempts, c.target.series.byClass[Healthy])
+		return
+	}
+	p.done(out, c.idleSince())
 	c.tellTrials(p, p, out)
 }
 
 // tellTrials tells those who watch a change what an attempt brought: first is its permit, last that of the hedge
 // which outran it, if one did.
 func (c *call) tellTrials(first, last *Permit, out *Outcome) {
-	if c.trial.trial != nil {
+	if c.trial != nil {
 		c.judge(last, *out)
 	}
 	if c.routing != nil {
@@ -185,7 +194,7 @@ type function struct {
 }
 
 func (f *function) attempt(p *Permit) Outcome {
-	ctx, clock := f.startClock(f.withAttempt(f, p.attempt))
+	ctx, clock := f.startClock(f.withAttempt(f, p.Attempt()))
 	defer clock.endUnlessHanded()
 	out := f.by.Attempt(clock.shown(ctx), p)
 	if timeout := clock.stop(); timeout != nil && out.Class != Healthy && f.Context.Err() == nil {

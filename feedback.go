@@ -13,11 +13,17 @@ import (
 // settle tells each stage that admitted the attempt, once.
 func (c *call) settle(p *Permit, out *Outcome, now time.Time) {
 	t := c.target
+	if out.Class != Healthy && out.Class != Ignored {
+		t.disturb()
+		defer t.disturb()
+	}
+	t.tell()
 	t.inFlight.Add(-1)
 	count(c.Context, c.engine.telemetry.attempts, t.series.byClass[min(out.Class, Overloaded)])
 	switch out.Class {
 	case Healthy:
 		c.settleHealthy(p, out, now)
+		t.calmDown()
 	case Transient:
 		c.settleTransient(p, out)
 	case Overloaded:
@@ -35,13 +41,13 @@ func (c *call) settle(p *Permit, out *Outcome, now time.Time) {
 }
 
 func (c *call) settleHealthy(p *Permit, out *Outcome, now time.Time) {
-	t, took := c.target, now.Sub(p.sent)
+	t, took := c.target, now.Sub(p.sent())
 	calm := !t.gate.Paced() && (p.lane == nil || !p.lane.gate.Paced())
 	var slow time.Duration
 	if c.single { // its end, or its first message, may be hours away: that is no answer's time
 		took = min(took, cmp.Or(t.useful(), took))
 	} else {
-		slow = t.learn(now, c.route(), took, calm, c.policy.breaker.SlowCallRatio > 0)
+		slow = t.learn(now.Sub(t.epoch), c.route(), took, calm, c.policy.breaker.SlowCallRatio > 0)
 		c.learnLate(p, took, calm)
 	}
 	t.gate.GoodAt(now, took, slow)
@@ -71,7 +77,7 @@ func (c *call) heed(p *Permit, out *Outcome) (held *lane) {
 	if l == nil || !paces || l.shared { // a number of one is no word about all who share
 		return nil
 	}
-	l.allowance.Tell(q, p.sent)
+	l.allowance.Tell(q, p.sent())
 	if q.Remaining > 0 {
 		return nil
 	}
@@ -82,7 +88,7 @@ func (c *call) heed(p *Permit, out *Outcome) (held *lane) {
 // hold keeps a lane's calls back, and tells whoever watches.
 func (c *call) hold(p *Permit, l *lane, wait time.Duration, note string) {
 	until := c.target.hold(l, wait)
-	c.engine.emit(Event{Kind: EventHeld, Target: c.target.name, Stage: StageHold, Attempt: p.attempt,
+	c.engine.emit(Event{Kind: EventHeld, Target: c.target.name, Stage: StageHold, Attempt: p.Attempt(),
 		Until: until, Note: note})
 }
 
@@ -93,7 +99,7 @@ func (c *call) settleTransient(p *Permit, out *Outcome) {
 	p.lane.ignored()
 	c.heed(p, out)
 	if out.Code == grpcDeadlineExceeded || errors.Is(out.Err, context.DeadlineExceeded) {
-		t.learnTimeout(time.Since(p.sent))
+		t.learnTimeout(time.Since(p.sent()))
 	}
 	switch {
 	case out.answered():
@@ -116,7 +122,7 @@ func (c *call) failedAt(gate *ratelimit.Gate, p *Permit, kind ratelimit.Failure)
 		c.target.deference.failed(kind)
 	}
 	if gate.Failed(kind) {
-		c.engine.emit(Event{Kind: EventPaced, Target: c.target.name, Stage: StagePacing, Attempt: p.attempt,
+		c.engine.emit(Event{Kind: EventPaced, Target: c.target.name, Stage: StagePacing, Attempt: p.Attempt(),
 			Note: kind.String()})
 	}
 }
@@ -162,7 +168,7 @@ func (c *call) settleOverloaded(p *Permit, out *Outcome, now time.Time) {
 		}
 		until := t.gate.Hold(wait)
 		t.line.wakeAll()
-		c.engine.emit(Event{Kind: EventHeld, Target: t.name, Stage: StageHold, Attempt: p.attempt, Until: until})
+		c.engine.emit(Event{Kind: EventHeld, Target: t.name, Stage: StageHold, Attempt: p.Attempt(), Until: until})
 		return
 	}
 	t.gate.Ignored()
@@ -190,15 +196,18 @@ const (
 // heedContext corrects an outcome for the caller's own context: a cancelled call teaches nothing,
 // nor does a deadline that left less than ten times the usual time.
 func (c *call) heedContext(p *Permit, out *Outcome) {
+	if out.Class == Healthy || out.Class == Overloaded || out.answered() {
+		return
+	}
 	err := c.Context.Err()
-	if err == nil || out.Class == Healthy || out.Class == Overloaded || out.answered() {
+	if err == nil {
 		return
 	}
 	enough := unknownUseful
 	if useful := c.target.useful(); useful > 0 {
 		enough = min(manyTimes*useful, time.Second)
 	}
-	if errors.Is(err, context.DeadlineExceeded) && (time.Since(p.sent) >= enough || c.target.silent(p.sent)) {
+	if errors.Is(err, context.DeadlineExceeded) && (time.Since(p.sent()) >= enough || c.target.silent(p.sent())) {
 		out.Class = Transient
 	} else {
 		out.Class = Ignored

@@ -79,6 +79,7 @@ func (e *Engine) Health() Health {
 }
 
 func (t *target) health() TargetHealth {
+	t.tell()
 	h := TargetHealth{
 		Target: t.name, Calls: t.stats.calls.Load(), Attempts: t.stats.attempts.Load(),
 		Retries: t.stats.retries.Load(), Hedges: t.stats.hedges.Load(), Stages: make(map[Stage]StageHealth),

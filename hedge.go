@@ -74,7 +74,8 @@ func (c *call) admitHedge() *Permit {
 		c.killers.killed(c.Scheme, c.Host, c.Method, c.Path, c.GRPCMethod, time.Now()) != nil {
 		return nil
 	}
-	p := &Permit{call: c, attempt: c.attempts + 1, hedge: true, lane: c.ownLane()}
+	p := &Permit{call: c, attempt: uint16(c.attempts + 1), hedge: true, lane: c.ownLane()}
+	c.target.tell()
 	at := place{&c.target.line, c.target.gate, nil, c.target.breaker}
 	calm := at.calm() && (p.lane == nil || p.lane.place().calm())
 	if !calm || !c.target.budget.Take() {
@@ -119,11 +120,11 @@ func (at place) calm() bool {
 // hedging counts and reports a hedge that is about to be sent. Who observes may be slow, and mustn't hold
 // up the attempt: the call's end delivers the event.
 func (c *call) hedging(p *Permit) {
-	p.sent = time.Now()
+	p.after = c.passed()
 	c.target.stats.attempts.Add(1)
 	c.target.stats.hedges.Add(1)
 	c.target.inFlight.Add(1)
-	waited := p.sent.Sub(c.permit.sent)
+	waited := p.after - c.permit.after
 	c.spanEvent("tether.hedge", attribute.Float64("tether.delay", waited.Seconds()))
 	c.engine.note(Event{Kind: EventHedge, Target: c.target.name, Attempt: c.attempts, Wait: waited})
 	c.attempts++

@@ -169,7 +169,7 @@ func TestHedgeInTheSameMoment(t *testing.T) {
 		for range 2000 {
 			for _, target := range e.targets.byKey {
 				for i := range target.normals.late {
-					target.normals.late[i] = normal{most: due, answers: enoughToHedge, at: time.Now()}
+					target.normals.late[i] = normal{most: due, answers: enoughToHedge, at: time.Since(e.born)}
 				}
 			}
 			began := time.Now()

@@ -128,7 +128,7 @@ func (r *race) outrun(a *runner, resp *http.Response, out Outcome) Outcome {
 	}
 	if out.Status == 0 {
 		out = Outcome{}
-		r.h.learnLate(a.permit, time.Since(a.permit.sent), !r.h.target.gate.Paced())
+		r.h.learnLate(a.permit, time.Since(a.permit.sent()), !r.h.target.gate.Paced())
 	}
 	out.Err = ErrOutrun
 	return out
@@ -181,7 +181,7 @@ func (r *race) enter(hedge runner) bool {
 // result is what the call goes on with: the winner's outcome, or that of the one that failed last.
 func (r *race) result() Outcome {
 	h, end, result := r.h, r.winner, hedgeOutrun
-	defer func() { h.idleSince = time.Now() }()
+	defer func() { h.idle = h.passed() }()
 	switch end {
 	case nil:
 		end, result = r.last, hedgeFailed
@@ -206,10 +206,10 @@ func (r *race) result() Outcome {
 	}
 	count(h.Context, h.engine.telemetry.hedges, h.target.series.hedged[result])
 	if r.winner == nil || h.Explained {
-		attempt, hedge := r.attempt.permit.sent, r.hedge.permit.sent
-		second := r.hedge.out.attempt(hedge.Sub(attempt))
+		attempt, hedge := r.attempt.permit.after, r.hedge.permit.after
+		second := r.hedge.out.attempt(hedge - attempt)
 		second.Hedge = true
-		h.tried = append(h.tried, r.attempt.out.attempt(attempt.Sub(h.idleSince)), second)
+		h.tried = append(h.tried, r.attempt.out.attempt(attempt-h.idle), second)
 	}
 	return out
 }

@@ -122,6 +122,7 @@ func (t *target) openLane(key laneKey, rand func() float64) *lane {
 			return l
 		}
 	}
+	t.disturbLocked()
 	sharers := 1.0 // of the target's usual rate: those that were told to wait lately
 	for _, l := range t.lanes {
 		if until, _ := l.gate.Status(); !until.IsZero() || l.line.length.Load() > 0 {

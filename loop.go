@@ -58,14 +58,11 @@ func (p *pulse) next(passed float64) {
 	p.calls = 0
 }
 
-// beginCall brings the target up to the call's configuration, and counts the call. It tells whether the
-// route has run into a loop, and what would have been usual.
-func (t *target) beginCall(p *policy, version, route uint64, now time.Time) (loop bool, calls int32, usual float64) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.followLocked(p, version, now)
+// beat counts a call of a route. It tells whether that has run into a loop, and what would have been usual.
+// The target is locked.
+func (t *target) beat(route uint64) (loop bool, calls int32, usual float64) {
 	b := &t.pulses[route%uint64(len(t.pulses))]
-	loop = b.beat(t.used.Sub(t.born))
+	loop = b.beat(t.used - t.born)
 	return loop, b.calls, b.usual
 }
 

@@ -18,7 +18,7 @@ type normal struct {
 	most    time.Duration // about what nine in ten answers take at most
 	answers uint16        // up to 65,535
 	lately  float64       // answers of about countTime
-	at      time.Time     // of the last one
+	at      time.Duration // of the last one, since the engine was made
 }
 
 const (
@@ -42,11 +42,9 @@ func (n *normal) slow() time.Duration {
 }
 
 // weight counts an answer at a time, and is what it weighs where all of a second weigh as much as one.
-func (n *normal) weight(now time.Time) float64 {
-	n.lately = n.lately*decay.Of(now.Sub(n.at), countTime) + 1
-	if now.After(n.at) { // another call's clock may have been read later
-		n.at = now
-	}
+func (n *normal) weight(now time.Duration) float64 {
+	n.lately = n.lately*decay.Of(now-n.at, countTime) + 1
+	n.at = max(n.at, now) // another call's clock may have been read later
 	return min(1, max(enoughAnswers/(float64(n.answers)+1), countTime.Seconds()/n.lately))
 }
 
@@ -88,7 +86,7 @@ func (n *normals) slot(route uint64) uint64 {
 	return route % slots
 }
 
-func (n *normals) learn(now time.Time, route uint64, took time.Duration, calm, slowCounts bool) (slow time.Duration) {
+func (n *normals) learn(now time.Duration, route uint64, took time.Duration, calm, slowCounts bool) (slow time.Duration) {
 	own := &n.routes[n.slot(route)]
 	if slow = own.slow(); slow == 0 {
 		slow = n.all.slow()
@@ -130,9 +128,30 @@ func (c *call) route() uint64 {
 
 // learn takes note of how long a good answer took: towards the median by a twentieth, and what is
 // normal on its route. It returns from when on it would have been slow.
-func (t *target) learn(now time.Time, route uint64, took time.Duration, calm, slowCounts bool) (slow time.Duration) {
+func (t *target) learn(now time.Duration, route uint64, took time.Duration, calm, slowCounts bool) (slow time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	return t.learnLocked(now, route, took, calm, slowCounts)
+}
+
+// learnOften is how often a route's usual time is learnt at a quiet target: all answers of a second weigh as
+// much as one anyway.
+const learnOften = time.Millisecond
+
+// usualTime takes note of a good answer of a calm time, unless it was slow or it isn't known what is. The
+// target is locked.
+func (t *target) usualTime(now time.Duration, route uint64, took time.Duration) bool {
+	own := &t.normals.routes[t.normals.slot(route)]
+	if slow := own.slow(); slow == 0 || took > slow {
+		return false
+	}
+	if now-own.at >= learnOften {
+		t.learnLocked(now, route, took, true, false)
+	}
+	return true
+}
+
+func (t *target) learnLocked(now time.Duration, route uint64, took time.Duration, calm, slowCounts bool) (slow time.Duration) {
 	t.tooShort = min(t.tooShort, took)
 	t.hasty = 0
 	switch {

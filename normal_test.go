@@ -10,10 +10,11 @@ import (
 func TestNormalOfABusyClient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var n normals
+		start := time.Now()
 		answers := func(perSecond int, total, took time.Duration) (slow time.Duration) {
 			for range int(total.Seconds() * float64(perSecond)) {
 				time.Sleep(time.Second / time.Duration(perSecond))
-				slow = n.learn(time.Now(), 1, took, true, false)
+				slow = n.learn(time.Since(start), 1, took, true, false)
 			}
 			return slow
 		}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
-	"time"
 
 	"github.com/tether-go/tether/flags"
 	"github.com/tether-go/tether/ratelimit"
@@ -93,7 +92,7 @@ func (c *call) leave() {
 	r.to, r.tried, r.counted = nil, false, true
 	c.target.release()
 	c.Scheme, c.Host, c.policy = r.asked.scheme, r.asked.host, r.policy
-	c.join(r.serial, time.Now())
+	c.join(r.serial, c.entered+c.passed())
 	if c.killers.serial > r.serial { // whose word on this target the call has not heard
 		c.followNewest()
 	}
@@ -106,7 +105,7 @@ func (c *call) learnRoute(p *Permit, out *Outcome) {
 		r.Cancel()
 		return
 	}
-	r.Done(!out.served(c.policy) || c.withheld(out), c.idleSince.Sub(p.sent), out.Err)
+	r.Done(!out.served(c.policy) || c.withheld(out), c.idle-p.after, out.Err)
 }
 
 // unreached tells failures on the way to a server (no name, no trust, no network), which teach nothing of the

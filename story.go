@@ -131,7 +131,7 @@ func (c *call) record(p *Permit, out *Outcome) {
 	if out.served(c.policy) && !c.Explained {
 		return
 	}
-	attempt := out.attempt(p.sent.Sub(c.idleSince))
+	attempt := out.attempt(p.after - c.idle)
 	attempt.Routed = c.routed()
 	c.tried = append(c.tried, attempt)
 }

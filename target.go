@@ -35,8 +35,9 @@ func originOf(scheme, host string) (string, string) {
 // target is what has been learnt about one server. It is safe for concurrent use.
 type target struct {
 	key     targetKey
-	name    string // for errors and events
-	born    time.Time
+	name    string        // for errors and events
+	epoch   time.Time     // when the engine was made
+	born    time.Duration // after that
 	gate    *ratelimit.Gate
 	breaker *breaker.Breaker
 	budget  *retry.Budget
@@ -47,12 +48,14 @@ type target struct {
 	inFlight  atomic.Int32 // attempts that are not settled
 	series    *series      // attributes of its metrics
 
-	users     atomic.Int32 // calls under way; a target that has some is never forgotten
+	users     atomic.Int32 // calls under way but for the quiet ones; a target that has some is never forgotten
 	wasKilled atomic.Bool  // changed under the lock
 	laned     atomic.Bool  // lanes has some
 
 	mu          sync.Mutex // guards what follows
-	used        time.Time  // when a call last began
+	quiet       quiet
+	arrived     uint64        // calls that ever entered
+	used        time.Duration // when a call last began
 	settings    targetPolicy
 	version     uint64            // of the snapshot that settings came from
 	lanes       map[laneKey]*lane // since a credential was told to wait or to slow down
@@ -83,8 +86,8 @@ func (p *policy) forTarget() targetPolicy {
 }
 
 func (e *Engine) newTarget(key targetKey, settings targetPolicy, version uint64) *target {
-	now := time.Now()
-	t := &target{key: key, name: key.host, born: now, settings: settings, version: version, used: now}
+	now := time.Since(e.born)
+	t := &target{key: key, name: key.host, epoch: e.born, born: now, settings: settings, version: version, used: now}
 	if key.service != "" {
 		t.name += " " + key.service
 	}
@@ -123,13 +126,11 @@ func (e *Engine) newTarget(key targetKey, settings targetPolicy, version uint64)
 func (t *target) follow(p *policy, version uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.followLocked(p, version, time.Now())
+	t.followLocked(p, version, time.Since(t.epoch))
 }
 
-func (t *target) followLocked(p *policy, version uint64, now time.Time) {
-	if now.After(t.used) { // another call's clock may have been read later
-		t.used = now
-	}
+func (t *target) followLocked(p *policy, version uint64, now time.Duration) {
+	t.used = max(t.used, now) // another call's clock may have been read later
 	if version <= t.version {
 		return
 	}
@@ -138,6 +139,7 @@ func (t *target) followLocked(p *policy, version uint64, now time.Time) {
 	if settings == t.settings {
 		return
 	}
+	t.disturbLocked()
 	was, is := t.settings.breaker.Mode == breaker.ForcedOpen, settings.breaker.Mode == breaker.ForcedOpen
 	switch {
 	case is && !was:
@@ -184,6 +186,7 @@ func (t *target) killed() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !t.wasKilled.Swap(true) {
+		t.disturbLocked()
 		t.gate.Remember()
 	}
 }
@@ -197,6 +200,7 @@ func (t *target) alive() {
 	t.mu.Unlock()
 	if was {
 		t.gate.Resume()
+		t.disturb()
 	}
 }
 
@@ -211,10 +215,9 @@ type targets struct {
 	rules  map[string]bool // that had a target of their own, up to maxRules
 }
 
-// target returns the state of the server that key names, and counts the caller as a user of it; the
-// caller calls release when its call has ended.
+// target returns the state of the server that key names. It may be forgotten before a call has entered it.
 func (e *Engine) target(key targetKey, p *policy, version uint64) *target {
-	if t := e.targets.last.Load(); t != nil && t.key == key && t.users.Add(1) > 0 {
+	if t := e.targets.last.Load(); t != nil && t.key == key && t.users.Load() >= 0 {
 		return t
 	}
 	e.targets.mu.Lock()
@@ -223,13 +226,19 @@ func (e *Engine) target(key targetKey, p *policy, version uint64) *target {
 	if t == nil {
 		t = e.admitTarget(key, p, version)
 	}
-	t.users.Add(1)
 	e.targets.last.Store(t)
 	return t
 }
 
 // forgotten is so few users that none who still finds the target takes it for one in use.
 const forgotten = math.MinInt32 / 2
+
+// forget reports false for a target that is in use.
+func (t *target) forget() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.quiet.underWay == 0 && t.users.CompareAndSwap(0, forgotten)
+}
 
 func (t *target) release() { t.users.Add(-1) }
 
@@ -251,17 +260,18 @@ func (e *Engine) admitTarget(key targetKey, p *policy, version uint64) *target {
 // so that a million hosts cost a million short looks and not a million long ones.
 func (ts *targets) forgetOne() bool {
 	var oldest targetKey
-	var since time.Time
+	var since time.Duration
+	found := false
 	looked := 0
 	for key, t := range ts.byKey {
-		if used, idle := t.idle(); idle && (since.IsZero() || used.Before(since)) {
-			oldest, since = key, used
+		if used, idle := t.idle(); idle && (!found || used < since) {
+			oldest, since, found = key, used, true
 		}
 		if looked++; looked >= 32 {
 			break
 		}
 	}
-	if since.IsZero() || !ts.byKey[oldest].users.CompareAndSwap(0, forgotten) {
+	if !found || !ts.byKey[oldest].forget() {
 		return false // or a call has begun there meanwhile
 	}
 	delete(ts.byKey, oldest)
@@ -270,10 +280,10 @@ func (ts *targets) forgetOne() bool {
 }
 
 // idle tells when the target was last used and whether forgetting it would loosen nothing.
-func (t *target) idle() (used time.Time, idle bool) {
+func (t *target) idle() (used time.Duration, idle bool) {
 	t.mu.Lock()
-	used, idle = t.used, !t.wasKilled.Load()
-	recent := time.Since(used) < returnMemory
+	used, idle = t.used, !t.wasKilled.Load() && t.quiet.underWay == 0
+	recent := time.Since(t.epoch)-used < returnMemory
 	for _, l := range t.lanes {
 		if l.busy(recent) {
 			idle = false

@@ -124,8 +124,8 @@ func (h *httpCall) take(resp *http.Response) {
 // exchange sends the request once, within ctx. It changes nothing of the call: an attempt and its hedge
 // are under way together.
 func (h *httpCall) exchange(ctx context.Context, p *Permit) (*http.Response, Outcome) {
-	ctx = h.withAttempt(ctx, p.attempt)
-	req, err := h.prepare(ctx, p.attempt)
+	ctx = h.withAttempt(ctx, p.Attempt())
+	req, err := h.prepare(ctx, p.Attempt())
 	if err != nil {
 		return nil, Outcome{Class: Ignored, Err: err, Final: true, Sent: NotSent}
 	}

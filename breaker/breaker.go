@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sony/gobreaker/v2"
@@ -31,7 +32,9 @@ const eventLimit = 256
 // A Breaker is safe for concurrent use. It starts no goroutine and needs no closing.
 type Breaker struct {
 	rand   func() float64
+	born   time.Time
 	events *eventqueue.Queue[Event]
+	pass   atomic.Uint64 // for a look without the lock: 1 + generation while every call passes untimed, else 0
 
 	mu     sync.Mutex // guards what follows
 	policy Policy     // defaults resolved
@@ -67,12 +70,24 @@ func New(policy Policy, opts Options) (*Breaker, error) {
 	}
 	b := &Breaker{
 		rand:      opts.Rand,
+		born:      time.Now(),
 		events:    eventqueue.New(eventLimit, opts.Observe),
 		policy:    policy.WithDefaults(),
 		nextPhase: opts.Rand(),
 	}
 	b.machine = newMachine(b.policy.Window, b.trip)
+	b.letPass()
 	return b, nil
+}
+
+// letPass notes whether calls need to be asked about. It runs where the state or the policy changes.
+func (b *Breaker) letPass() {
+	timed := b.policy.SlowCallRatio > 0 && b.policy.SlowCallDuration > 0
+	if b.state == Closed && !b.policy.Mode.forced() && !timed {
+		b.pass.Store(b.generation + 1)
+	} else {
+		b.pass.Store(0)
+	}
 }
 
 // Allow admits a call, or refuses it with an *OpenError, for which errors.Is(err, ErrOpen) holds.
@@ -86,6 +101,13 @@ type Room struct{ call call }
 // AllowIn is Allow for a caller that has memory of its own for each call: in the closed state the
 // ticket lives in room, and nothing is allocated.
 func (b *Breaker) AllowIn(room *Room) (Ticket, error) {
+	if pass := b.pass.Load(); pass != 0 {
+		if room == nil {
+			room = new(Room)
+		}
+		room.call = call{breaker: b, generation: pass - 1}
+		return Ticket{&room.call}, nil
+	}
 	b.mu.Lock()
 	defer b.unlock()
 	switch b.policy.Mode {
@@ -98,12 +120,8 @@ func (b *Breaker) AllowIn(room *Room) (Ticket, error) {
 		if room == nil {
 			room = new(Room)
 		}
-		c := &room.call
-		*c = call{breaker: b, generation: b.generation}
-		if b.policy.SlowCallRatio > 0 && b.policy.SlowCallDuration > 0 { // else it needs no clock
-			c.began = time.Now()
-		}
-		return Ticket{c}, nil
+		room.call = call{breaker: b, generation: b.generation, began: max(1, time.Since(b.born))}
+		return Ticket{&room.call}, nil
 	}
 	now := time.Now()
 	b.advance(now)
@@ -167,6 +185,7 @@ func (b *Breaker) SetPolicy(policy Policy) error {
 	if b.state == Closed && b.machine.window != policy.Window {
 		b.machine = b.machine.resized(policy.Window)
 	}
+	b.letPass()
 	return nil
 }
 

@@ -59,7 +59,7 @@ var errFailure = errors.New("breaker: failure")
 // success counts a good call, or closes a machine that isn't closed.
 func (m *machine) success(now time.Time) {
 	if m.isClosed() {
-		m.good.add(now)
+		m.good.add(1, now)
 		return
 	}
 	_, _ = m.inner.Execute(func() (struct{}, error) { return struct{}{}, nil })

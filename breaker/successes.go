@@ -14,11 +14,11 @@ type successes struct {
 	buckets [buckets]uint32
 }
 
-// add counts a success. A time earlier than another call's is taken for that.
-func (s *successes) add(now time.Time) {
+// add counts n successes. A time earlier than another call's is taken for that.
+func (s *successes) add(n uint32, now time.Time) {
 	s.roll(now)
-	s.all++
-	s.buckets[s.newest%s.steps]++
+	s.all += n
+	s.buckets[s.newest%s.steps] += n
 }
 
 // roll forgets the steps that have left the window.

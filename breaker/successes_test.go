@@ -41,9 +41,9 @@ func TestSuccessesRollAsInGobreaker(t *testing.T) {
 func TestSuccessesOfAnEarlierClock(t *testing.T) {
 	now := time.Now()
 	s := successes{start: now, period: time.Second, steps: 10}
-	s.add(now.Add(5 * time.Second))
-	s.add(now.Add(4 * time.Second))
-	s.add(now.Add(-time.Second))
+	s.add(1, now.Add(5*time.Second))
+	s.add(1, now.Add(4*time.Second))
+	s.add(1, now.Add(-time.Second))
 	for after, want := range map[time.Duration]uint32{14 * time.Second: 3, 15 * time.Second: 0} {
 		rolled := s
 		if rolled.roll(now.Add(after)); rolled.all != want {

@@ -70,6 +70,7 @@ func (b *Breaker) change(to State, cause Cause, at time.Time) {
 	b.changed = true
 	b.reason = cause
 	b.streak, b.good, b.probes, b.slows = 0, 0, nil, nil
+	b.letPass()
 	if !b.events.Enabled() {
 		return
 	}

@@ -103,6 +103,9 @@ func (c *Concurrency) SetPolicy(policy ConcurrencyPolicy) error {
 	return nil
 }
 
+// On tells whether there is a limit.
+func (c *Concurrency) On() bool { return c.on.Load() }
+
 // Take gives a call its slot, or returns [ErrBusy]. It never waits, and overtakes those who do.
 func (c *Concurrency) Take() (*Slot, error) {
 	if !c.on.Load() {

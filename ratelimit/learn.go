@@ -92,8 +92,11 @@ func average(mean *time.Duration, took time.Duration, d float64) {
 	if *mean == 0 {
 		*mean = took
 	}
-	*mean += time.Duration(float64(took-*mean) / max(32, meanTime.Seconds()*d))
+	*mean += time.Duration(float64(took-*mean) * shareOf(d))
 }
+
+// shareOf is what one answer's time weighs in a mean.
+func shareOf(d float64) float64 { return 1 / max(32, meanTime.Seconds()*d) }
 
 // Failed says that an attempt failed. It tells whether calls are paced since this failure.
 func (g *Gate) Failed(kind Failure) (began bool) {

@@ -125,6 +125,9 @@ func (l *Limiter) SetPolicy(policy LimitPolicy) error {
 	return nil
 }
 
+// On tells whether there is a limit.
+func (l *Limiter) On() bool { return l.on.Load() }
+
 // Take lets one call through, or returns [ErrLimited] and when the next may leave. It never waits, and
 // overtakes those who do.
 func (l *Limiter) Take() (retryAt time.Time, err error) {

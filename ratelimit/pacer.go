@@ -105,8 +105,10 @@ func (p *pacer) pace(d float64) float64 {
 }
 
 // outcome counts an attempt that ended and returns how many did within about a second.
-func (p *pacer) outcome(now time.Time) float64 {
-	p.outcomes = p.outcomes*decay.Of(now.Sub(p.outcomeAt), time.Second) + 1
+func (p *pacer) outcome(now time.Time) float64 { return p.ended(now, 1) }
+
+func (p *pacer) ended(now time.Time, attempts float64) float64 {
+	p.outcomes = p.outcomes*decay.Of(now.Sub(p.outcomeAt), time.Second) + attempts
 	p.outcomeAt = later(p.outcomeAt, now)
 	return p.outcomes
 }

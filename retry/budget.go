@@ -83,6 +83,12 @@ func (b *Budget) success(share float64, now time.Time) {
 	}
 }
 
+// CountAt is Call and then Success, each so many times, by a clock that was read just after them.
+func (b *Budget) CountAt(at time.Time, calls, successes int) {
+	b.call(float64(calls), at)
+	b.success(float64(successes), at)
+}
+
 // Take spends one re-attempt, or reports that none is saved.
 func (b *Budget) Take() bool {
 	b.mu.Lock()

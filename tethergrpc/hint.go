@@ -62,7 +62,7 @@ func merge(grpc, fields ratelimit.Hint) ratelimit.Hint {
 // httpFields returns metadata as the fields that package ratelimit reads, or nil where none of them
 // can be there: most answers have none. Names in metadata are in lower case.
 func httpFields(header, trailer metadata.MD) (fields http.Header) {
-	if !mayHint(header) && !mayHint(trailer) {
+	if len(header)+len(trailer) == 0 || !mayHint(header) && !mayHint(trailer) {
 		return nil
 	}
 	fields = make(http.Header, len(header)+len(trailer))

@@ -49,6 +49,9 @@ func (e *edge) outgoing(ctx context.Context) (_ context.Context, again bool) {
 
 // heed hears of a newer document. Nothing between a gRPC server and its client keeps answers.
 func (e *edge) heed(cc *grpc.ClientConn, header metadata.MD) {
+	if len(header) == 0 {
+		return
+	}
 	if said := header[nudgeKey]; len(said) == 1 {
 		_, host := e.targetOf(cc)
 		e.engine.Nudged(host, said[0])

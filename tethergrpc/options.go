@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"google.golang.org/grpc"
 
@@ -44,9 +45,10 @@ type edge struct {
 	engine    *tether.Engine
 	opts      Options
 	partition func(context.Context) string
-	methods   memo[method]
-	targets   memo[target]
-	told      once // that a channel has a retryPolicy
+	targets   memo[string, target]
+	calls     memo[names, *known]
+	last      atomic.Pointer[known] // of calls, which most clients make again
+	told      once                  // that a channel has a retryPolicy
 	// criticality is the key of metadata in which servers are told of it; "": they aren't.
 	criticality string
 }

@@ -62,7 +62,7 @@ func FuzzTargets(f *testing.F) {
 }
 
 func TestMemoIsBounded(t *testing.T) {
-	var m memo[int]
+	var m memo[string, int]
 	for i := range 3 * maxMemo {
 		m.put(fmt.Sprint(i), i)
 	}
@@ -103,14 +103,15 @@ func TestIdempotencyLevel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	channel := idle(t)
 	for name, want := range map[string]bool{"Get": true, "Put": true, "Order": false, "Pay": true, "None": false, "Empty": false} {
-		m := e.newMethod("/tether.test.Shop/" + name)
-		if m.idempotent != want || m.service != "tether.test.Shop" {
-			t.Errorf("%s: %+v", name, m)
+		what := e.known(channel, "/tether.test.Shop/"+name).call
+		if what.Idempotent != want || what.Service != "tether.test.Shop" {
+			t.Errorf("%s: %+v", name, what)
 		}
 	}
 	for _, odd := range []string{"", "/", "//", "x", "/tether.test.Shop", "/tether.test/Shop", "/a b/c"} {
-		if e.newMethod(odd).idempotent {
+		if e.known(channel, odd).call.Idempotent {
 			t.Errorf("%q is idempotent", odd)
 		}
 	}

@@ -59,20 +59,43 @@ func newTarget(canonical, share string) target {
 	return t
 }
 
-// method is what is known of a method by its name.
-type method struct {
-	service    string
-	idempotent bool
+// names are all that a call is known by: the channel's target as it was written, and the full method.
+type names struct{ target, method string }
+
+// known is what follows from names.
+type known struct {
+	names
+	call tether.Call
 }
 
-// newMethod reads "/package.Service/Method".
-func (e *edge) newMethod(full string) method {
-	service, name, _ := strings.Cut(strings.TrimPrefix(full, "/"), "/")
-	m := method{service: service, idempotent: idempotencyLevel(service, name)}
-	for _, known := range e.opts.Idempotent {
-		m.idempotent = m.idempotent || known == full || known == "/"+service+"/"
+// known returns what is known of a channel's calls to a method, "/package.Service/Method".
+func (e *edge) known(cc *grpc.ClientConn, full string) *known {
+	names := names{cc.Target(), full}
+	k := e.last.Load()
+	if k != nil && k.names == names {
+		return k
 	}
-	return m
+	k, ok := e.calls.get(names)
+	if !ok {
+		k = e.newKnown(cc, names)
+		e.calls.put(names, k)
+	}
+	e.last.Store(k)
+	return k
+}
+
+func (e *edge) newKnown(cc *grpc.ClientConn, names names) *known {
+	service, name, _ := strings.Cut(strings.TrimPrefix(names.method, "/"), "/")
+	k := &known{names: names, call: tether.Call{GRPCMethod: names.method, CredentialFrom: e.partition}}
+	k.call.Scheme, k.call.Host = e.targetOf(cc)
+	if e.opts.ShareWithHTTP == "" {
+		k.call.Service = service
+	}
+	k.call.Idempotent = idempotencyLevel(service, name)
+	for _, known := range e.opts.Idempotent {
+		k.call.Idempotent = k.call.Idempotent || known == names.method || known == "/"+service+"/"
+	}
+	return k
 }
 
 // linkedIn finds the descriptor of a service, nil if the program has none.
@@ -112,17 +135,10 @@ func idempotencyLevel(service, name string) bool {
 
 // call describes a call to the engine.
 func (e *edge) call(ctx context.Context, full string, cc *grpc.ClientConn) tether.Call {
-	m, ok := e.methods.get(full)
-	if !ok {
-		m = e.newMethod(full)
-		e.methods.put(full, m)
-	}
-	what := tether.Call{GRPCMethod: full, CredentialFrom: e.partition, CallOptions: tether.CallOptionsFrom(ctx)}
-	what.Scheme, what.Host = e.targetOf(cc)
-	if e.opts.ShareWithHTTP == "" {
-		what.Service = m.service
-	}
-	what.Idempotent = what.Idempotent || m.idempotent
+	what := e.known(cc, full).call
+	idempotent := what.Idempotent
+	what.CallOptions = tether.CallOptionsFrom(ctx)
+	what.Idempotent = what.Idempotent || idempotent
 	return what
 }
 

@@ -19,16 +19,15 @@ type unary struct {
 	cc         *grpc.ClientConn
 	invoker    grpc.UnaryInvoker
 	opts       []grpc.CallOption // the caller's, and then ours
-	callers    int               // how many are the caller's
 	proof      proof
-	few        [6]grpc.CallOption // where opts are, if they are few
+	few        [3]grpc.CallOption // where opts are, if they are few
 }
 
 func (e *edge) unary(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn,
 	invoker grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 	opts, ends := splitEnds(opts)
 	what := e.call(ctx, method, cc)
-	u := &unary{edge: e, method: method, req: req, reply: reply, cc: cc, invoker: invoker, callers: len(opts)}
+	u := &unary{edge: e, method: method, req: req, reply: reply, cc: cc, invoker: invoker}
 	u.opts = u.proof.add(append(u.few[:0], opts...), !what.Idempotent)
 	err := withStatus(e.engine.Run(ctx, &u.room, what, u))
 	for _, end := range ends {
@@ -42,7 +41,7 @@ func (u *unary) Attempt(ctx context.Context, _ *tether.Permit) tether.Outcome {
 	u.proof.reset()
 	ctx, again := u.edge.outgoing(ctx)
 	if again {
-		forget(u.opts[:u.callers])
+		forget(u.opts[:len(u.opts)-int(u.proof.own)])
 	}
 	err := u.invoker(ctx, u.method, u.req, u.reply, u.cc, u.opts...)
 	return u.edge.outcome(ctx, u.cc, u.method, err, u.proof.answer())

@@ -1,0 +1,168 @@
+package tether
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/tether-go/tether/breaker"
+	"github.com/tether-go/tether/ratelimit"
+)
+
+// tellTime is how long calls may go by before the stages are told of them.
+const tellTime = 10 * time.Millisecond
+
+// quiet lets calls pass a target that keeps nobody back, counts them, and tells its stages of many at once: a
+// busy client's calls come closer than its stages need to hear of them, and each stage's lock costs as much
+// as all that it does with a call.
+//
+// The target is quiet from a good answer that finds every stage calm until something happens that a stage
+// must judge. Whatever may end the calm calls [target.disturb] before and after: before, so that the stages
+// know all that went by; after, for the case that a good answer found the target calm in between. What only
+// adds to what the stages know calls [target.tell] before.
+type quiet struct {
+	on atomic.Bool // changed under the target's lock; where it is false there is nothing to tell
+
+	// The target's lock guards what follows.
+	spell    uint32 // of quiet: the ordinal
+	underWay int    // calls that passed so and haven't ended
+	passed   int    // since the stages were told
+	good     int    // answers since then, none of them slow
+	took     time.Duration
+	since    time.Duration // the engine was made, when the first of them came
+	last     time.Duration // when the last did
+}
+
+// enterQuiet lets the call pass, if nothing about it needs a stage's judgement, and returns the spell; else
+// 0. The target is locked.
+func (c *call) enterQuiet(now time.Duration) uint32 {
+	q := &c.target.quiet
+	if !q.on.Load() || !c.plain {
+		return 0
+	}
+	ticket, err := c.target.breaker.AllowIn(&c.first.room)
+	if err != nil { // it is opening at this moment
+		return 0
+	}
+	c.first.ticket = ticket
+	if q.passed+q.good > 0 && now-q.since >= tellTime {
+		c.target.tellLocked()
+	}
+	q.note(now)
+	q.passed++
+	q.underWay++
+	return q.spell
+}
+
+// leaveQuiet counts the call's good answer, unless a stage must hear of it: because of trouble, or because
+// it is slow, or nothing is known yet of what is slow.
+func (c *call) leaveQuiet(p *Permit) bool {
+	t, took, now := c.target, c.idle-p.after, c.entered+c.idle
+	q := &t.quiet
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !q.on.Load() || c.quiet != q.spell || p.settled.Load() || p.ticket.Probe() || !t.usualTime(now, c.route(), took) {
+		return false
+	}
+	p.counted = true
+	q.note(now)
+	q.good++
+	q.took += took
+	q.underWay--
+	c.quiet = 0
+	return true
+}
+
+func (q *quiet) note(now time.Duration) {
+	if q.passed+q.good == 0 {
+		q.since = now
+	}
+	q.last = max(q.last, now)
+}
+
+// part makes a call that passed quietly one like any other, of which every stage knows. It reports false
+// where the permit's outcome was counted already.
+func (c *call) part(p *Permit) bool {
+	t := c.target
+	if !c.plain {
+		return true
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.tellLocked()
+	if c.quiet != 0 {
+		c.quiet = 0
+		t.quiet.underWay--
+		t.users.Add(1)
+	}
+	return !p.counted
+}
+
+// tell tells the stages what went by.
+func (t *target) tell() {
+	if t.quiet.on.Load() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.tellLocked()
+	}
+}
+
+func (t *target) tellLocked() {
+	q := &t.quiet
+	if q.passed+q.good == 0 {
+		return
+	}
+	at := t.epoch.Add(q.last)
+	t.budget.CountAt(at, q.passed, q.good)
+	t.gate.CountAt(at, q.passed, q.good, q.took)
+	t.breaker.CountAt(at, q.good)
+	t.inFlight.Add(int32(q.passed - q.good))
+	passed := uint64(q.passed)
+	t.stats.calls.Add(passed)
+	t.stats.attempts.Add(passed)
+	for _, stage := range [...]Stage{StageKill, StageHold, StagePacing, StageBreaker} {
+		t.stats.stages[stage].passed.Add(passed)
+	}
+	q.passed, q.good, q.took = 0, 0, 0
+}
+
+// disturb ends the quiet.
+func (t *target) disturb() {
+	if t.quiet.on.Load() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.disturbLocked()
+	}
+}
+
+func (t *target) disturbLocked() {
+	t.tellLocked()
+	t.quiet.on.Store(false)
+}
+
+// calmDown begins the quiet if every stage is calm. It is on before they are asked: whoever disturbs one of
+// them meanwhile sees that it is, and ends it.
+func (t *target) calmDown() {
+	if t.quiet.on.Load() || t.rate.On() || t.concurrency.On() || t.deference.seen.Load() || t.hasLanes() {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.quiet.on.Store(true)
+	t.quiet.spell++
+	if !t.gate.Calm() || !t.breaker.Calm() || t.rate.On() || t.concurrency.On() || t.deference.seen.Load() ||
+		t.hasLanes() || t.wasKilled.Load() || t.line.length.Load() > 0 {
+		t.quiet.on.Store(false)
+	}
+}
+
+// isPlain tells whether nothing about the call needs a stage's judgement where nothing stands in its way.
+func (c *call) isPlain(config *current) bool {
+	return c.criticality == Default && !c.single && c.routing == nil && c.trial == nil &&
+		c.policy.hedge == (hedgePolicy{}) && c.policy.breaker.Mode != breaker.ForcedOpen &&
+		(len(config.kills) == 0 || config.killed(c.Scheme, c.Host, c.Method, c.Path, c.GRPCMethod, c.began()) == nil)
+}
+
+// teachesLittle tells of an answer that is good and says nothing of a quota.
+func (o *Outcome) teachesLittle(p *policy) bool {
+	return o.served(p) && o.Hint.Scope == ratelimit.AllRequests && !o.Hint.Quota.Paces()
+}
