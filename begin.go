@@ -7,7 +7,12 @@ import (
 // Begin admits one attempt that the caller makes in its own way (a stream, a long transaction) and
 // reports with [Permit.Done]. It waits where the call may. Nothing is repeated but by [Permit.Next].
 func (e *Engine) Begin(ctx context.Context, what Call) (*Permit, error) {
-	c := &call{Call: what, single: true}
+	begun := &struct {
+		call
+		what Call
+	}{what: what}
+	c := &begun.call
+	c.Call, c.single = &begun.what, true
 	c.start(ctx, e)
 	admitted := false
 	defer func() {

@@ -63,8 +63,9 @@ func CallOptionsFrom(ctx context.Context) CallOptions {
 // finds that it is inside of one.
 type call struct {
 	context.Context // the caller's
-	Call
+	*Call           // perhaps shared by calls: only the HTTP edge's are changed
 
+	http    *httpCall // that this is part of; nil where it isn't HTTP
 	engine  *Engine
 	policy  *policy
 	trial   *onTrial // of a stage that shortened the policy's timeouts; else nil
@@ -73,6 +74,7 @@ type call struct {
 
 	killers     *current // the configuration whose kill switches were read last
 	plain       bool     // it needs no stage's judgement where nothing stands in its way
+	timed       bool     // its answer is, although the target is quiet
 	quiet       uint32   // and it passed so, in that spell: no stage need know of it; guarded by the target
 	forcedOpen  bool     // the breaker is, by that configuration
 	policyEnds  bool     // the deadline is the policy's
@@ -196,7 +198,7 @@ func (c *call) join(serial uint64, now time.Duration) {
 // enter counts the call as one that uses its target, unless that was forgotten. The target is brought up to the
 // call's configuration.
 func (c *call) enter(serial uint64, now time.Duration) bool {
-	t, route := c.target, c.route()
+	t := c.target
 	t.mu.Lock()
 	if t.users.Load() < 0 {
 		t.mu.Unlock()
@@ -205,7 +207,10 @@ func (c *call) enter(serial uint64, now time.Duration) bool {
 	t.arrived++
 	c.order = t.arrived
 	t.followLocked(c.policy, serial, now)
-	loop, calls, usual := t.beat(route)
+	if c.routeHash == 0 {
+		c.routeHash = t.lastRoute.hashOf(c)
+	}
+	loop, calls, usual := t.beat(c.routeHash)
 	if c.quiet = c.enterQuiet(now); c.quiet == 0 {
 		t.users.Add(1)
 	}

@@ -74,18 +74,10 @@ func New(cfg Config, opts Options) (*Engine, error) {
 	return e, nil
 }
 
-// attempter is one way of sending: over HTTP, or by a function.
-type attempter interface {
-	// attempt sends once, and settles and records what it brought. It lets go of what keep has kept.
-	attempt(*Permit) Outcome
-	// keep is told that the attempt's answer will be followed by another attempt, unless that is
-	// refused.
-	keep()
-}
-
 // run is the whole loop: admission, attempt, outcome, feedback, again. It returns the last attempt's
 // outcome and why there was no other: nil after a success.
-func (c *call) run(a attempter) (last Outcome, reason error) {
+// Attempts that aren't HTTP are by's to make.
+func (c *call) run(by Attempter) (last Outcome, reason error) {
 	defer c.finish()
 	for {
 		if refusal := c.admit(); refusal != nil {
@@ -95,11 +87,13 @@ func (c *call) run(a attempter) (last Outcome, reason error) {
 			c.brake()
 			return last, refusal
 		}
-		last = c.send(a)
+		c.send(by, &last)
 		if c.turnBack(&last) {
 			continue
 		}
-		last = c.fallBack(last)
+		if c.mayFallBack() {
+			last = c.fallBack(last)
+		}
 		if last.served(c.policy) {
 			if !c.first.counted {
 				c.target.budget.SuccessAt(c.idleSince())
@@ -114,7 +108,9 @@ func (c *call) run(a attempter) (last Outcome, reason error) {
 			}
 			return last, reason
 		}
-		a.keep()
+		if c.http != nil {
+			c.http.keep()
+		}
 		c.retrying(last, delay)
 		if reason := c.pause(delay); reason != nil {
 			return last, reason
@@ -123,21 +119,25 @@ func (c *call) run(a attempter) (last Outcome, reason error) {
 }
 
 // send makes one attempt. A panic and runtime.Goexit teach nothing and give back what was admitted.
-func (c *call) send(a attempter) Outcome {
+func (c *call) send(by Attempter, out *Outcome) {
 	p := c.permit
 	defer p.abandon()
-	return a.attempt(p)
+	if c.http != nil {
+		c.http.attempt(p, out)
+		return
+	}
+	c.attempt(by, p, out)
 }
 
 // settled tells the stages and the story what an attempt brought.
 func (c *call) settled(p *Permit, out *Outcome) {
 	c.heedContext(p, out)
 	c.record(p, out)
-	c.idle = c.passed()
 	if c.plain && out.teachesLittle(c.policy) && c.leaveQuiet(p) {
 		count(c.Context, c.engine.telemetry.attempts, c.target.series.byClass[Healthy])
 		return
 	}
+	c.idle = c.passed()
 	p.done(out, c.idleSince())
 	c.tellTrials(p, p, out)
 }
@@ -158,56 +158,47 @@ func (c *call) tellTrials(first, last *Permit, out *Outcome) {
 // that was NotSent or NotProcessed. Do returns nil after a Healthy outcome, else the last attempt's
 // error, wrapped in a *[retry.Error] where a repeat was thought of, or a *[RejectedError] if nothing
 // was sent. It never hedges: fn may not be safe to run twice at once.
-func (e *Engine) Do(ctx context.Context, what Call, fn func(context.Context, *Permit) Outcome) error {
-	return e.Run(ctx, new(Room), what, attemptFunc(fn))
+func (e *Engine) Do(ctx context.Context, what Call, fn Attempter) error {
+	d := &struct {
+		room Room
+		what Call
+	}{what: what}
+	return e.Run(ctx, &d.room, &d.what, fn)
 }
 
-// Attempter makes the attempts of one call.
-type Attempter interface {
-	Attempt(context.Context, *Permit) Outcome
-}
-
-type attemptFunc func(context.Context, *Permit) Outcome
-
-func (f attemptFunc) Attempt(ctx context.Context, p *Permit) Outcome { return f(ctx, p) }
+// Attempter makes an attempt of a call, and says what came of it.
+type Attempter func(context.Context, *Permit) Outcome
 
 // Room is where a call lives, for an edge that has memory of its own for each call. The zero value is
 // ready. It is for one call, never to be used again: contexts may outlive the call.
-type Room struct{ f function }
+type Room struct{ call call }
 
-// Run is [Engine.Do] for edges: a makes the attempts of a call that lives in room.
-func (e *Engine) Run(ctx context.Context, room *Room, what Call, a Attempter) error {
-	f := &room.f
-	f.Call, f.replayable, f.by = what, true, a
-	f.start(ctx, e)
-	last, reason := f.run(f)
+// Run is [Engine.Do] for edges: by makes the attempts of a call that lives in room. Calls may share what they
+// are, which isn't changed, and must not be.
+func (e *Engine) Run(ctx context.Context, room *Room, what *Call, by Attempter) error {
+	c := &room.call
+	c.Call, c.replayable = what, true
+	c.start(ctx, e)
+	last, reason := c.run(by)
 	if reason == nil {
 		return last.Err
 	}
-	return f.failure(last, reason)
+	return c.failure(last, reason)
 }
 
-// function is a call whose attempts are somebody else's to make.
-type function struct {
-	call
-	by Attempter
-}
-
-func (f *function) attempt(p *Permit) Outcome {
-	ctx, clock := f.startClock(f.withAttempt(f, p.Attempt()))
+// attempt makes an attempt that isn't HTTP, and settles and records what it brought.
+func (c *call) attempt(by Attempter, p *Permit, out *Outcome) {
+	ctx, clock := c.startClock(c.withAttempt(c, p.Attempt()))
 	defer clock.endUnlessHanded()
-	out := f.by.Attempt(clock.shown(ctx), p)
-	if timeout := clock.stop(); timeout != nil && out.Class != Healthy && f.Context.Err() == nil {
+	*out = by(clock.shown(ctx), p)
+	if timeout := clock.stop(); timeout != nil && out.Class != Healthy && c.Context.Err() == nil {
 		if out.Class == Ignored {
 			out.Class = Transient
 		}
 		out.Err, out.Code, out.Final = timeout, 0, timeout == ErrCallTimeout
 	}
-	f.settled(p, &out)
-	return out
+	c.settled(p, out)
 }
-
-func (f *function) keep() {}
 
 // failure is what the caller gets when no attempt had an answer to hand over.
 func (c *call) failure(last Outcome, reason error) error {

@@ -19,6 +19,7 @@ type normal struct {
 	answers uint16        // up to 65,535
 	lately  float64       // answers of about countTime
 	at      time.Duration // of the last one, since the engine was made
+	due     time.Duration // before which a quiet target times no other answer
 }
 
 const (
@@ -118,10 +119,28 @@ func (t *target) learnLate(route uint64, took, up time.Duration) {
 	t.normals.late[t.normals.slot(route)].learn(took, up, 1)
 }
 
-// route names what answers are comparable with the call's.
+// lastRoute remembers the hash of the route that was asked for last, which most clients ask for again.
+type lastRoute struct {
+	method, path, grpcMethod string
+	hash                     uint64
+}
+
+// hashOf names what answers are comparable with the call's.
+func (r *lastRoute) hashOf(c *call) uint64 {
+	if r.hash == 0 || r.grpcMethod != c.GRPCMethod || r.path != c.Path || r.method != c.Method {
+		*r = lastRoute{c.Method, c.Path, c.GRPCMethod, c.hashRoute()}
+	}
+	return r.hash
+}
+
+func (c *call) hashRoute() uint64 {
+	return maphash.Comparable(c.engine.hashSeed, [3]string{c.Method, c.Path, c.GRPCMethod})
+}
+
+// route is the hash that names the call's route.
 func (c *call) route() uint64 {
 	if c.routeHash == 0 {
-		c.routeHash = maphash.Comparable(c.engine.hashSeed, [3]string{c.Method, c.Path, c.GRPCMethod})
+		c.routeHash = c.hashRoute()
 	}
 	return c.routeHash
 }
@@ -134,9 +153,19 @@ func (t *target) learn(now time.Duration, route uint64, took time.Duration, calm
 	return t.learnLocked(now, route, took, calm, slowCounts)
 }
 
-// learnOften is how often a route's usual time is learnt at a quiet target: all answers of a second weigh as
-// much as one anyway.
+// learnOften is how often the time of an answer is taken on a route of a quiet target: all answers of a second
+// weigh as much as one anyway, and reading the clock costs as much as all else.
 const learnOften = time.Millisecond
+
+// due tells whether the answer to a call that begins now is to be timed.
+func (n *normals) due(route uint64, now time.Duration) bool {
+	own := &n.routes[n.slot(route)]
+	if now < own.due && own.answers >= enoughAnswers {
+		return false
+	}
+	own.due = now + learnOften
+	return true
+}
 
 // usualTime takes note of a good answer of a calm time, unless it was slow or it isn't known what is. The
 // target is locked.
@@ -145,9 +174,7 @@ func (t *target) usualTime(now time.Duration, route uint64, took time.Duration) 
 	if slow := own.slow(); slow == 0 || took > slow {
 		return false
 	}
-	if now-own.at >= learnOften {
-		t.learnLocked(now, route, took, true, false)
-	}
+	t.learnLocked(now, route, took, true, false)
 	return true
 }
 

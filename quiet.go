@@ -27,6 +27,7 @@ type quiet struct {
 	underWay int    // calls that passed so and haven't ended
 	passed   int    // since the stages were told
 	good     int    // answers since then, none of them slow
+	timed    int    // of these
 	took     time.Duration
 	since    time.Duration // the engine was made, when the first of them came
 	last     time.Duration // when the last did
@@ -47,6 +48,7 @@ func (c *call) enterQuiet(now time.Duration) uint32 {
 	if q.passed+q.good > 0 && now-q.since >= tellTime {
 		c.target.tellLocked()
 	}
+	c.timed = c.target.normals.due(c.routeHash, now)
 	q.note(now)
 	q.passed++
 	q.underWay++
@@ -56,17 +58,25 @@ func (c *call) enterQuiet(now time.Duration) uint32 {
 // leaveQuiet counts the call's good answer, unless a stage must hear of it: because of trouble, or because
 // it is slow, or nothing is known yet of what is slow.
 func (c *call) leaveQuiet(p *Permit) bool {
-	t, took, now := c.target, c.idle-p.after, c.entered+c.idle
+	t, took := c.target, time.Duration(0)
+	if c.timed {
+		took = c.passed()
+	}
+	now := c.entered + took
 	q := &t.quiet
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !q.on.Load() || c.quiet != q.spell || p.settled.Load() || p.ticket.Probe() || !t.usualTime(now, c.route(), took) {
+	if !q.on.Load() || c.quiet != q.spell || p.settled.Load() || p.ticket.Probe() ||
+		c.timed && !t.usualTime(now, c.routeHash, took) {
 		return false
 	}
 	p.counted = true
 	q.note(now)
 	q.good++
-	q.took += took
+	if c.timed {
+		q.timed++
+		q.took += took
+	}
 	q.underWay--
 	c.quiet = 0
 	return true
@@ -113,7 +123,7 @@ func (t *target) tellLocked() {
 	}
 	at := t.epoch.Add(q.last)
 	t.budget.CountAt(at, q.passed, q.good)
-	t.gate.CountAt(at, q.passed, q.good, q.took)
+	t.gate.CountAt(at, q.passed, q.good, q.took/time.Duration(max(1, q.timed)))
 	t.breaker.CountAt(at, q.good)
 	t.inFlight.Add(int32(q.passed - q.good))
 	passed := uint64(q.passed)
@@ -122,7 +132,7 @@ func (t *target) tellLocked() {
 	for _, stage := range [...]Stage{StageKill, StageHold, StagePacing, StageBreaker} {
 		t.stats.stages[stage].passed.Add(passed)
 	}
-	q.passed, q.good, q.took = 0, 0, 0
+	q.passed, q.good, q.timed, q.took = 0, 0, 0, 0
 }
 
 // disturb ends the quiet.

@@ -124,9 +124,6 @@ func (c *call) keyed() bool {
 // fallBack lets the re-attempt after a failure, if there is to be one, be one at the server that was asked for,
 // whose budget it then takes from. What the other one asked for binds those who go there.
 func (c *call) fallBack(out Outcome) Outcome {
-	if !c.mayFallBack() {
-		return out
-	}
 	c.routing.tried = false
 	there := out
 	switch {

@@ -20,6 +20,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return t.base.RoundTrip(req) // whose error says best what is wrong
 	}
 	h := &httpCall{base: t.base}
+	h.http, h.Call = h, &h.what
 	if h.from = redirector(req); h.from != nil {
 		req = req.WithContext(req.Context())
 		h.from.reroute(req)
@@ -53,6 +54,7 @@ func (t *transport) CloseIdleConnections() {
 // httpCall is a call over HTTP.
 type httpCall struct {
 	call
+	what      Call
 	base      http.RoundTripper
 	from      *origin        // see redirector
 	response  *http.Response // of the last attempt that had one
@@ -73,7 +75,7 @@ func (h *httpCall) roundTrip() (*http.Response, error) {
 			h.drop()
 		}
 	}()
-	last, reason := h.run(h)
+	last, reason := h.run(nil)
 	settled = true
 	if h.attempts == 0 && h.request.Body != nil && h.spool == nil {
 		h.request.Body.Close() // as every RoundTripper must
@@ -94,23 +96,24 @@ func (h *httpCall) roundTrip() (*http.Response, error) {
 
 var errNothing = errors.New("tether: the base transport returned neither a response nor an error")
 
-// attempt sends the request once, and once more beside that where it is hedged.
-func (h *httpCall) attempt(p *Permit) Outcome {
+// attempt sends the request once, and once more beside that where it is hedged; and settles and records what
+// that brought. It lets go of what keep has kept.
+func (h *httpCall) attempt(p *Permit, out *Outcome) {
 	if h.kept != nil && !h.kept.complete() {
 		h.kept, h.response = nil, nil
 	}
 	if delay := h.hedgeAfter(); delay > 0 {
-		out := h.race(p, delay)
-		h.tellTrials(p, h.permit, &out)
-		return out
+		*out = h.race(p, delay)
+		h.tellTrials(p, h.permit, out)
+		return
 	}
-	resp, out := h.exchange(h, p)
+	var resp *http.Response
+	resp, *out = h.exchange(h, p)
 	if h.spool != nil {
 		h.buffered, h.replayable = h.spool.claim()
 	}
 	h.take(resp)
-	h.settled(p, &out)
-	return out
+	h.settled(p, out)
 }
 
 // take replaces an earlier attempt's response.

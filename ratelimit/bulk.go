@@ -16,7 +16,7 @@ func (g *Gate) Calm() bool {
 }
 
 // CountAt counts at once the calls of a calm time that ended just before a moment: how many were asked for
-// and passed, how many had good answers, none of them slow, and how long those took together.
+// and passed, how many had good answers, none of them slow, and how long those took in the mean; 0: not known.
 func (g *Gate) CountAt(at time.Time, asked, good int, took time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -28,10 +28,11 @@ func (g *Gate) CountAt(at time.Time, asked, good int, took time.Duration) {
 		return
 	}
 	d := g.earn(at)
-	mean := took / time.Duration(good)
-	averageOf(good, &g.recent, mean, d)
-	if !g.pacer.paced && !g.pacer.failing {
-		averageOf(good, &g.mean, mean, d)
+	if took > 0 {
+		averageOf(good, &g.recent, took, d)
+		if !g.pacer.paced && !g.pacer.failing {
+			averageOf(good, &g.mean, took, d)
+		}
 	}
 	g.pacer.ended(at, float64(good))
 	g.called = max(0, g.called-good)

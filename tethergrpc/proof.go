@@ -11,7 +11,6 @@ import (
 type proof struct {
 	header, trailer metadata.MD
 	ended           atomic.Bool
-	own             uint8 // how many of the options are for this, the last ones
 }
 
 // untouched stands where grpc-go writes the header of every stream that it made. It is never
@@ -22,9 +21,7 @@ var untouched = metadata.MD{"": nil}
 // otherwise would not be safe.
 func (p *proof) add(opts []grpc.CallOption, asked bool) []grpc.CallOption {
 	opts = append(opts, grpc.HeaderCallOption{HeaderAddr: &p.header}, grpc.TrailerCallOption{TrailerAddr: &p.trailer})
-	p.own = 2
 	if asked {
-		p.own++
 		opts = append(opts, grpc.OnFinishCallOption{OnFinish: p.finish})
 	}
 	return opts

@@ -44,7 +44,7 @@ func (e *edge) stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.Clien
 	streamer grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 	s := &stream{edge: e, ctx: ctx, desc: desc, cc: cc, method: method, streamer: streamer}
 	s.opts, s.ends = splitEnds(opts)
-	permit, err := e.engine.Begin(ctx, e.call(ctx, method, cc))
+	permit, err := e.engine.Begin(ctx, *e.call(ctx, method, cc))
 	if err != nil {
 		return nil, s.ending(err)
 	}

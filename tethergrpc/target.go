@@ -134,12 +134,16 @@ func idempotencyLevel(service, name string) bool {
 }
 
 // call describes a call to the engine.
-func (e *edge) call(ctx context.Context, full string, cc *grpc.ClientConn) tether.Call {
-	what := e.known(cc, full).call
-	idempotent := what.Idempotent
-	what.CallOptions = tether.CallOptionsFrom(ctx)
-	what.Idempotent = what.Idempotent || idempotent
-	return what
+func (e *edge) call(ctx context.Context, full string, cc *grpc.ClientConn) *tether.Call {
+	known := &e.known(cc, full).call
+	opts := tether.CallOptionsFrom(ctx)
+	if opts == (tether.CallOptions{}) {
+		return known
+	}
+	what := *known
+	what.CallOptions = opts
+	what.Idempotent = opts.Idempotent || known.Idempotent
+	return &what
 }
 
 // authorization is whom a refusal of one caller covers, unless Options.Partition says otherwise.

@@ -10,41 +10,32 @@ import (
 	"github.com/tether-go/tether"
 )
 
-// unary is one unary call: all that is allocated for it.
+// unary is what is allocated for a unary call.
 type unary struct {
-	room       tether.Room
-	edge       *edge
-	method     string
-	req, reply any
-	cc         *grpc.ClientConn
-	invoker    grpc.UnaryInvoker
-	opts       []grpc.CallOption // the caller's, and then ours
-	proof      proof
-	few        [3]grpc.CallOption // where opts are, if they are few
+	room  tether.Room
+	proof proof
+	few   [3]grpc.CallOption // where the call's options are, if they are few
 }
 
 func (e *edge) unary(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn,
 	invoker grpc.UnaryInvoker, opts ...grpc.CallOption) error {
-	opts, ends := splitEnds(opts)
+	callers, ends := splitEnds(opts)
 	what := e.call(ctx, method, cc)
-	u := &unary{edge: e, method: method, req: req, reply: reply, cc: cc, invoker: invoker}
-	u.opts = u.proof.add(append(u.few[:0], opts...), !what.Idempotent)
-	err := withStatus(e.engine.Run(ctx, &u.room, what, u))
+	u := &unary{}
+	all := u.proof.add(append(u.few[:0], callers...), !what.Idempotent)
+	err := withStatus(e.engine.Run(ctx, &u.room, what, func(ctx context.Context, _ *tether.Permit) tether.Outcome {
+		u.proof.reset()
+		ctx, again := e.outgoing(ctx)
+		if again {
+			forget(callers)
+		}
+		err := invoker(ctx, method, req, reply, cc, all...)
+		return e.outcome(ctx, cc, method, err, u.proof.answer())
+	}))
 	for _, end := range ends {
 		end(err)
 	}
 	return err
-}
-
-// Attempt sends the call once.
-func (u *unary) Attempt(ctx context.Context, _ *tether.Permit) tether.Outcome {
-	u.proof.reset()
-	ctx, again := u.edge.outgoing(ctx)
-	if again {
-		forget(u.opts[:len(u.opts)-int(u.proof.own)])
-	}
-	err := u.invoker(ctx, u.method, u.req, u.reply, u.cc, u.opts...)
-	return u.edge.outcome(ctx, u.cc, u.method, err, u.proof.answer())
 }
 
 // forget empties what an earlier attempt left where the caller looks: one that gets no stream fills
