@@ -50,15 +50,21 @@ func run(w io.Writer, rounds int, each time.Duration) error {
 
 // everything sets up all contenders. What stop ends is the SDKs' own: nothing of tether's needs it.
 func everything() (tables []table, stop func(), err error) {
-	contenders, stop, err := flagContenders()
+	contenders, stopFlags, err := flagContenders()
 	if err != nil {
 		return nil, nil, err
 	}
+	grpcCalls, stopGRPC, err := grpcTable()
+	if err != nil {
+		stopFlags()
+		return nil, nil, err
+	}
+	stop = func() { stopFlags(); stopGRPC() }
 	calls, err := callTable()
 	if err == nil {
 		var leaves []table
 		leaves, err = leafTables()
-		tables = append([]table{flagTable(contenders), calls}, leaves...)
+		tables = append([]table{flagTable(contenders), calls, grpcCalls}, leaves...)
 	}
 	if err != nil {
 		stop()
