@@ -1,9 +1,9 @@
 // Command benchmarks puts tether beside what Go programs use today, all in one process:
 //
-//	cd benchmarks && go run .
+//	cd benchmarks && GOWORK=off go run .
 //
-// It prints Markdown: the time and the memory that one evaluation of a flag, one successful call, or one
-// pass through a breaker, a retry or a limit costs with each. Each round measures every contender once,
+// It prints Markdown: the time and the memory that one evaluation of a flag, one successful call over HTTP
+// or gRPC, or one pass through a breaker, a retry or a limit costs with each. Each round measures every contender once,
 // one after the other, and the least of all rounds counts: what else the machine does only ever adds.
 // What holds on other machines is the ratios.
 package main
