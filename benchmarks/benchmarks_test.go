@@ -43,8 +43,9 @@ func TestReport(t *testing.T) {
 	if err := run(&report, 1, time.Microsecond); err != nil {
 		t.Fatal(err)
 	}
-	for who, rows := range map[string]int{"| tether ": 14, "| tether by OpenFeature": 6, "| OpenFeature in memory": 6, "| LaunchDarkly": 6,
-		"| jsonlogic": 5, "| go-retryablehttp": 2, "| failsafe-go": 5, "| gobreaker": 1, "| x/time/rate": 1} {
+	for who, rows := range map[string]int{"| tether ": 17, "| tether by OpenFeature": 6, "| OpenFeature in memory": 6,
+		"| LaunchDarkly": 6, "| jsonlogic": 5, "| go-retryablehttp": 2, "| failsafe-go": 8, "| gobreaker": 1, "| x/time/rate": 1,
+		"| pass-through": 3, "| go-grpc-middleware": 3} {
 		if got := strings.Count(report.String(), who); got != rows {
 			t.Errorf("%d rows of %q, want %d", got, who, rows)
 		}

@@ -101,8 +101,8 @@ func callTable() (table, error) {
 	body := bytes.Repeat([]byte("x"), 1024)
 	gets, puts := row{name: "GET"}, row{name: "PUT of 1 KiB"}
 	for _, c := range contenders {
-		gets.entries = append(gets.entries, entry{c.name, func() { must(get(c.client)) }})
-		puts.entries = append(puts.entries, entry{c.name, func() { must(put(c.client, body)) }})
+		gets.entries = append(gets.entries, entry{who: c.name, once: func() { must(get(c.client)) }})
+		puts.entries = append(puts.entries, entry{who: c.name, once: func() { must(put(c.client, body)) }})
 	}
 	return table{"A successful call over HTTP", []row{gets, puts}}, nil
 }

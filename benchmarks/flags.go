@@ -65,7 +65,7 @@ func flagTable(contenders []flagContender) table {
 		r := row{name: name}
 		for _, c := range contenders {
 			if ask := c.yes(flag, asked); ask != nil {
-				r.entries = append(r.entries, entry{c.name, func() { ask() }})
+				r.entries = append(r.entries, entry{who: c.name, once: func() { ask() }})
 			}
 		}
 		return r
@@ -73,8 +73,8 @@ func flagTable(contenders []flagContender) table {
 	text, anew := row{name: "a string by a condition"}, row{name: "a condition, context made anew"}
 	for _, c := range contenders {
 		askText, askAnew := c.text("text", asked), c.anew("targeted", asked)
-		text.entries = append(text.entries, entry{c.name, func() { askText() }})
-		anew.entries = append(anew.entries, entry{c.name, func() { askAnew() }})
+		text.entries = append(text.entries, entry{who: c.name, once: func() { askText() }})
+		anew.entries = append(anew.entries, entry{who: c.name, once: func() { askAnew() }})
 	}
 	return table{"An evaluation of a flag", []row{
 		boolean("static", "static"),

@@ -5,12 +5,14 @@ go 1.26.0
 replace (
 	github.com/tether-go/tether => ..
 	github.com/tether-go/tether/flags/openfeature => ../flags/openfeature
+	github.com/tether-go/tether/tethergrpc => ../tethergrpc
 )
 
 require (
 	github.com/cenkalti/backoff/v4 v4.3.0
 	github.com/diegoholiveira/jsonlogic/v3 v3.5.1
 	github.com/failsafe-go/failsafe-go v0.9.8
+	github.com/grpc-ecosystem/go-grpc-middleware/v2 v2.3.4
 	github.com/hashicorp/go-retryablehttp v0.7.8
 	github.com/launchdarkly/go-sdk-common/v3 v3.4.0
 	github.com/launchdarkly/go-server-sdk-evaluation/v3 v3.0.1
@@ -19,8 +21,10 @@ require (
 	github.com/sony/gobreaker/v2 v2.4.0
 	github.com/tether-go/tether v0.0.0-00010101000000-000000000000
 	github.com/tether-go/tether/flags/openfeature v0.0.0-00010101000000-000000000000
+	github.com/tether-go/tether/tethergrpc v0.0.0-00010101000000-000000000000
 	go.uber.org/goleak v1.3.0
 	golang.org/x/time v0.16.0
+	google.golang.org/grpc v1.79.3
 )
 
 require (
@@ -47,5 +51,10 @@ require (
 	go.opentelemetry.io/otel/metric v1.40.0 // indirect
 	go.opentelemetry.io/otel/trace v1.40.0 // indirect
 	go.uber.org/mock v0.6.0 // indirect
+	golang.org/x/net v0.48.0 // indirect
 	golang.org/x/sync v0.24.0 // indirect
+	golang.org/x/sys v0.39.0 // indirect
+	golang.org/x/text v0.43.0 // indirect
+	google.golang.org/genproto/googleapis/rpc v0.0.0-20251202230838-ff82c1b0f217 // indirect
+	google.golang.org/protobuf v1.36.10 // indirect
 )

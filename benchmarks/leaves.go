@@ -41,13 +41,13 @@ func leafTables() ([]table, error) {
 	passed := func(name string, ways []way) row {
 		r := row{name: name}
 		for _, w := range ways {
-			r.entries = append(r.entries, entry{w.who, func() { must(w.do(healthy)) }})
+			r.entries = append(r.entries, entry{who: w.who, once: func() { must(w.do(healthy)) }})
 		}
 		return r
 	}
 	refused := row{name: "refused by a limit"}
 	for _, l := range limits {
-		refused.entries = append(refused.entries, entry{l.who, func() {
+		refused.entries = append(refused.entries, entry{who: l.who, once: func() {
 			if l.take() {
 				panic(l.who + " let a call through")
 			}

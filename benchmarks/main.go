@@ -1,9 +1,9 @@
 // Command benchmarks puts tether beside what Go programs use today, all in one process:
 //
-//	cd benchmarks && go run .
+//	cd benchmarks && GOWORK=off go run .
 //
-// It prints Markdown: the time and the memory that one evaluation of a flag, one successful call, or one
-// pass through a breaker, a retry or a limit costs with each. Each round measures every contender once,
+// It prints Markdown: the time and the memory that one evaluation of a flag, one successful call over HTTP
+// or gRPC, or one pass through a breaker, a retry or a limit costs with each. Each round measures every contender once,
 // one after the other, and the least of all rounds counts: what else the machine does only ever adds.
 // What holds on other machines is the ratios.
 package main
@@ -50,15 +50,21 @@ func run(w io.Writer, rounds int, each time.Duration) error {
 
 // everything sets up all contenders. What stop ends is the SDKs' own: nothing of tether's needs it.
 func everything() (tables []table, stop func(), err error) {
-	contenders, stop, err := flagContenders()
+	contenders, stopFlags, err := flagContenders()
 	if err != nil {
 		return nil, nil, err
 	}
+	grpcCalls, stopGRPC, err := grpcTable()
+	if err != nil {
+		stopFlags()
+		return nil, nil, err
+	}
+	stop = func() { stopFlags(); stopGRPC() }
 	calls, err := callTable()
 	if err == nil {
 		var leaves []table
 		leaves, err = leafTables()
-		tables = append([]table{flagTable(contenders), calls}, leaves...)
+		tables = append([]table{flagTable(contenders), calls, grpcCalls}, leaves...)
 	}
 	if err != nil {
 		stop()
