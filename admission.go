@@ -14,16 +14,51 @@ import (
 type Permit struct {
 	call    *call
 	ticket  breaker.Ticket
-	room    breaker.Room                 // where the ticket is
-	lane    *lane                        // of the credential; nil if it was never told to wait
-	slot    *ratelimit.Slot              // among the attempts under way; nil where nothing limits them
-	lent    weak.Pointer[ratelimit.Slot] // what the answer's body has instead
-	lentBy  *line                        // where that place is
-	after   time.Duration                // its call began it was sent
+	room    breaker.Room  // where the ticket is
+	places  *places       // nil: none
+	after   time.Duration // its call began it was sent
 	settled atomic.Bool
 	attempt uint16
 	hedge   bool
 	counted bool // instead of settled, by a quiet target, which guards it
+}
+
+// places are where an attempt stands beside its target.
+type places struct {
+	lane   *lane                        // of the credential; nil if it was never told to wait
+	slot   *ratelimit.Slot              // among the attempts under way; nil where nothing limits them
+	lent   weak.Pointer[ratelimit.Slot] // what the answer's body has instead
+	lentBy *line                        // where that place is
+}
+
+// place gives the permit room for its places.
+func (p *Permit) place() *places {
+	if p.places == nil {
+		p.places = new(places)
+	}
+	return p.places
+}
+
+func (p *Permit) lane() *lane {
+	if p.places == nil {
+		return nil
+	}
+	return p.places.lane
+}
+
+// setLane notes the lane; nil: none.
+func (p *Permit) setLane(l *lane) {
+	if l != nil || p.places != nil {
+		p.place().lane = l
+	}
+}
+
+// slot returns the attempt's place among those under way, if something limits them.
+func (p *Permit) slot() *ratelimit.Slot {
+	if p.places == nil {
+		return nil
+	}
+	return p.places.slot
 }
 
 // sent is when the attempt left.
@@ -84,7 +119,7 @@ func (c *call) admit() *RejectedError {
 	if c.attempts > 0 { // the earlier permit is somebody else's to settle, or has been
 		c.permit = new(Permit)
 	}
-	c.permit.call, c.permit.attempt = c, uint16(c.attempts+1)
+	c.permit.call, c.permit.attempt = c, c.attempts+1
 	if err := c.throughLines(); err != nil {
 		return err
 	}
@@ -100,7 +135,7 @@ func (c *call) admit() *RejectedError {
 		c.engine.telemetry.waits.Record(c.Context, waited.Seconds(), c.target.series.waitedBy[c.obstacle]...)
 	}
 	if waited > time.Second {
-		c.engine.emit(Event{Kind: EventWaited, Target: c.target.name, Stage: c.obstacle, Attempt: c.attempts, Wait: waited})
+		c.engine.emit(Event{Kind: EventWaited, Target: c.target.name, Stage: c.obstacle, Attempt: int(c.attempts), Wait: waited})
 	}
 	return nil
 }
@@ -111,7 +146,7 @@ func (c *call) throughLines() *RejectedError {
 	counted := c.attempts > 0 // as asked for, at the lane
 	for {
 		l := c.ownLane()
-		c.permit.lane = l
+		c.permit.setLane(l)
 		if l != nil {
 			if !counted {
 				l.ask()
@@ -268,7 +303,7 @@ func (c *call) pass(at place) *RejectedError {
 	if o := c.outOfReach(at, now); o != nil {
 		return c.reject(o, nil)
 	}
-	w, ok := at.line.enter(c.criticality, c.order, now.Add(c.patience(now)))
+	w, ok := at.line.enter(c.criticality, uint64(c.entered), now.Add(c.patience(now)))
 	if !ok {
 		return c.reject(&obstacle{stage: StageQueue, reason: ErrQueueFull}, nil)
 	}

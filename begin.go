@@ -55,9 +55,9 @@ func (p *Permit) Next(out Outcome) (*Permit, error) {
 			c.finish()
 		}
 	}()
-	delay, reason := c.again(out)
+	delay, reason := c.again(&out)
 	if reason == nil {
-		c.retrying(out, delay)
+		c.retrying(&out, delay)
 		if reason = c.pause(delay); reason == nil {
 			refusal := c.admit()
 			if refusal == nil {
@@ -68,7 +68,7 @@ func (p *Permit) Next(out Outcome) (*Permit, error) {
 			reason = refusal
 		}
 	} else {
-		c.gaveUp(out, reason)
+		c.gaveUp(&out, reason)
 	}
 	return nil, c.failure(out, reason)
 }
@@ -79,11 +79,11 @@ func (p *Permit) Context() context.Context { return p.call.withAttempt(p.call, p
 // Keep lets the attempt's place among those under way outlast Done, for a stream that goes on after
 // it has proved good, until the function that it returns is called. It comes before Done.
 func (p *Permit) Keep() (end func()) {
-	slot, line := p.slot, &p.call.target.line
+	slot, line := p.slot(), &p.call.target.line
 	if slot == nil {
 		return func() {}
 	}
-	p.slot = nil
+	p.places.slot = nil
 	return func() {
 		slot.Release()
 		line.wakeNext()

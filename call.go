@@ -3,7 +3,6 @@ package tether
 import (
 	"context"
 	"hash/maphash"
-	"net/http"
 	"time"
 
 	"github.com/tether-go/tether/breaker"
@@ -64,43 +63,68 @@ func CallOptionsFrom(ctx context.Context) CallOptions {
 type call struct {
 	context.Context // the caller's
 	*Call           // perhaps shared by calls: only the HTTP edge's are changed
+	*more
 
-	http    *httpCall // that this is part of; nil where it isn't HTTP
-	engine  *Engine
-	policy  *policy
-	trial   *onTrial // of a stage that shortened the policy's timeouts; else nil
-	routing *routing // of a call that a route matches; else nil
-	target  *target
+	http   *httpCall // that this is part of; nil where it isn't HTTP
+	engine *Engine
+	policy *policy
+	target *target
 
 	killers     *current // the configuration whose kill switches were read last
-	plain       bool     // it needs no stage's judgement where nothing stands in its way
-	timed       bool     // its answer is, although the target is quiet
-	quiet       uint32   // and it passed so, in that spell: no stage need know of it; guarded by the target
-	forcedOpen  bool     // the breaker is, by that configuration
-	policyEnds  bool     // the deadline is the policy's
-	replayable  bool     // the request can be sent again as it was
-	inner       bool     // inside of another wrapper's call, which does the repeating
-	single      bool     // admitted by Begin: ends with its permit
-	spent       bool     // a re-attempt was taken from the budget and is not sent yet
-	obstacle    Stage    // that the attempt being admitted waited for last
+	quiet       uint32   // the target's spell of quiet in which it passed, no stage knows of it; guarded by the target
+	attempts    uint16
+	plain       bool  // it needs no stage's judgement where nothing stands in its way
+	timed       bool  // its answer is, although the target is quiet
+	forcedOpen  bool  // the breaker is, by the configuration of killers
+	replayable  bool  // the request can be sent again as it was
+	inner       bool  // inside of another wrapper's call, which does the repeating
+	single      bool  // admitted by Begin: ends with its permit
+	spent       bool  // a re-attempt was taken from the budget and is not sent yet
+	obstacle    Stage // that the attempt being admitted waited for last
 	criticality Criticality
 
-	request *http.Request // the caller's, never changed; nil where it isn't HTTP
-
-	reading  *reading
-	entered  time.Duration // the engine, that long after it was made
-	deadline time.Time     // the caller's or the policy's, whichever is earlier; zero: none
-	waitLeft time.Duration
-	order    uint64         // of arrival at the target
-	backoff  *retry.Backoff // nil until an attempt has failed
-	buffered int            // bytes of the request's body that are kept to be sent again
-	attempts int
-	permit   *Permit
-	first    Permit // where permit points for the first attempt, which most calls end with
-
+	reading   *reading
+	entered   time.Duration // the engine, that long after it was made
 	routeHash uint64        // of what answers are comparable with its own; 0: not asked for yet
-	tried     []Attempt     // what Explain tells of them
-	idle      time.Duration // the last attempt's end, or the call's beginning, since began
+	permit    *Permit
+	first     Permit // where permit points for the first attempt, which most calls end with
+}
+
+// more is what only calls need that don't pass quietly.
+type more struct {
+	trial      *onTrial  // of a stage that shortened the policy's timeouts; else nil
+	routing    *routing  // of a call that a route matches; else nil
+	bounded    bool      // what follows is known
+	policyEnds bool      // the deadline is the policy's
+	deadline   time.Time // the caller's or the policy's, whichever is earlier; zero: none
+	waitLeft   time.Duration
+	backoff    *retry.Backoff // nil until an attempt has failed
+	buffered   int            // bytes of the request's body that are kept to be sent again
+	tried      []Attempt      // what Explain tells of them
+	idle       time.Duration  // the last attempt's end, or the call's beginning, since began
+}
+
+// nothingMore is that of calls while they pass quietly. It is never written to.
+var nothingMore more
+
+// own gives the call room for more.
+func (c *call) own() {
+	if c.more != &nothingMore {
+		return
+	}
+	if c.http != nil {
+		c.more = &c.http.room
+	} else {
+		c.more = new(more)
+	}
+}
+
+// bound settles until when the call may go on.
+func (c *call) bound() {
+	if c.own(); !c.bounded {
+		c.bounded = true
+		c.setDeadline()
+	}
 }
 
 // began is when the call did, and passed the time since.
@@ -141,13 +165,16 @@ func (c *call) withAttempt(ctx context.Context, attempt int) context.Context {
 // AttemptFrom tells which attempt of its call ctx belongs to: 1 for the first, hedges counted as they
 // are sent. It is for base transports and for the functions of [Engine.Do]. 0: ctx is no attempt's.
 func AttemptFrom(ctx context.Context) int {
+	if c, is := ctx.(*call); is && !c.inner { // as most are: what Value would find
+		return 1
+	}
 	attempt, _ := ctx.Value(attemptKey{}).(int)
 	return attempt
 }
 
 // start takes the call's one snapshot of the configuration, by which it is decided where it goes.
 func (c *call) start(ctx context.Context, e *Engine) {
-	c.Context, c.engine = ctx, e
+	c.Context, c.engine, c.more = ctx, e, &nothingMore
 	c.inner = ctx.Value(insideKey{}) != nil
 	c.reading, c.entered = e.clock()
 	config := e.config.Load()
@@ -156,11 +183,10 @@ func (c *call) start(ctx context.Context, e *Engine) {
 	if len(config.trials) > 0 && !c.single {
 		c.enterTrial(config.trials)
 	}
-	if c.policy.route != nil && c.request != nil {
+	if c.policy.route != nil && c.http != nil {
 		c.enterRoute(config)
 	}
 	c.setCriticality()
-	c.setDeadline()
 	c.plain = c.isPlain(config)
 	c.join(config.serial, c.entered)
 }
@@ -204,8 +230,6 @@ func (c *call) enter(serial uint64, now time.Duration) bool {
 		t.mu.Unlock()
 		return false
 	}
-	t.arrived++
-	c.order = t.arrived
 	t.followLocked(c.policy, serial, now)
 	if c.routeHash == 0 {
 		c.routeHash = t.lastRoute.hashOf(c)
@@ -215,6 +239,9 @@ func (c *call) enter(serial uint64, now time.Duration) bool {
 		t.users.Add(1)
 	}
 	t.mu.Unlock()
+	if c.quiet == 0 {
+		c.bound()
+	}
 	if loop {
 		c.tellLoop(calls, usual)
 	}
@@ -295,7 +322,7 @@ func (c *call) patience(now time.Time) time.Duration {
 }
 
 // again decides whether the failed attempt is repeated, and when.
-func (c *call) again(out Outcome) (time.Duration, error) {
+func (c *call) again(out *Outcome) (time.Duration, error) {
 	if err := c.Context.Err(); err != nil {
 		return 0, err
 	}
@@ -307,7 +334,7 @@ func (c *call) again(out Outcome) (time.Duration, error) {
 		c.backoff = &backoff
 	}
 	delay, err := c.policy.retry.Next(retry.Attempt{
-		Number:     c.attempts,
+		Number:     int(c.attempts),
 		Retryable:  out.retryable(c.policy),
 		Safe:       c.Idempotent || out.Sent != MaybeSent,
 		Replayable: c.replayable,
@@ -339,7 +366,7 @@ func (c *call) credential() uint64 {
 	switch {
 	case c.CredentialFrom != nil:
 		credential = c.CredentialFrom(c.Context)
-	case c.request == nil:
+	case c.http == nil:
 	case c.engine.opts.Partition != nil:
 		credential = c.engine.opts.Partition(c.seen())
 	default:

@@ -74,10 +74,9 @@ func New(cfg Config, opts Options) (*Engine, error) {
 	return e, nil
 }
 
-// run is the whole loop: admission, attempt, outcome, feedback, again. It returns the last attempt's
-// outcome and why there was no other: nil after a success.
-// Attempts that aren't HTTP are by's to make.
-func (c *call) run(by Attempter) (last Outcome, reason error) {
+// run is the whole loop: admission, attempt, outcome, feedback, again. It leaves the last attempt's outcome in
+// last, and returns why there was no other: nil after a success. Attempts that aren't HTTP are by's to make.
+func (c *call) run(by Attempter, last *Outcome) (reason error) {
 	defer c.finish()
 	for {
 		if refusal := c.admit(); refusal != nil {
@@ -85,20 +84,20 @@ func (c *call) run(by Attempter) (last Outcome, reason error) {
 				continue
 			}
 			c.brake()
-			return last, refusal
+			return refusal
 		}
-		c.send(by, &last)
-		if c.turnBack(&last) {
+		c.send(by, last)
+		if c.turnBack(last) {
 			continue
 		}
 		if c.mayFallBack() {
-			last = c.fallBack(last)
+			*last = c.fallBack(*last)
 		}
 		if last.served(c.policy) {
 			if !c.first.counted {
 				c.target.budget.SuccessAt(c.idleSince())
 			}
-			return last, nil
+			return nil
 		}
 		delay, reason := c.again(last)
 		if reason != nil {
@@ -106,14 +105,14 @@ func (c *call) run(by Attempter) (last Outcome, reason error) {
 			if last.Class == Ignored && c.Context.Err() == nil {
 				c.brake() // no stage learns from it, so none would slow a loop
 			}
-			return last, reason
+			return reason
 		}
 		if c.http != nil {
 			c.http.keep()
 		}
 		c.retrying(last, delay)
 		if reason := c.pause(delay); reason != nil {
-			return last, reason
+			return reason
 		}
 	}
 }
@@ -132,11 +131,12 @@ func (c *call) send(by Attempter, out *Outcome) {
 // settled tells the stages and the story what an attempt brought.
 func (c *call) settled(p *Permit, out *Outcome) {
 	c.heedContext(p, out)
-	c.record(p, out)
 	if c.plain && out.teachesLittle(c.policy) && c.leaveQuiet(p) {
 		count(c.Context, c.engine.telemetry.attempts, c.target.series.byClass[Healthy])
 		return
 	}
+	c.bound()
+	c.record(p, out)
 	c.idle = c.passed()
 	p.done(out, c.idleSince())
 	c.tellTrials(p, p, out)
@@ -179,11 +179,11 @@ func (e *Engine) Run(ctx context.Context, room *Room, what *Call, by Attempter) 
 	c := &room.call
 	c.Call, c.replayable = what, true
 	c.start(ctx, e)
-	last, reason := c.run(by)
-	if reason == nil {
-		return last.Err
+	var last Outcome
+	if reason := c.run(by, &last); reason != nil {
+		return c.failure(last, reason)
 	}
-	return c.failure(last, reason)
+	return last.Err
 }
 
 // attempt makes an attempt that isn't HTTP, and settles and records what it brought.
@@ -210,21 +210,21 @@ func (c *call) failure(last Outcome, reason error) error {
 	case c.attempts == 1 && (errors.Is(reason, retry.ErrFinal) || c.Context.Err() != nil):
 		return last.Err
 	}
-	return &failedError{&retry.Error{Attempts: c.attempts, Err: last.Err, Reason: reason}, Story{c.tried, reason, c.buffered}}
+	return &failedError{&retry.Error{Attempts: int(c.attempts), Err: last.Err, Reason: reason}, Story{c.tried, reason, c.buffered}}
 }
 
-func (c *call) retrying(last Outcome, delay time.Duration) {
+func (c *call) retrying(last *Outcome, delay time.Duration) {
 	c.routing.fellBack()
 	c.target.stats.retries.Add(1)
 	count(c.Context, c.engine.telemetry.retries, c.target.series.plain)
 	c.spanEvent("tether.retry", attribute.Float64("tether.delay", delay.Seconds()),
 		attribute.String("tether.outcome", last.Class.String()))
-	c.engine.emit(Event{Kind: EventRetry, Target: c.target.name, Attempt: c.attempts, Wait: delay, Err: last.Err})
+	c.engine.emit(Event{Kind: EventRetry, Target: c.target.name, Attempt: int(c.attempts), Wait: delay, Err: last.Err})
 }
 
-func (c *call) gaveUp(last Outcome, reason error) {
+func (c *call) gaveUp(last *Outcome, reason error) {
 	if !errors.Is(reason, retry.ErrFinal) {
-		c.engine.emit(Event{Kind: EventGaveUp, Target: c.target.name, Attempt: c.attempts, Err: reason})
+		c.engine.emit(Event{Kind: EventGaveUp, Target: c.target.name, Attempt: int(c.attempts), Err: reason})
 	}
 }
 

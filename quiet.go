@@ -167,7 +167,7 @@ func (t *target) calmDown() {
 
 // isPlain tells whether nothing about the call needs a stage's judgement where nothing stands in its way.
 func (c *call) isPlain(config *current) bool {
-	return c.criticality == Default && !c.single && c.routing == nil && c.trial == nil &&
+	return c.criticality == Default && !c.single && !c.Explained && c.routing == nil && c.trial == nil &&
 		c.policy.hedge == (hedgePolicy{}) && c.policy.breaker.Mode != breaker.ForcedOpen &&
 		(len(config.kills) == 0 || config.killed(c.Scheme, c.Host, c.Method, c.Path, c.GRPCMethod, c.began()) == nil)
 }

@@ -26,7 +26,7 @@ type routing struct {
 // enterRoute decides, once and for all, whether the call takes its policy's route.
 func (c *call) enterRoute(config *current) {
 	r := c.policy.route
-	if c.request.URL.Opaque != "" || c.decided() { // the former names the server once more
+	if c.http.request.URL.Opaque != "" || c.decided() { // the former names the server once more
 		return
 	}
 	to, has := r.to[config.flags.Variant(c.engine.attributes(c.Context), r.flag)]
@@ -35,6 +35,7 @@ func (c *call) enterRoute(config *current) {
 		return
 	}
 	has = has && (to.scheme == "https" || c.Scheme == "http")
+	c.own()
 	c.routing = &routing{GuardedCall: c.engine.routes.guard(c.engine, r.flag).Begin(has), asked: asked,
 		policy: c.policy, serial: config.serial}
 	if !c.routing.New() {

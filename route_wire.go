@@ -57,14 +57,14 @@ func redirector(req *http.Request) *origin {
 // seen is the request as the server sees it that the call goes to.
 func (c *call) seen() *http.Request {
 	if !c.routed() {
-		return c.request
+		return c.http.request
 	}
-	req := c.request.WithContext(c.request.Context())
+	req := c.http.request.WithContext(c.http.request.Context())
 	c.routing.to.reroute(req)
 	return req
 }
 
 // withheld tells that the server asks who calls, where that was kept from it.
 func (c *call) withheld(out *Outcome) bool {
-	return out.Status == http.StatusUnauthorized && c.routed() && len(c.seen().Header) < len(c.request.Header)
+	return out.Status == http.StatusUnauthorized && c.routed() && len(c.seen().Header) < len(c.http.request.Header)
 }

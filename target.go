@@ -54,7 +54,6 @@ type target struct {
 
 	mu          sync.Mutex // guards what follows
 	quiet       quiet
-	arrived     uint64 // calls that ever entered
 	lastRoute   lastRoute
 	used        time.Duration // when a call last began
 	settings    targetPolicy

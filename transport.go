@@ -55,6 +55,8 @@ func (t *transport) CloseIdleConnections() {
 type httpCall struct {
 	call
 	what      Call
+	room      more
+	request   *http.Request // the caller's, never changed
 	base      http.RoundTripper
 	from      *origin        // see redirector
 	response  *http.Response // of the last attempt that had one
@@ -75,7 +77,8 @@ func (h *httpCall) roundTrip() (*http.Response, error) {
 			h.drop()
 		}
 	}()
-	last, reason := h.run(nil)
+	var last Outcome
+	reason := h.run(nil, &last)
 	settled = true
 	if h.attempts == 0 && h.request.Body != nil && h.spool == nil {
 		h.request.Body.Close() // as every RoundTripper must
@@ -110,6 +113,7 @@ func (h *httpCall) attempt(p *Permit, out *Outcome) {
 	var resp *http.Response
 	resp, *out = h.exchange(h, p)
 	if h.spool != nil {
+		h.own()
 		h.buffered, h.replayable = h.spool.claim()
 	}
 	h.take(resp)

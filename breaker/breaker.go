@@ -105,7 +105,7 @@ func (b *Breaker) AllowIn(room *Room) (Ticket, error) {
 		if room == nil {
 			room = new(Room)
 		}
-		room.call = call{breaker: b, generation: pass - 1}
+		room.call = call{breaker: b, generation: uint32(pass - 1)}
 		return Ticket{&room.call}, nil
 	}
 	b.mu.Lock()
@@ -120,7 +120,7 @@ func (b *Breaker) AllowIn(room *Room) (Ticket, error) {
 		if room == nil {
 			room = new(Room)
 		}
-		room.call = call{breaker: b, generation: b.generation, began: max(1, time.Since(b.born))}
+		room.call = call{breaker: b, generation: uint32(b.generation), began: max(1, time.Since(b.born))}
 		return Ticket{&room.call}, nil
 	}
 	now := time.Now()

@@ -41,8 +41,8 @@ type Ticket struct {
 // out.
 type call struct {
 	breaker    *Breaker
-	generation uint64
 	began      time.Duration // since breaker.born: of a probe, whose lease it is, and where the policy times calls
+	generation uint32
 	probe      bool
 	settled    bool // guarded by breaker.mu
 }
@@ -80,7 +80,7 @@ func (b *Breaker) settle(c *call, result Result, now time.Time) {
 	if c.probe {
 		b.advance(now) // a lease that is over has decided before the result can
 	}
-	if c.generation != b.generation {
+	if c.generation != uint32(b.generation) {
 		return
 	}
 	if c.probe {
@@ -144,7 +144,7 @@ func (b *Breaker) free() int {
 
 // lease hands out a probe.
 func (b *Breaker) lease(now time.Time) *call {
-	c := &call{breaker: b, generation: b.generation, probe: true, began: now.Sub(b.born)}
+	c := &call{breaker: b, generation: uint32(b.generation), probe: true, began: now.Sub(b.born)}
 	b.probes = append(b.probes, c)
 	return c
 }

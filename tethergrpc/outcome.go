@@ -25,7 +25,11 @@ type answer struct {
 func (e *edge) outcome(ctx context.Context, cc *grpc.ClientConn, full string, err error, a answer) tether.Outcome {
 	e.heed(cc, a.header)
 	if err == nil {
-		return tether.Outcome{Class: tether.Healthy, Hint: hintOf(a.header, a.trailer, nil)}
+		out := tether.Outcome{Class: tether.Healthy}
+		if len(a.header)+len(a.trailer) > 0 {
+			out.Hint = hintOf(a.header, a.trailer, nil)
+		}
+		return out
 	}
 	if isRefusal(err) {
 		return tether.Outcome{Class: tether.Ignored, Err: err, Final: true, Sent: tether.NotSent}
