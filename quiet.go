@@ -24,6 +24,8 @@ type quiet struct {
 
 	// The target's lock guards what follows.
 	spell    uint32 // of quiet: the ordinal
+	era      uint64 // of the breaker, in this spell and those before since eraSince
+	eraSince uint32
 	underWay int    // calls that passed so and haven't ended
 	passed   int    // since the stages were told
 	good     int    // answers since then, none of them slow
@@ -40,11 +42,6 @@ func (c *call) enterQuiet(now time.Duration) uint32 {
 	if !q.on.Load() || !c.plain {
 		return 0
 	}
-	ticket, err := c.target.breaker.AllowIn(&c.first.room)
-	if err != nil { // it is opening at this moment
-		return 0
-	}
-	c.first.ticket = ticket
 	if q.passed+q.good > 0 && now-q.since >= tellTime {
 		c.target.tellLocked()
 	}
@@ -66,7 +63,7 @@ func (c *call) leaveQuiet(p *Permit) bool {
 	q := &t.quiet
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !q.on.Load() || c.quiet != q.spell || p.settled.Load() || p.ticket.Probe() ||
+	if !q.on.Load() || c.quiet != q.spell || p.settled.Load() ||
 		c.timed && !t.usualTime(now, c.routeHash, took) {
 		return false
 	}
@@ -100,6 +97,9 @@ func (c *call) part(p *Permit) bool {
 	defer t.mu.Unlock()
 	t.tellLocked()
 	if c.quiet != 0 {
+		if c.quiet >= t.quiet.eraSince { // else the breaker has opened and closed since
+			p.ticket = t.breaker.TicketOf(t.quiet.era, &p.room)
+		}
 		c.quiet = 0
 		t.quiet.underWay--
 		t.users.Add(1)
@@ -157,11 +157,16 @@ func (t *target) calmDown() {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.quiet.on.Store(true)
-	t.quiet.spell++
-	if !t.gate.Calm() || !t.breaker.Calm() || t.rate.On() || t.concurrency.On() || t.deference.seen.Load() ||
+	q := &t.quiet
+	q.on.Store(true)
+	q.spell++
+	era, calm := t.breaker.Calm()
+	if q.era != era {
+		q.era, q.eraSince = era, q.spell
+	}
+	if !calm || !t.gate.Calm() || t.rate.On() || t.concurrency.On() || t.deference.seen.Load() ||
 		t.hasLanes() || t.wasKilled.Load() || t.line.length.Load() > 0 {
-		t.quiet.on.Store(false)
+		q.on.Store(false)
 	}
 }
 
