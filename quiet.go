@@ -26,10 +26,10 @@ type quiet struct {
 	spell    uint32 // of quiet: the ordinal
 	era      uint64 // of the breaker, in this spell and those before since eraSince
 	eraSince uint32
-	underWay int    // calls that passed so and haven't ended
-	passed   int    // since the stages were told
-	good     int    // answers since then, none of them slow
-	timed    int    // of these
+	underWay int // calls that passed so and haven't ended
+	passed   int // since the stages were told
+	good     int // answers since then, none of them slow
+	timed    int // of these
 	took     time.Duration
 	since    time.Duration // the engine was made, when the first of them came
 	last     time.Duration // when the last did
