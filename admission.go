@@ -14,7 +14,6 @@ import (
 type Permit struct {
 	call    *call
 	ticket  breaker.Ticket
-	room    breaker.Room  // where the ticket is
 	places  *places       // nil: none
 	after   time.Duration // its call began it was sent
 	settled atomic.Bool
@@ -241,7 +240,7 @@ func (c *call) try(at place, waiting int) *obstacle {
 		}
 		return o
 	}
-	ticket, err := at.breaker.AllowIn(&c.permit.room)
+	ticket, err := at.breaker.AllowIn(c.ticketRoom())
 	if err != nil {
 		c.untake()
 		o := &obstacle{stage: StageBreaker, reason: breaker.ErrOpen}

@@ -65,7 +65,6 @@ type call struct {
 	*Call           // perhaps shared by calls: only the HTTP edge's are changed
 	*more
 
-	http   *httpCall // that this is part of; nil where it isn't HTTP
 	engine *Engine
 	policy *policy
 	target *target
@@ -83,15 +82,15 @@ type call struct {
 	obstacle    Stage // that the attempt being admitted waited for last
 	criticality Criticality
 
-	reading   *reading
-	entered   time.Duration // the engine, that long after it was made
-	routeHash uint64        // of what answers are comparable with its own; 0: not asked for yet
-	permit    *Permit
-	first     Permit // where permit points for the first attempt, which most calls end with
+	reading *reading
+	entered time.Duration // the engine, that long after it was made
+	permit  *Permit
+	first   Permit // where permit points for the first attempt, which most calls end with
 }
 
 // more is what only calls need that don't pass quietly.
 type more struct {
+	http       *httpCall // that the call is part of; nil where it isn't HTTP
 	trial      *onTrial  // of a stage that shortened the policy's timeouts; else nil
 	routing    *routing  // of a call that a route matches; else nil
 	bounded    bool      // what follows is known
@@ -102,21 +101,26 @@ type more struct {
 	buffered   int            // bytes of the request's body that are kept to be sent again
 	tried      []Attempt      // what Explain tells of them
 	idle       time.Duration  // the last attempt's end, or the call's beginning, since began
+	routeHash  uint64         // of what answers are comparable with the call's; 0: not asked for yet
+	ticket     breaker.Room   // of the first attempt
 }
 
-// nothingMore is that of calls while they pass quietly. It is never written to.
+// nothingMore is that of calls that pass quietly, but for HTTP's. It is never written to.
 var nothingMore more
 
-// own gives the call room for more.
+// own gives the call more of its own.
 func (c *call) own() {
-	if c.more != &nothingMore {
-		return
-	}
-	if c.http != nil {
-		c.more = &c.http.room
-	} else {
+	if c.more == &nothingMore {
 		c.more = new(more)
 	}
+}
+
+// ticketRoom is memory for the ticket of the attempt that is being admitted, if there is some.
+func (c *call) ticketRoom() *breaker.Room {
+	if c.permit == &c.first && c.more != &nothingMore {
+		return &c.more.ticket
+	}
+	return nil
 }
 
 // bound settles until when the call may go on.
@@ -174,7 +178,10 @@ func AttemptFrom(ctx context.Context) int {
 
 // start takes the call's one snapshot of the configuration, by which it is decided where it goes.
 func (c *call) start(ctx context.Context, e *Engine) {
-	c.Context, c.engine, c.more = ctx, e, &nothingMore
+	c.Context, c.engine = ctx, e
+	if c.more == nil {
+		c.more = &nothingMore
+	}
 	c.inner = ctx.Value(insideKey{}) != nil
 	c.reading, c.entered = e.clock()
 	config := e.config.Load()
@@ -231,11 +238,9 @@ func (c *call) enter(serial uint64, now time.Duration) bool {
 		return false
 	}
 	t.followLocked(c.policy, serial, now)
-	if c.routeHash == 0 {
-		c.routeHash = t.lastRoute.hashOf(c)
-	}
-	loop, calls, usual := t.beat(c.routeHash)
-	if c.quiet = c.enterQuiet(now); c.quiet == 0 {
+	route := t.lastRoute.hashOf(c)
+	loop, calls, usual := t.beat(route)
+	if c.quiet = c.enterQuiet(route, now); c.quiet == 0 {
 		t.users.Add(1)
 	}
 	t.mu.Unlock()

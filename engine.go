@@ -77,7 +77,13 @@ func New(cfg Config, opts Options) (*Engine, error) {
 // run is the whole loop: admission, attempt, outcome, feedback, again. It leaves the last attempt's outcome in
 // last, and returns why there was no other: nil after a success. Attempts that aren't HTTP are by's to make.
 func (c *call) run(by Attempter, last *Outcome) (reason error) {
-	defer c.finish()
+	var sent *Permit
+	defer func() {
+		if sent != nil { // a panic, or runtime.Goexit: that teaches nothing, and what was admitted is given back
+			sent.abandon()
+		}
+		c.finish()
+	}()
 	for {
 		if refusal := c.admit(); refusal != nil {
 			if c.divert(refusal) {
@@ -86,7 +92,9 @@ func (c *call) run(by Attempter, last *Outcome) (reason error) {
 			c.brake()
 			return refusal
 		}
+		sent = c.permit
 		c.send(by, last)
+		sent = nil
 		if c.turnBack(last) {
 			continue
 		}
@@ -117,15 +125,13 @@ func (c *call) run(by Attempter, last *Outcome) (reason error) {
 	}
 }
 
-// send makes one attempt. A panic and runtime.Goexit teach nothing and give back what was admitted.
+// send makes one attempt.
 func (c *call) send(by Attempter, out *Outcome) {
-	p := c.permit
-	defer p.abandon()
 	if c.http != nil {
-		c.http.attempt(p, out)
-		return
+		c.http.attempt(c.permit, out)
+	} else {
+		c.attempt(by, c.permit, out)
 	}
-	c.attempt(by, p, out)
 }
 
 // settled tells the stages and the story what an attempt brought.
@@ -188,6 +194,15 @@ func (e *Engine) Run(ctx context.Context, room *Room, what *Call, by Attempter) 
 
 // attempt makes an attempt that isn't HTTP, and settles and records what it brought.
 func (c *call) attempt(by Attempter, p *Permit, out *Outcome) {
+	if c.policy.attemptTimeout > 0 || c.policy.timeout > 0 {
+		c.timedAttempt(by, p, out)
+	} else {
+		*out = by(c.withAttempt(c, p.Attempt()), p)
+	}
+	c.settled(p, out)
+}
+
+func (c *call) timedAttempt(by Attempter, p *Permit, out *Outcome) {
 	ctx, clock := c.startClock(c.withAttempt(c, p.Attempt()))
 	defer clock.endUnlessHanded()
 	*out = by(clock.shown(ctx), p)
@@ -197,7 +212,6 @@ func (c *call) attempt(by Attempter, p *Permit, out *Outcome) {
 		}
 		out.Err, out.Code, out.Final = timeout, 0, timeout == ErrCallTimeout
 	}
-	c.settled(p, out)
 }
 
 // failure is what the caller gets when no attempt had an answer to hand over.

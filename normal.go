@@ -139,10 +139,14 @@ func (c *call) hashRoute() uint64 {
 
 // route is the hash that names the call's route.
 func (c *call) route() uint64 {
-	if c.routeHash == 0 {
-		c.routeHash = c.hashRoute()
+	if c.routeHash != 0 {
+		return c.routeHash
 	}
-	return c.routeHash
+	hash := c.hashRoute()
+	if c.more != &nothingMore {
+		c.routeHash = hash
+	}
+	return hash
 }
 
 // learn takes note of how long a good answer took: towards the median by a twentieth, and what is

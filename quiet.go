@@ -37,7 +37,7 @@ type quiet struct {
 
 // enterQuiet lets the call pass, if nothing about it needs a stage's judgement, and returns the spell; else
 // 0. The target is locked.
-func (c *call) enterQuiet(now time.Duration) uint32 {
+func (c *call) enterQuiet(route uint64, now time.Duration) uint32 {
 	q := &c.target.quiet
 	if !q.on.Load() || !c.plain {
 		return 0
@@ -45,7 +45,7 @@ func (c *call) enterQuiet(now time.Duration) uint32 {
 	if q.passed+q.good > 0 && now-q.since >= tellTime {
 		c.target.tellLocked()
 	}
-	c.timed = c.target.normals.due(c.routeHash, now)
+	c.timed = c.target.normals.due(route, now)
 	q.note(now)
 	q.passed++
 	q.underWay++
@@ -64,7 +64,7 @@ func (c *call) leaveQuiet(p *Permit) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !q.on.Load() || c.quiet != q.spell || p.settled.Load() ||
-		c.timed && !t.usualTime(now, c.routeHash, took) {
+		c.timed && !t.usualTime(now, t.lastRoute.hashOf(c), took) {
 		return false
 	}
 	p.counted = true
@@ -98,7 +98,7 @@ func (c *call) part(p *Permit) bool {
 	t.tellLocked()
 	if c.quiet != 0 {
 		if c.quiet >= t.quiet.eraSince { // else the breaker has opened and closed since
-			p.ticket = t.breaker.TicketOf(t.quiet.era, &p.room)
+			p.ticket = t.breaker.TicketOf(t.quiet.era)
 		}
 		c.quiet = 0
 		t.quiet.underWay--

@@ -20,7 +20,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return t.base.RoundTrip(req) // whose error says best what is wrong
 	}
 	h := &httpCall{base: t.base}
-	h.http, h.Call = h, &h.what
+	h.Call, h.more, h.room.http = &h.what, &h.room, h
 	if h.from = redirector(req); h.from != nil {
 		req = req.WithContext(req.Context())
 		h.from.reroute(req)

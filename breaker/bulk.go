@@ -13,10 +13,9 @@ func (b *Breaker) Calm() (era uint64, calm bool) {
 	return b.generation, b.state == Closed && b.streak == 0 && b.policy.SlowCallRatio == 0 && !b.policy.Mode.forced()
 }
 
-// TicketOf is the ticket, in room, of a call that was admitted in an era.
-func (b *Breaker) TicketOf(era uint64, room *Room) Ticket {
-	room.call = call{breaker: b, generation: uint32(era)}
-	return Ticket{&room.call}
+// TicketOf is the ticket of a call that was admitted in an era.
+func (b *Breaker) TicketOf(era uint64) Ticket {
+	return Ticket{&call{breaker: b, generation: uint32(era)}}
 }
 
 // CountAt counts at once so many successes that came until a time, as if each of them had been reported
