@@ -13,58 +13,24 @@ import (
 // Permit is leave to send one attempt. Whoever has it says once what came of it.
 type Permit struct {
 	call    *call
+	attempt int
 	ticket  breaker.Ticket
-	places  *places       // nil: none
-	after   time.Duration // its call began it was sent
+	room    breaker.Room                 // where the ticket is
+	lane    *lane                        // of the credential; nil if it was never told to wait
+	slot    *ratelimit.Slot              // among the attempts under way; nil where nothing limits them
+	lent    weak.Pointer[ratelimit.Slot] // what the answer's body has instead
+	lentBy  *line                        // where that place is
+	after   time.Duration                // its call began it was sent
 	settled atomic.Bool
-	attempt uint16
 	hedge   bool
 	counted bool // instead of settled, by a quiet target, which guards it
-}
-
-// places are where an attempt stands beside its target.
-type places struct {
-	lane   *lane                        // of the credential; nil if it was never told to wait
-	slot   *ratelimit.Slot              // among the attempts under way; nil where nothing limits them
-	lent   weak.Pointer[ratelimit.Slot] // what the answer's body has instead
-	lentBy *line                        // where that place is
-}
-
-// place gives the permit room for its places.
-func (p *Permit) place() *places {
-	if p.places == nil {
-		p.places = new(places)
-	}
-	return p.places
-}
-
-func (p *Permit) lane() *lane {
-	if p.places == nil {
-		return nil
-	}
-	return p.places.lane
-}
-
-// setLane notes the lane; nil: none.
-func (p *Permit) setLane(l *lane) {
-	if l != nil || p.places != nil {
-		p.place().lane = l
-	}
-}
-
-// slot returns the attempt's place among those under way, if something limits them.
-func (p *Permit) slot() *ratelimit.Slot {
-	if p.places == nil {
-		return nil
-	}
-	return p.places.slot
 }
 
 // sent is when the attempt left.
 func (p *Permit) sent() time.Time { return p.call.began().Add(p.after) }
 
 // Attempt is the ordinal of the attempt within its call, from 1.
-func (p *Permit) Attempt() int { return int(p.attempt) }
+func (p *Permit) Attempt() int { return p.attempt }
 
 // Done tells every stage that admitted the attempt what came of it. The first call counts; later ones
 // change nothing. It is safe for concurrent use.
@@ -102,7 +68,7 @@ func (p *Permit) done(out *Outcome, now time.Time) {
 // nothing that a stage gave is kept.
 func (c *call) admit() *RejectedError {
 	c.obstacle = 0
-	if c.attempts == 0 && c.quiet != 0 {
+	if c.attempts == 0 && c.spell != 0 {
 		c.permit, c.attempts = &c.first, 1
 		c.first.call, c.first.attempt = c, 1
 		return nil
@@ -134,7 +100,7 @@ func (c *call) admit() *RejectedError {
 		c.engine.telemetry.waits.Record(c.Context, waited.Seconds(), c.target.series.waitedBy[c.obstacle]...)
 	}
 	if waited > time.Second {
-		c.engine.emit(Event{Kind: EventWaited, Target: c.target.name, Stage: c.obstacle, Attempt: int(c.attempts), Wait: waited})
+		c.engine.emit(Event{Kind: EventWaited, Target: c.target.name, Stage: c.obstacle, Attempt: c.attempts, Wait: waited})
 	}
 	return nil
 }
@@ -145,7 +111,7 @@ func (c *call) throughLines() *RejectedError {
 	counted := c.attempts > 0 // as asked for, at the lane
 	for {
 		l := c.ownLane()
-		c.permit.setLane(l)
+		c.permit.lane = l
 		if l != nil {
 			if !counted {
 				l.ask()
@@ -240,7 +206,7 @@ func (c *call) try(at place, waiting int) *obstacle {
 		}
 		return o
 	}
-	ticket, err := at.breaker.AllowIn(c.ticketRoom())
+	ticket, err := at.breaker.AllowIn(&c.permit.room)
 	if err != nil {
 		c.untake()
 		o := &obstacle{stage: StageBreaker, reason: breaker.ErrOpen}

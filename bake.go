@@ -179,7 +179,6 @@ func (c *call) enterTrial(trials []*trial) {
 	if chosen.trial == nil {
 		return
 	}
-	c.own()
 	if c.trial = &chosen; !chosen.old {
 		return
 	}

@@ -79,11 +79,11 @@ func (p *Permit) Context() context.Context { return p.call.withAttempt(p.call, p
 // Keep lets the attempt's place among those under way outlast Done, for a stream that goes on after
 // it has proved good, until the function that it returns is called. It comes before Done.
 func (p *Permit) Keep() (end func()) {
-	slot, line := p.slot(), &p.call.target.line
+	slot, line := p.slot, &p.call.target.line
 	if slot == nil {
 		return func() {}
 	}
-	p.places.slot = nil
+	p.slot = nil
 	return func() {
 		slot.Release()
 		line.wakeNext()

@@ -62,80 +62,31 @@ func CallOptionsFrom(ctx context.Context) CallOptions {
 // finds that it is inside of one.
 type call struct {
 	context.Context // the caller's
-	*Call           // perhaps shared by calls: only the HTTP edge's are changed
-	*more
+	visit
 
-	engine *Engine
-	policy *policy
-	target *target
+	http    *httpCall // that this is part of; nil where it isn't HTTP
+	trial   *onTrial  // of a stage that shortened the policy's timeouts; else nil
+	routing *routing  // of a call that a route matches; else nil
 
-	killers     *current // the configuration whose kill switches were read last
-	quiet       uint32   // the target's spell of quiet in which it passed, no stage knows of it; guarded by the target
-	attempts    uint16
-	plain       bool  // it needs no stage's judgement where nothing stands in its way
-	timed       bool  // its answer is, although the target is quiet
-	forcedOpen  bool  // the breaker is, by the configuration of killers
-	replayable  bool  // the request can be sent again as it was
-	inner       bool  // inside of another wrapper's call, which does the repeating
-	single      bool  // admitted by Begin: ends with its permit
-	spent       bool  // a re-attempt was taken from the budget and is not sent yet
-	obstacle    Stage // that the attempt being admitted waited for last
-	criticality Criticality
+	forcedOpen bool  // the breaker is, by the configuration of killers
+	policyEnds bool  // the deadline is the policy's
+	replayable bool  // the request can be sent again as it was
+	single     bool  // admitted by Begin: ends with its permit
+	parted     bool  // no longer one that passed quietly; guarded by the target
+	spent      bool  // a re-attempt was taken from the budget and is not sent yet
+	obstacle   Stage // that the attempt being admitted waited for last
 
-	reading *reading
-	entered time.Duration // the engine, that long after it was made
-	permit  *Permit
-	first   Permit // where permit points for the first attempt, which most calls end with
-}
+	deadline time.Time // the caller's or the policy's, whichever is earlier; zero: none
+	waitLeft time.Duration
+	backoff  *retry.Backoff // nil until an attempt has failed
+	buffered int            // bytes of the request's body that are kept to be sent again
+	attempts int
+	permit   *Permit
+	first    Permit // where permit points for the first attempt, which most calls end with
 
-// more is what only calls need that don't pass quietly.
-type more struct {
-	http       *httpCall // that the call is part of; nil where it isn't HTTP
-	trial      *onTrial  // of a stage that shortened the policy's timeouts; else nil
-	routing    *routing  // of a call that a route matches; else nil
-	bounded    bool      // what follows is known
-	policyEnds bool      // the deadline is the policy's
-	deadline   time.Time // the caller's or the policy's, whichever is earlier; zero: none
-	waitLeft   time.Duration
-	backoff    *retry.Backoff // nil until an attempt has failed
-	buffered   int            // bytes of the request's body that are kept to be sent again
-	tried      []Attempt      // what Explain tells of them
-	idle       time.Duration  // the last attempt's end, or the call's beginning, since began
-	routeHash  uint64         // of what answers are comparable with the call's; 0: not asked for yet
-	ticket     breaker.Room   // of the first attempt
-}
-
-// nothingMore is that of calls that pass quietly, but for HTTP's. It is never written to.
-var nothingMore more
-
-// own gives the call more of its own.
-func (c *call) own() {
-	if c.more == &nothingMore {
-		c.more = new(more)
-	}
-}
-
-// ticketRoom is memory for the ticket of the attempt that is being admitted, if there is some.
-func (c *call) ticketRoom() *breaker.Room {
-	if c.permit == &c.first && c.more != &nothingMore {
-		return &c.more.ticket
-	}
-	return nil
-}
-
-// bound settles until when the call may go on.
-func (c *call) bound() {
-	if c.own(); !c.bounded {
-		c.bounded = true
-		c.setDeadline()
-	}
-}
-
-// began is when the call did, and passed the time since.
-func (c *call) began() time.Time { return c.reading.time(c.entered) }
-
-func (c *call) passed() time.Duration {
-	return time.Since(c.reading.at) + c.reading.since - c.entered
+	routeHash uint64        // of what answers are comparable with its own; 0: not asked for yet
+	tried     []Attempt     // what Explain tells of them
+	idle      time.Duration // the last attempt's end, or the call's beginning, since began
 }
 
 func (c *call) idleSince() time.Time { return c.reading.time(c.entered + c.idle) }
@@ -169,7 +120,7 @@ func (c *call) withAttempt(ctx context.Context, attempt int) context.Context {
 // AttemptFrom tells which attempt of its call ctx belongs to: 1 for the first, hedges counted as they
 // are sent. It is for base transports and for the functions of [Engine.Do]. 0: ctx is no attempt's.
 func AttemptFrom(ctx context.Context) int {
-	if c, is := ctx.(*call); is && !c.inner { // as most are: what Value would find
+	if c, is := ctx.(*attemptContext); is && !c.inner { // as most are: what Value would find
 		return 1
 	}
 	attempt, _ := ctx.Value(attemptKey{}).(int)
@@ -178,41 +129,40 @@ func AttemptFrom(ctx context.Context) int {
 
 // start takes the call's one snapshot of the configuration, by which it is decided where it goes.
 func (c *call) start(ctx context.Context, e *Engine) {
-	c.Context, c.engine = ctx, e
-	if c.more == nil {
-		c.more = &nothingMore
-	}
-	c.inner = ctx.Value(insideKey{}) != nil
-	c.reading, c.entered = e.clock()
-	config := e.config.Load()
-	c.killers = config
-	c.policy = config.resolve(c.Scheme, c.Host, c.Method, c.Path, c.GRPCMethod)
-	if len(config.trials) > 0 && !c.single {
-		c.enterTrial(config.trials)
+	c.Context = ctx
+	c.begin(ctx, e)
+	if len(c.killers.trials) > 0 && !c.single {
+		c.enterTrial(c.killers.trials)
 	}
 	if c.policy.route != nil && c.http != nil {
-		c.enterRoute(config)
+		c.enterRoute(c.killers)
 	}
-	c.setCriticality()
-	c.plain = c.isPlain(config)
-	c.join(config.serial, c.entered)
+	c.setCriticality(ctx)
+	c.setDeadline()
+	c.plain = !c.single && c.trial == nil && c.routing == nil && c.isPlain()
+	c.join(c.killers.serial, c.entered)
 }
 
 // join finds the call's target. The call is counted where it begins.
 func (c *call) join(serial uint64, now time.Duration) {
-	key := targetKey{c.Scheme, c.Host, c.Service, c.policy.key}
-	c.target = c.engine.target(key, c.policy, serial)
+	c.findTarget(serial)
 	for !c.enter(serial, now) { // it was forgotten meanwhile
-		c.target = c.engine.target(key, c.policy, serial)
+		c.findTarget(serial)
 	}
 	c.forcedOpen = c.policy.breaker.Mode == breaker.ForcedOpen
-	if c.quiet != 0 {
-		count(c.Context, c.engine.telemetry.calls, c.target.series.plain)
-		return
-	}
 	if c.attempts > 0 {
 		return
 	}
+	if c.spell == 0 {
+		c.ask(now)
+	}
+	if c.routing == nil || !c.routing.counted {
+		count(c.Context, c.engine.telemetry.calls, c.target.series.plain)
+	}
+}
+
+// ask tells the stages of a call that is asked for.
+func (c *call) ask(now time.Duration) {
 	c.target.budget.CallAt(c.target.epoch.Add(now))
 	if c.target.deference.ask(c.criticality) && c.target.gate.Paced() {
 		c.target.gate.Resume()
@@ -221,11 +171,9 @@ func (c *call) join(serial uint64, now time.Duration) {
 	if c.criticality != Default {
 		c.target.disturb()
 	}
-	if c.routing != nil && c.routing.counted {
-		return
+	if c.routing == nil || !c.routing.counted {
+		c.target.stats.calls.Add(1)
 	}
-	c.target.stats.calls.Add(1)
-	count(c.Context, c.engine.telemetry.calls, c.target.series.plain)
 }
 
 // enter counts the call as one that uses its target, unless that was forgotten. The target is brought up to the
@@ -238,15 +186,12 @@ func (c *call) enter(serial uint64, now time.Duration) bool {
 		return false
 	}
 	t.followLocked(c.policy, serial, now)
-	route := t.lastRoute.hashOf(c)
+	route := t.lastRoute.hashOf(&c.visit)
 	loop, calls, usual := t.beat(route)
-	if c.quiet = c.enterQuiet(route, now); c.quiet == 0 {
+	if !c.enterQuiet(route, now) {
 		t.users.Add(1)
 	}
 	t.mu.Unlock()
-	if c.quiet == 0 {
-		c.bound()
-	}
 	if loop {
 		c.tellLoop(calls, usual)
 	}
@@ -339,7 +284,7 @@ func (c *call) again(out *Outcome) (time.Duration, error) {
 		c.backoff = &backoff
 	}
 	delay, err := c.policy.retry.Next(retry.Attempt{
-		Number:     int(c.attempts),
+		Number:     c.attempts,
 		Retryable:  out.retryable(c.policy),
 		Safe:       c.Idempotent || out.Sent != MaybeSent,
 		Replayable: c.replayable,

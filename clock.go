@@ -20,10 +20,7 @@ type attemptClock struct {
 // Where the caller's own deadline is as early there is nothing to add, and the clock is nil.
 func (c *call) startClock(parent context.Context) (context.Context, *attemptClock) {
 	limit, cause := c.policy.attemptTimeout, ErrAttemptTimeout
-	if limit == 0 && c.policy.timeout == 0 {
-		return parent, nil
-	}
-	if c.bound(); limit == 0 && !c.policyEnds {
+	if limit == 0 && !c.policyEnds {
 		return parent, nil
 	}
 	if left := c.timeLeft(time.Now()); left >= 0 && (limit == 0 || left <= limit) {

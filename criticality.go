@@ -120,11 +120,11 @@ func ceilingOf(v float64) ceiling {
 
 // setCriticality settles the call's own criticality and the configuration's. One that says nothing of
 // itself takes the configuration's.
-func (c *call) setCriticality() {
-	own, said := c.Context.Value(criticalityKey{}).(Criticality)
-	c.criticality = own
-	if at := c.policy.criticality; at.set && (!said || at.at < own || c.engine.opts.Bounds.RaiseCriticality) {
-		c.criticality = at.at
+func (v *visit) setCriticality(ctx context.Context) {
+	own, said := ctx.Value(criticalityKey{}).(Criticality)
+	v.criticality = own
+	if at := v.policy.criticality; at.set && (!said || at.at < own || v.engine.opts.Bounds.RaiseCriticality) {
+		v.criticality = at.at
 	}
 }
 

@@ -75,8 +75,9 @@ func New(cfg Config, opts Options) (*Engine, error) {
 }
 
 // run is the whole loop: admission, attempt, outcome, feedback, again. It leaves the last attempt's outcome in
-// last, and returns why there was no other: nil after a success. Attempts that aren't HTTP are by's to make.
-func (c *call) run(by Attempter, last *Outcome) (reason error) {
+// last, and returns why there was no other: nil after a success. Attempts that aren't HTTP are by's to make. A
+// call that has made its first attempt goes on from there.
+func (c *call) run(by func(context.Context, *Permit) Outcome, last *Outcome) (reason error) {
 	var sent *Permit
 	defer func() {
 		if sent != nil { // a panic, or runtime.Goexit: that teaches nothing, and what was admitted is given back
@@ -84,16 +85,21 @@ func (c *call) run(by Attempter, last *Outcome) (reason error) {
 		}
 		c.finish()
 	}()
-	for {
-		if refusal := c.admit(); refusal != nil {
-			if c.divert(refusal) {
-				continue
+	for begun := c.attempts > 0; ; begun = false {
+		if begun {
+			sent = c.permit
+			c.tell(sent, last)
+		} else {
+			if refusal := c.admit(); refusal != nil {
+				if c.divert(refusal) {
+					continue
+				}
+				c.brake()
+				return refusal
 			}
-			c.brake()
-			return refusal
+			sent = c.permit
+			c.send(by, last)
 		}
-		sent = c.permit
-		c.send(by, last)
 		sent = nil
 		if c.turnBack(last) {
 			continue
@@ -126,7 +132,7 @@ func (c *call) run(by Attempter, last *Outcome) (reason error) {
 }
 
 // send makes one attempt.
-func (c *call) send(by Attempter, out *Outcome) {
+func (c *call) send(by func(context.Context, *Permit) Outcome, out *Outcome) {
 	if c.http != nil {
 		c.http.attempt(c.permit, out)
 	} else {
@@ -134,14 +140,18 @@ func (c *call) send(by Attempter, out *Outcome) {
 	}
 }
 
-// settled tells the stages and the story what an attempt brought.
+// settled tells whom it may concern what an attempt brought.
 func (c *call) settled(p *Permit, out *Outcome) {
-	c.heedContext(p, out)
-	if c.plain && out.teachesLittle(c.policy) && c.leaveQuiet(p) {
+	if c.spell != 0 && out.teachesLittle(c.policy) && c.leaveQuiet(p) {
 		count(c.Context, c.engine.telemetry.attempts, c.target.series.byClass[Healthy])
 		return
 	}
-	c.bound()
+	c.tell(p, out)
+}
+
+// tell tells the stages and the story what an attempt brought.
+func (c *call) tell(p *Permit, out *Outcome) {
+	c.heedContext(p, out)
 	c.record(p, out)
 	c.idle = c.passed()
 	p.done(out, c.idleSince())
@@ -164,46 +174,27 @@ func (c *call) tellTrials(first, last *Permit, out *Outcome) {
 // that was NotSent or NotProcessed. Do returns nil after a Healthy outcome, else the last attempt's
 // error, wrapped in a *[retry.Error] where a repeat was thought of, or a *[RejectedError] if nothing
 // was sent. It never hedges: fn may not be safe to run twice at once.
-func (e *Engine) Do(ctx context.Context, what Call, fn Attempter) error {
+func (e *Engine) Do(ctx context.Context, what Call, fn func(context.Context, *Permit) Outcome) error {
 	d := &struct {
-		room Room
+		call
 		what Call
 	}{what: what}
-	return e.Run(ctx, &d.room, &d.what, fn)
+	d.Call, d.replayable = &d.what, true
+	d.start(ctx, e)
+	return d.conclude(fn, &Outcome{})
 }
 
-// Attempter makes an attempt of a call, and says what came of it.
-type Attempter func(context.Context, *Permit) Outcome
-
-// Room is where a call lives, for an edge that has memory of its own for each call. The zero value is
-// ready. It is for one call, never to be used again: contexts may outlive the call.
-type Room struct{ call call }
-
-// Run is [Engine.Do] for edges: by makes the attempts of a call that lives in room. Calls may share what they
-// are, which isn't changed, and must not be.
-func (e *Engine) Run(ctx context.Context, room *Room, what *Call, by Attempter) error {
-	c := &room.call
-	c.Call, c.replayable = what, true
-	c.start(ctx, e)
-	var last Outcome
-	if reason := c.run(by, &last); reason != nil {
-		return c.failure(last, reason)
+// conclude runs a call that isn't HTTP and returns what its caller gets.
+func (c *call) conclude(by func(context.Context, *Permit) Outcome, last *Outcome) error {
+	if reason := c.run(by, last); reason != nil {
+		return c.failure(*last, reason)
 	}
 	return last.Err
 }
 
 // attempt makes an attempt that isn't HTTP, and settles and records what it brought.
-func (c *call) attempt(by Attempter, p *Permit, out *Outcome) {
-	if c.policy.attemptTimeout > 0 || c.policy.timeout > 0 {
-		c.timedAttempt(by, p, out)
-	} else {
-		*out = by(c.withAttempt(c, p.Attempt()), p)
-	}
-	c.settled(p, out)
-}
-
-func (c *call) timedAttempt(by Attempter, p *Permit, out *Outcome) {
-	ctx, clock := c.startClock(c.withAttempt(c, p.Attempt()))
+func (c *call) attempt(by func(context.Context, *Permit) Outcome, p *Permit, out *Outcome) {
+	ctx, clock := c.startClock(c.withAttempt(c, p.attempt))
 	defer clock.endUnlessHanded()
 	*out = by(clock.shown(ctx), p)
 	if timeout := clock.stop(); timeout != nil && out.Class != Healthy && c.Context.Err() == nil {
@@ -212,6 +203,7 @@ func (c *call) timedAttempt(by Attempter, p *Permit, out *Outcome) {
 		}
 		out.Err, out.Code, out.Final = timeout, 0, timeout == ErrCallTimeout
 	}
+	c.settled(p, out)
 }
 
 // failure is what the caller gets when no attempt had an answer to hand over.
@@ -224,7 +216,7 @@ func (c *call) failure(last Outcome, reason error) error {
 	case c.attempts == 1 && (errors.Is(reason, retry.ErrFinal) || c.Context.Err() != nil):
 		return last.Err
 	}
-	return &failedError{&retry.Error{Attempts: int(c.attempts), Err: last.Err, Reason: reason}, Story{c.tried, reason, c.buffered}}
+	return &failedError{&retry.Error{Attempts: c.attempts, Err: last.Err, Reason: reason}, Story{c.tried, reason, c.buffered}}
 }
 
 func (c *call) retrying(last *Outcome, delay time.Duration) {
@@ -233,12 +225,12 @@ func (c *call) retrying(last *Outcome, delay time.Duration) {
 	count(c.Context, c.engine.telemetry.retries, c.target.series.plain)
 	c.spanEvent("tether.retry", attribute.Float64("tether.delay", delay.Seconds()),
 		attribute.String("tether.outcome", last.Class.String()))
-	c.engine.emit(Event{Kind: EventRetry, Target: c.target.name, Attempt: int(c.attempts), Wait: delay, Err: last.Err})
+	c.engine.emit(Event{Kind: EventRetry, Target: c.target.name, Attempt: c.attempts, Wait: delay, Err: last.Err})
 }
 
 func (c *call) gaveUp(last *Outcome, reason error) {
 	if !errors.Is(reason, retry.ErrFinal) {
-		c.engine.emit(Event{Kind: EventGaveUp, Target: c.target.name, Attempt: int(c.attempts), Err: reason})
+		c.engine.emit(Event{Kind: EventGaveUp, Target: c.target.name, Attempt: c.attempts, Err: reason})
 	}
 }
 

@@ -31,18 +31,18 @@ func (c *call) settle(p *Permit, out *Outcome, now time.Time) {
 	default:
 		t.gate.Ignored()
 		p.ticket.Done(breaker.Ignored)
-		p.lane().ignored()
+		p.lane.ignored()
 	}
 	p.end()
 	t.line.wakeNext()
-	if p.lane() != nil {
-		p.lane().line.wakeNext()
+	if p.lane != nil {
+		p.lane.line.wakeNext()
 	}
 }
 
 func (c *call) settleHealthy(p *Permit, out *Outcome, now time.Time) {
 	t, took := c.target, now.Sub(p.sent())
-	calm := !t.gate.Paced() && (p.lane() == nil || !p.lane().gate.Paced())
+	calm := !t.gate.Paced() && (p.lane == nil || !p.lane.gate.Paced())
 	var slow time.Duration
 	if c.single { // its end, or its first message, may be hours away: that is no answer's time
 		took = min(took, cmp.Or(t.useful(), took))
@@ -57,8 +57,8 @@ func (c *call) settleHealthy(p *Permit, out *Outcome, now time.Time) {
 	t.deference.good(took, slow)
 	t.answered(p.ticket, c.result(took, slow), now)
 	held := c.heed(p, out)
-	if p.lane() != nil && p.lane() != held {
-		p.lane().gate.GoodAt(now, took, slow)
+	if p.lane != nil && p.lane != held {
+		p.lane.gate.GoodAt(now, took, slow)
 	}
 }
 
@@ -96,7 +96,7 @@ func (c *call) hold(p *Permit, l *lane, wait time.Duration, note string) {
 // server that answers: where three in ten fail, pacing would keep the other seven back.
 func (c *call) settleTransient(p *Permit, out *Outcome) {
 	t := c.target
-	p.lane().ignored()
+	p.lane.ignored()
 	c.heed(p, out)
 	if out.Code == grpcDeadlineExceeded || errors.Is(out.Err, context.DeadlineExceeded) {
 		t.learnTimeout(time.Since(p.sent()))
@@ -161,7 +161,7 @@ func (c *call) settleOverloaded(p *Permit, out *Outcome, now time.Time) {
 	wait := out.wait()
 	if !out.Partitioned {
 		c.lost()
-		p.lane().ignored()
+		p.lane.ignored()
 		if wait <= 0 {
 			c.failedAt(t.gate, p, ratelimit.Overloaded)
 			return
@@ -174,9 +174,9 @@ func (c *call) settleOverloaded(p *Permit, out *Outcome, now time.Time) {
 	t.gate.Ignored()
 	hint := out.Hint
 	told := t.told(c.credential(), c.place(), c.engine.nameOfPartition(hint), hint.Scope, true, c.engine.rand)
-	if told != p.lane() {
-		p.lane().ignored()
-		p.setLane(told)
+	if told != p.lane {
+		p.lane.ignored()
+		p.lane = told
 	}
 	if wait <= 0 {
 		c.failedAt(told.gate, p, ratelimit.Overloaded)

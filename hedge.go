@@ -42,7 +42,7 @@ func isHedgeable(req *http.Request, declared bool) bool {
 // hedgeAfter is how long the coming attempt may go without an answer before it is hedged; 0: it isn't.
 func (h *httpCall) hedgeAfter() time.Duration {
 	policy := &h.policy.hedge
-	if *policy == (hedgePolicy{}) || !h.hedgeable || h.inner || int(h.attempts) >= h.policy.retry.MaxAttempts {
+	if *policy == (hedgePolicy{}) || !h.hedgeable || h.inner || h.attempts >= h.policy.retry.MaxAttempts {
 		return 0
 	}
 	var delay time.Duration
@@ -74,11 +74,10 @@ func (c *call) admitHedge() *Permit {
 		c.killers.killed(c.Scheme, c.Host, c.Method, c.Path, c.GRPCMethod, time.Now()) != nil {
 		return nil
 	}
-	p := &Permit{call: c, attempt: c.attempts + 1, hedge: true}
-	p.setLane(c.ownLane())
+	p := &Permit{call: c, attempt: c.attempts + 1, hedge: true, lane: c.ownLane()}
 	c.target.tell()
 	at := place{&c.target.line, c.target.gate, nil, c.target.breaker}
-	calm := at.calm() && (p.lane() == nil || p.lane().place().calm())
+	calm := at.calm() && (p.lane == nil || p.lane.place().calm())
 	if !calm || !c.target.budget.Take() {
 		return nil
 	}
@@ -89,9 +88,8 @@ func (c *call) admitHedge() *Permit {
 		return nil
 	}
 	late := p.ticket.Probe() // the breaker opened and half closed meanwhile
-	if p.lane() != nil && c.try(p.lane().place(), 0) != nil {
-		late = true
-		p.setLane(nil)
+	if p.lane != nil && c.try(p.lane.place(), 0) != nil {
+		p.lane, late = nil, true
 	}
 	if late {
 		c.unadmitHedge(p)
@@ -108,8 +106,8 @@ func (c *call) unadmitHedge(p *Permit) {
 	c.target.rate.Untake()
 	p.end()
 	c.target.line.wakeNext()
-	if p.lane() != nil {
-		p.lane().untake()
+	if p.lane != nil {
+		p.lane.untake()
 	}
 }
 
@@ -128,7 +126,7 @@ func (c *call) hedging(p *Permit) {
 	c.target.inFlight.Add(1)
 	waited := p.after - c.permit.after
 	c.spanEvent("tether.hedge", attribute.Float64("tether.delay", waited.Seconds()))
-	c.engine.note(Event{Kind: EventHedge, Target: c.target.name, Attempt: int(c.attempts), Wait: waited})
+	c.engine.note(Event{Kind: EventHedge, Target: c.target.name, Attempt: c.attempts, Wait: waited})
 	c.attempts++
 }
 

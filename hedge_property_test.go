@@ -206,7 +206,7 @@ func TestUnadmittedHedge(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &call{Call: &Call{Host: "orders"}}
+	c := &call{visit: visit{Call: &Call{Host: "orders"}}}
 	c.start(t.Context(), e)
 	if refusal := c.admit(); refusal != nil {
 		t.Fatal(refusal)

@@ -55,9 +55,7 @@ func (c *call) throughLimits() *obstacle {
 	if slot != nil {
 		t.stats.passed(StageConcurrency)
 	}
-	if slot != nil {
-		c.permit.place().slot = slot
-	}
+	c.permit.slot = slot
 	return nil
 }
 
@@ -112,20 +110,18 @@ func (c *call) followNewest() {
 
 // end frees the attempt's place among those under way, unless its body has that.
 func (p *Permit) end() {
-	if slot := p.slot(); slot != nil {
-		slot.Release()
-		p.places.slot = nil
-	}
+	p.slot.Release()
+	p.slot = nil
 }
 
 // lend leaves the attempt's place to the body of its answer. Nothing else may keep that alive: a body
 // that is forgotten frees it.
 func (p *Permit) lend(resp *http.Response) {
-	slot, line := p.slot(), &p.call.target.line
-	if slot == nil {
+	if p.slot == nil {
 		return
 	}
-	p.places.slot, p.places.lent, p.places.lentBy = nil, weak.Make(slot), line
+	slot, line := p.slot, &p.call.target.line
+	p.slot, p.lent, p.lentBy = nil, weak.Make(p.slot), line
 	whenEnded(resp, func() {
 		slot.Release()
 		line.wakeNext()
@@ -134,9 +130,9 @@ func (p *Permit) lend(resp *http.Response) {
 
 // takeBack frees the place of an answer that its repeat will replace.
 func (p *Permit) takeBack() {
-	if p.places != nil && p.places.lentBy != nil {
-		p.places.lent.Value().Release()
-		p.places.lentBy.wakeNext()
+	if p.lentBy != nil {
+		p.lent.Value().Release()
+		p.lentBy.wakeNext()
 	}
 }
 
@@ -149,6 +145,6 @@ func (c *call) lost() {
 
 func (c *call) tellLimit(what string) {
 	_, limit := c.target.concurrency.Status()
-	c.engine.emit(Event{Kind: EventLimit, Target: c.target.name, Stage: StageConcurrency, Attempt: int(c.attempts),
+	c.engine.emit(Event{Kind: EventLimit, Target: c.target.name, Stage: StageConcurrency, Attempt: c.attempts,
 		Note: fmt.Sprintf("%s: %d under way", what, limit)})
 }

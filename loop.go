@@ -67,19 +67,19 @@ func (t *target) beat(route uint64) (loop bool, calls int32, usual float64) {
 }
 
 // tellLoop names the call's route as one that runs in a loop.
-func (c *call) tellLoop(calls int32, usual float64) {
-	c.engine.emit(Event{Kind: EventLoop, Target: c.target.name,
-		Note: fmt.Sprintf("%s: %d calls in %v, usual are %.2g", c.routeName(), calls, loopWindow, usual)})
+func (v *visit) tellLoop(calls int32, usual float64) {
+	v.engine.emit(Event{Kind: EventLoop, Target: v.target.name,
+		Note: fmt.Sprintf("%s: %d calls in %v, usual are %.2g", v.routeName(), calls, loopWindow, usual)})
 }
 
 // routeName is the method and path of a call, without what may be a name, a number or a secret: such
 // segments are a star each.
-func (c *call) routeName() string {
-	if c.GRPCMethod != "" {
-		return c.GRPCMethod
+func (v *visit) routeName() string {
+	if v.GRPCMethod != "" {
+		return v.GRPCMethod
 	}
 	const most = 8
-	segments := strings.Split(strings.TrimPrefix(c.Path, "/"), "/")
+	segments := strings.Split(strings.TrimPrefix(v.Path, "/"), "/")
 	more := ""
 	if len(segments) > most {
 		segments, more = segments[:most], "/..."
@@ -89,7 +89,7 @@ func (c *call) routeName() string {
 			segments[i] = "*"
 		}
 	}
-	return strings.TrimSpace(c.Method + " /" + strings.Join(segments, "/") + more)
+	return strings.TrimSpace(v.Method + " /" + strings.Join(segments, "/") + more)
 }
 
 // isPlainWord tells whether a segment of a path is a word that programmers write: "items", "v2",

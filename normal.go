@@ -125,28 +125,24 @@ type lastRoute struct {
 	hash                     uint64
 }
 
-// hashOf names what answers are comparable with the call's.
-func (r *lastRoute) hashOf(c *call) uint64 {
-	if r.hash == 0 || r.grpcMethod != c.GRPCMethod || r.path != c.Path || r.method != c.Method {
-		*r = lastRoute{c.Method, c.Path, c.GRPCMethod, c.hashRoute()}
+// hashOf names what answers are comparable with a visit's.
+func (r *lastRoute) hashOf(v *visit) uint64 {
+	if r.hash == 0 || r.grpcMethod != v.GRPCMethod || r.path != v.Path || r.method != v.Method {
+		*r = lastRoute{v.Method, v.Path, v.GRPCMethod, v.hashRoute()}
 	}
 	return r.hash
 }
 
-func (c *call) hashRoute() uint64 {
-	return maphash.Comparable(c.engine.hashSeed, [3]string{c.Method, c.Path, c.GRPCMethod})
+func (v *visit) hashRoute() uint64 {
+	return maphash.Comparable(v.engine.hashSeed, [3]string{v.Method, v.Path, v.GRPCMethod})
 }
 
 // route is the hash that names the call's route.
 func (c *call) route() uint64 {
-	if c.routeHash != 0 {
-		return c.routeHash
+	if c.routeHash == 0 {
+		c.routeHash = c.hashRoute()
 	}
-	hash := c.hashRoute()
-	if c.more != &nothingMore {
-		c.routeHash = hash
-	}
-	return hash
+	return c.routeHash
 }
 
 // learn takes note of how long a good answer took: towards the median by a twentieth, and what is

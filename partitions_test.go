@@ -76,7 +76,7 @@ func TestPartitionHolds(t *testing.T) {
 				t.Fatal(err)
 			}
 			rng := rand.New(rand.NewPCG(seed, 7))
-			c := call{engine: e, target: e.newTarget(targetKey{host: "x"}, builtinPolicy().forTarget(), 1)}
+			c := call{visit: visit{engine: e, target: e.newTarget(targetKey{host: "x"}, builtinPolicy().forTarget(), 1)}}
 			whole := map[uint64]time.Time{}
 			parts := map[[2]uint64]time.Time{}
 			routes := map[uint64]uint64{}

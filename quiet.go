@@ -4,7 +4,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/tether-go/tether/breaker"
 	"github.com/tether-go/tether/ratelimit"
 )
 
@@ -35,47 +34,37 @@ type quiet struct {
 	last     time.Duration // when the last did
 }
 
-// enterQuiet lets the call pass, if nothing about it needs a stage's judgement, and returns the spell; else
-// 0. The target is locked.
-func (c *call) enterQuiet(route uint64, now time.Duration) uint32 {
-	q := &c.target.quiet
-	if !q.on.Load() || !c.plain {
-		return 0
+// enterQuiet lets the visit pass, if nothing about it needs a stage's judgement. The target is locked.
+func (v *visit) enterQuiet(route uint64, now time.Duration) bool {
+	q := &v.target.quiet
+	if !q.on.Load() || !v.plain {
+		return false
 	}
 	if q.passed+q.good > 0 && now-q.since >= tellTime {
-		c.target.tellLocked()
+		v.target.tellLocked()
 	}
-	c.timed = c.target.normals.due(route, now)
+	v.spell, v.timed = q.spell, v.target.normals.due(route, now)
 	q.note(now)
 	q.passed++
 	q.underWay++
-	return q.spell
+	return true
 }
 
-// leaveQuiet counts the call's good answer, unless a stage must hear of it: because of trouble, or because
-// it is slow, or nothing is known yet of what is slow.
-func (c *call) leaveQuiet(p *Permit) bool {
-	t, took := c.target, time.Duration(0)
-	if c.timed {
-		took = c.passed()
-	}
-	now := c.entered + took
+// leaveQuiet counts the good answer, unless a stage must hear of it: because of trouble, or because it is
+// slow, or nothing is known yet of what is slow. The target is locked.
+func (v *visit) leaveQuiet(now, took time.Duration) bool {
+	t := v.target
 	q := &t.quiet
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if !q.on.Load() || c.quiet != q.spell || p.settled.Load() ||
-		c.timed && !t.usualTime(now, t.lastRoute.hashOf(c), took) {
+	if !q.on.Load() || v.spell != q.spell || v.timed && !t.usualTime(now, t.lastRoute.hashOf(v), took) {
 		return false
 	}
-	p.counted = true
 	q.note(now)
 	q.good++
-	if c.timed {
+	if v.timed {
 		q.timed++
 		q.took += took
 	}
 	q.underWay--
-	c.quiet = 0
 	return true
 }
 
@@ -86,25 +75,36 @@ func (q *quiet) note(now time.Duration) {
 	q.last = max(q.last, now)
 }
 
+// leaveQuiet counts a permit's good answer, as its visit does.
+func (c *call) leaveQuiet(p *Permit) bool {
+	took := c.timeTaken()
+	t := c.target
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	p.counted = !c.parted && !p.settled.Load() && c.visit.leaveQuiet(c.entered+took, took)
+	return p.counted
+}
+
 // part makes a call that passed quietly one like any other, of which every stage knows. It reports false
 // where the permit's outcome was counted already.
 func (c *call) part(p *Permit) bool {
-	t := c.target
-	if !c.plain {
+	if c.spell == 0 {
 		return true
 	}
+	t := c.target
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.tellLocked()
-	if c.quiet != 0 {
-		if c.quiet >= t.quiet.eraSince { // else the breaker has opened and closed since
-			p.ticket = t.breaker.TicketOf(t.quiet.era)
-		}
-		c.quiet = 0
-		t.quiet.underWay--
-		t.users.Add(1)
+	if c.parted || p.counted {
+		return !p.counted
 	}
-	return !p.counted
+	c.parted = true
+	t.tellLocked()
+	if c.spell >= t.quiet.eraSince { // else the breaker has opened and closed since
+		p.ticket = t.breaker.TicketOf(t.quiet.era)
+	}
+	t.quiet.underWay--
+	t.users.Add(1)
+	return true
 }
 
 // tell tells the stages what went by.
@@ -168,13 +168,6 @@ func (t *target) calmDown() {
 		t.hasLanes() || t.wasKilled.Load() || t.line.length.Load() > 0 {
 		q.on.Store(false)
 	}
-}
-
-// isPlain tells whether nothing about the call needs a stage's judgement where nothing stands in its way.
-func (c *call) isPlain(config *current) bool {
-	return c.criticality == Default && !c.single && !c.Explained && c.routing == nil && c.trial == nil &&
-		c.policy.hedge == (hedgePolicy{}) && c.policy.breaker.Mode != breaker.ForcedOpen &&
-		(len(config.kills) == 0 || config.killed(c.Scheme, c.Host, c.Method, c.Path, c.GRPCMethod, c.began()) == nil)
 }
 
 // teachesLittle tells of an answer that is good and says nothing of a quota.

@@ -48,7 +48,7 @@ func (c *call) reject(o *obstacle, ended error) *RejectedError {
 	c.target.stats.refused(o.stage)
 	if o.stage == StagePacing {
 		c.target.gate.TurnedAway()
-		if l := c.permit.lane(); l != nil {
+		if l := c.permit.lane; l != nil {
 			l.gate.TurnedAway()
 		}
 	}
@@ -58,7 +58,7 @@ func (c *call) reject(o *obstacle, ended error) *RejectedError {
 		Target: c.target.name, Stage: o.stage, ServerAsked: o.stage == StageKill || o.stage == StageHold || o.forced,
 		RetryAt: o.retryAt, Reason: o.reason, Ended: ended, Criticality: c.criticality, Shed: o.shed,
 	}
-	c.engine.emit(Event{Kind: EventRefused, Target: c.target.name, Stage: o.stage, Shed: o.shed, Attempt: int(c.attempts),
+	c.engine.emit(Event{Kind: EventRefused, Target: c.target.name, Stage: o.stage, Shed: o.shed, Attempt: c.attempts,
 		Until: o.retryAt, Err: err})
 	return err
 }

@@ -35,7 +35,6 @@ func (c *call) enterRoute(config *current) {
 		return
 	}
 	has = has && (to.scheme == "https" || c.Scheme == "http")
-	c.own()
 	c.routing = &routing{GuardedCall: c.engine.routes.guard(c.engine, r.flag).Begin(has), asked: asked,
 		policy: c.policy, serial: config.serial}
 	if !c.routing.New() {
@@ -54,11 +53,17 @@ func (c *call) enterRoute(config *current) {
 // decided tells that a wrapper further out has decided where its call goes.
 func (c *call) decided() bool {
 	for within := c.Context; ; {
-		outer, _ := within.Value(insideKey{}).(*call)
-		if outer == nil || outer.routing != nil {
-			return outer != nil
+		switch outer := within.Value(insideKey{}).(type) {
+		case *call:
+			if outer.routing != nil {
+				return true
+			}
+			within = outer.Context
+		case *attemptContext: // no route is for those
+			within = outer.Context
+		default:
+			return false
 		}
-		within = outer.Context
 	}
 }
 

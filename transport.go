@@ -20,7 +20,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return t.base.RoundTrip(req) // whose error says best what is wrong
 	}
 	h := &httpCall{base: t.base}
-	h.Call, h.more, h.room.http = &h.what, &h.room, h
+	h.Call, h.http = &h.what, h
 	if h.from = redirector(req); h.from != nil {
 		req = req.WithContext(req.Context())
 		h.from.reroute(req)
@@ -55,7 +55,6 @@ func (t *transport) CloseIdleConnections() {
 type httpCall struct {
 	call
 	what      Call
-	room      more
 	request   *http.Request // the caller's, never changed
 	base      http.RoundTripper
 	from      *origin        // see redirector
@@ -113,7 +112,6 @@ func (h *httpCall) attempt(p *Permit, out *Outcome) {
 	var resp *http.Response
 	resp, *out = h.exchange(h, p)
 	if h.spool != nil {
-		h.own()
 		h.buffered, h.replayable = h.spool.claim()
 	}
 	h.take(resp)

@@ -23,7 +23,7 @@ func (e *edge) unary(ctx context.Context, method string, req, reply any, cc *grp
 	what := e.call(ctx, method, cc)
 	u := &unary{}
 	all := u.proof.add(append(u.few[:0], callers...), !what.Idempotent)
-	err := withStatus(e.engine.Run(ctx, &u.room, what, func(ctx context.Context, _ *tether.Permit) tether.Outcome {
+	err := withStatus(e.engine.Run(ctx, &u.room, what, func(ctx context.Context) tether.Outcome {
 		u.proof.reset()
 		ctx, again := e.outgoing(ctx)
 		if again {

@@ -1,0 +1,120 @@
+package tether
+
+import "context"
+
+// Room is where the context of a call's first attempt lives, for an edge that has memory of its own for each
+// call. The zero value is ready. It is for one call, never to be used again: contexts may outlive the call.
+type Room struct{ ctx attemptContext }
+
+// attemptContext is a context of the first attempt of a call that passes a quiet target.
+type attemptContext struct {
+	context.Context // the caller's
+	criticality     Criticality
+	inner           bool
+}
+
+// Value makes the call visible to wrappers further in.
+func (c *attemptContext) Value(key any) any {
+	switch {
+	case key == insideKey{}:
+		return c
+	case key == criticalityKey{}:
+		return c.criticality
+	case key == attemptKey{} && !c.inner: // else the wrapper further out counts
+		return 1
+	}
+	return c.Context.Value(key)
+}
+
+// Run is [Engine.Do] for edges, whose attempts need no [Permit]. Calls may share what they are, which isn't
+// changed, and must not be.
+func (e *Engine) Run(ctx context.Context, room *Room, what *Call, attempt func(context.Context) Outcome) error {
+	var v visit
+	v.Call = what
+	v.begin(ctx, e)
+	if !v.passQuietly(ctx) {
+		return e.runWhole(ctx, what, attempt)
+	}
+	room.ctx = attemptContext{ctx, v.criticality, v.inner}
+	ended := false
+	defer func() {
+		if !ended { // a panic, or runtime.Goexit
+			v.abandon(ctx)
+		}
+	}()
+	out := attempt(&room.ctx)
+	ended = true
+	if out.teachesLittle(v.policy) && v.leave() {
+		count(ctx, e.telemetry.attempts, v.target.series.byClass[Healthy])
+		e.events.Deliver()
+		return out.Err
+	}
+	return v.goOn(ctx, attempt, out)
+}
+
+// passQuietly enters the target, if that is quiet and the visit plain; else nothing has happened.
+func (v *visit) passQuietly(ctx context.Context) bool {
+	p := v.policy
+	if v.setCriticality(ctx); p.timeout > 0 || p.attemptTimeout > 0 || len(v.killers.trials) > 0 || !v.isPlain() {
+		return false
+	}
+	v.plain = true
+	v.findTarget(v.killers.serial)
+	t := v.target
+	if !t.quiet.on.Load() {
+		return false
+	}
+	t.mu.Lock()
+	if t.users.Load() < 0 {
+		t.mu.Unlock()
+		return false
+	}
+	t.followLocked(p, v.killers.serial, v.entered)
+	route := t.lastRoute.hashOf(v)
+	if !v.enterQuiet(route, v.entered) {
+		t.mu.Unlock()
+		return false
+	}
+	loop, calls, usual := t.beat(route)
+	t.mu.Unlock()
+	if loop {
+		v.tellLoop(calls, usual)
+	}
+	count(ctx, v.engine.telemetry.calls, t.series.plain)
+	return true
+}
+
+// leave counts a good answer, unless the stages must hear of it.
+func (v *visit) leave() bool {
+	took := v.timeTaken()
+	v.target.mu.Lock()
+	defer v.target.mu.Unlock()
+	return v.leaveQuiet(v.entered+took, took)
+}
+
+func (e *Engine) runWhole(ctx context.Context, what *Call, attempt func(context.Context) Outcome) error {
+	c := &call{replayable: true}
+	c.Call = what
+	c.start(ctx, e)
+	return c.conclude(func(ctx context.Context, _ *Permit) Outcome { return attempt(ctx) }, &Outcome{})
+}
+
+// goOn is for a first attempt that a stage must hear of, and all that follows from it.
+func (v *visit) goOn(ctx context.Context, attempt func(context.Context) Outcome, out Outcome) error {
+	return v.whole(ctx).conclude(func(ctx context.Context, _ *Permit) Outcome { return attempt(ctx) }, &out)
+}
+
+func (v *visit) abandon(ctx context.Context) {
+	c := v.whole(ctx)
+	c.first.abandon()
+	c.finish()
+}
+
+// whole is the call of a visit that has made its first attempt.
+func (v *visit) whole(ctx context.Context) *call {
+	c := &call{Context: ctx, visit: *v, replayable: true, attempts: 1}
+	c.setDeadline()
+	c.permit = &c.first
+	c.first.call, c.first.attempt = c, 1
+	return c
+}

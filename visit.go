@@ -1,0 +1,61 @@
+package tether
+
+import (
+	"context"
+	"time"
+
+	"github.com/tether-go/tether/breaker"
+)
+
+// visit is where a call goes and by what: all that one needs that passes a quiet target.
+type visit struct {
+	*Call   // perhaps shared by calls: only the HTTP edge's are changed
+	engine  *Engine
+	policy  *policy
+	target  *target
+	killers *current // the configuration whose kill switches were read last
+	reading *reading
+	entered time.Duration // the engine, that long after it was made
+
+	spell       uint32 // of the target's quiet, in which it passed; 0: the stages were asked
+	plain       bool   // it needs no stage's judgement where nothing stands in its way
+	timed       bool   // its answer is, although it passed quietly
+	inner       bool   // inside of another wrapper's call, which does the repeating
+	criticality Criticality
+}
+
+// begin takes the one snapshot of the configuration that a call goes by.
+func (v *visit) begin(ctx context.Context, e *Engine) {
+	v.engine = e
+	v.inner = ctx.Value(insideKey{}) != nil
+	v.reading, v.entered = e.clock()
+	v.killers = e.config.Load()
+	v.policy = v.killers.resolve(v.Scheme, v.Host, v.Method, v.Path, v.GRPCMethod)
+}
+
+// isPlain tells whether nothing about the visit needs a stage's judgement where nothing stands in its way.
+func (v *visit) isPlain() bool {
+	return v.criticality == Default && !v.Explained && v.policy.hedge == (hedgePolicy{}) &&
+		v.policy.breaker.Mode != breaker.ForcedOpen && (len(v.killers.kills) == 0 ||
+		v.killers.killed(v.Scheme, v.Host, v.Method, v.Path, v.GRPCMethod, v.began()) == nil)
+}
+
+// findTarget looks the target up. It may be forgotten before the visit has entered it.
+func (v *visit) findTarget(serial uint64) {
+	v.target = v.engine.target(targetKey{v.Scheme, v.Host, v.Service, v.policy.key}, v.policy, serial)
+}
+
+// began is when the visit did, and passed the time since.
+func (v *visit) began() time.Time { return v.reading.time(v.entered) }
+
+func (v *visit) passed() time.Duration {
+	return time.Since(v.reading.at) + v.reading.since - v.entered
+}
+
+// timeTaken is the time that a timed answer took; else 0, for reading the clock costs as much as all else.
+func (v *visit) timeTaken() time.Duration {
+	if !v.timed {
+		return 0
+	}
+	return v.passed()
+}
