@@ -159,7 +159,7 @@ func (t *target) calmDown() {
 	defer t.mu.Unlock()
 	q := &t.quiet
 	q.on.Store(true)
-	q.spell++
+	q.spell = max(1, q.spell+1) // 0 is no spell
 	era, calm := t.breaker.Calm()
 	if q.era != era {
 		q.era, q.eraSince = era, q.spell
