@@ -119,16 +119,20 @@ func (t *target) learnLate(route uint64, took, up time.Duration) {
 	t.normals.late[t.normals.slot(route)].learn(took, up, 1)
 }
 
-// lastRoute remembers the hash of the route that was asked for last, which most clients ask for again.
+// lastRoute remembers the hash of the gRPC method that was called last, which most clients call again. Paths are
+// not kept: they may be long, differ each time, and have in them what is nobody's business.
 type lastRoute struct {
-	method, path, grpcMethod string
-	hash                     uint64
+	grpcMethod string
+	hash       uint64
 }
 
 // hashOf names what answers are comparable with a visit's.
 func (r *lastRoute) hashOf(v *visit) uint64 {
-	if r.hash == 0 || r.grpcMethod != v.GRPCMethod || r.path != v.Path || r.method != v.Method {
-		*r = lastRoute{v.Method, v.Path, v.GRPCMethod, v.hashRoute()}
+	switch {
+	case v.Path != "" || v.Method != "":
+		return v.hashRoute()
+	case r.hash == 0 || r.grpcMethod != v.GRPCMethod:
+		*r = lastRoute{v.GRPCMethod, v.hashRoute()}
 	}
 	return r.hash
 }
