@@ -154,7 +154,7 @@ func (c *call) start(ctx context.Context, e *Engine) {
 
 // join finds the call's target. The call is counted where it begins.
 func (c *call) join(serial uint64, now time.Time) {
-	c.target = c.engine.target(targetKey{c.Scheme, c.Host, c.Service, c.policy.key}, c.policy, serial)
+	c.target = c.engine.target(c.targetKey(), c.policy, serial)
 	c.forcedOpen = c.policy.breaker.Mode == breaker.ForcedOpen
 	if loop, calls, usual := c.target.beginCall(c.policy, serial, c.route(), now); loop {
 		c.tellLoop(calls, usual)
@@ -173,6 +173,8 @@ func (c *call) join(serial uint64, now time.Time) {
 	c.target.stats.calls.Add(1)
 	count(c.Context, c.engine.telemetry.calls, c.target.series.plain)
 }
+
+func (c *call) targetKey() targetKey { return targetKey{c.Scheme, c.Host, c.Service, c.policy.key} }
 
 // clock is the time. A call that nothing has kept yet asks for it once: reading it costs as much as all that
 // the stages do with it.

@@ -86,6 +86,13 @@ func (c *call) hold(p *Permit, l *lane, wait time.Duration, note string) {
 		Until: until, Note: note})
 }
 
+// holdAll keeps all of the target's calls back.
+func (c *call) holdAll(p *Permit, wait time.Duration) {
+	until := c.target.gate.Hold(wait)
+	c.target.line.wakeAll()
+	c.engine.emit(Event{Kind: EventHeld, Target: c.target.name, Stage: StageHold, Attempt: p.attempt, Until: until})
+}
+
 // settleTransient tells pacing of attempts without an answer. One that reports a fault came from a
 // server that answers: where three in ten fail, pacing would keep the other seven back.
 func (c *call) settleTransient(p *Permit, out *Outcome) {
@@ -160,9 +167,7 @@ func (c *call) settleOverloaded(p *Permit, out *Outcome, now time.Time) {
 			c.failedAt(t.gate, p, ratelimit.Overloaded)
 			return
 		}
-		until := t.gate.Hold(wait)
-		t.line.wakeAll()
-		c.engine.emit(Event{Kind: EventHeld, Target: t.name, Stage: StageHold, Attempt: p.attempt, Until: until})
+		c.holdAll(p, wait)
 		return
 	}
 	t.gate.Ignored()

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+
+	"github.com/tether-go/tether/ratelimit"
 )
 
 // transport is the HTTP edge.
@@ -29,6 +31,9 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	h.Method, h.Path = req.Method, req.URL.EscapedPath()
 	if h.Method == "" {
 		h.Method = http.MethodGet
+	}
+	if h.Method == http.MethodPost && isGRPC(req.Header) {
+		h.GRPCMethod = h.Path
 	}
 	h.CallOptions = CallOptionsFrom(req.Context())
 	repeatable := isIdempotent(h.Method, req.Header)
@@ -157,14 +162,23 @@ func (h *httpCall) exchange(ctx context.Context, p *Permit) (*http.Response, Out
 	} else if h.from != nil {
 		h.from.mark(resp)
 	}
+	peeked := h.peek(resp) // first: what is read ahead must not keep the place of a body that is forgotten
 	clock.endWith(resp)
 	p.lend(resp)
+	if peeked != nil {
+		return resp, h.classifyTrailed(p, resp, peeked)
+	}
 	return resp, h.classify(resp)
 }
 
 func (h *httpCall) classify(resp *http.Response) Outcome {
-	return classifyResponse(resp, h.engine.opts.HintProfiles[h.Host])
+	if h.GRPCMethod != "" && isTrailersOnly(resp) {
+		return h.heedOwnEnd(classifyGRPC(resp.Header, h.profile()))
+	}
+	return classifyResponse(resp, h.profile())
 }
+
+func (h *httpCall) profile() ratelimit.Profile { return h.engine.opts.HintProfiles[h.Host] }
 
 // failed is the outcome of an attempt without a response, or with one that came too late.
 func (h *httpCall) failed(req *http.Request, resp *http.Response, err, timeout error) Outcome {
