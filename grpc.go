@@ -88,7 +88,7 @@ func withTrailer(resp *http.Response) http.Header {
 // peek begins to read the body of an answer whose status is still to come, where net/http shows it. Of all
 // others it returns nil.
 func (h *httpCall) peek(resp *http.Response) *keptBody {
-	if h.GRPCMethod == "" || resp.StatusCode != http.StatusOK || resp.Body == http.NoBody ||
+	if !h.grpc || resp.StatusCode != http.StatusOK || resp.Body == http.NoBody ||
 		len(resp.Header[grpcStatusField]) > 0 || !isGRPC(resp.Header) || isGRPCWeb(resp.Header) {
 		return nil
 	}

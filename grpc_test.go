@@ -326,13 +326,17 @@ func TestGRPCRulesFitCallsOverHTTP(t *testing.T) {
 		if _, _, _, err := callRPC(t, c, url, tether.CallOptions{}); !errors.Is(err, tether.ErrKilled) {
 			t.Errorf("gRPC: %v", err)
 		}
-		resp, err := c.Post(url+"/shop.Stock/Get", "application/proto", nil)
-		if err != nil {
-			t.Fatal(err)
+		for path, kind := range map[string]string{
+			"/shop.Stock/Get": "application/proto", "/v1/shop.Stock/Get": "application/grpc", "/shop.Stocks/Get": "application/grpc",
+		} {
+			resp, err := c.Post(url+path, kind, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			io.Copy(io.Discard, resp.Body)
+			resp.Body.Close()
 		}
-		io.Copy(io.Discard, resp.Body)
-		resp.Body.Close()
-		if arrived.Load() != 1 {
+		if arrived.Load() != 3 {
 			t.Errorf("%d arrived", arrived.Load())
 		}
 	})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/tether-go/tether/ratelimit"
 )
@@ -32,7 +33,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if h.Method == "" {
 		h.Method = http.MethodGet
 	}
-	if h.Method == http.MethodPost && isGRPC(req.Header) {
+	if h.grpc = h.Method == http.MethodPost && isGRPC(req.Header); h.grpc && strings.Count(h.Path, "/") == 2 {
 		h.GRPCMethod = h.Path
 	}
 	h.CallOptions = CallOptionsFrom(req.Context())
@@ -61,6 +62,7 @@ type httpCall struct {
 	base      http.RoundTripper
 	from      *origin        // see redirector
 	response  *http.Response // of the last attempt that had one
+	grpc      bool           // a gRPC call, as its Content-Type says
 	hedgeable bool           // two of its requests may be under way at once
 	apart     bool           // they may be: each attempt's request shares nothing with the caller's
 	kept      *keptBody      // that response's body, while a repeat is under way
@@ -172,7 +174,7 @@ func (h *httpCall) exchange(ctx context.Context, p *Permit) (*http.Response, Out
 }
 
 func (h *httpCall) classify(resp *http.Response) Outcome {
-	if h.GRPCMethod != "" && isTrailersOnly(resp) {
+	if h.grpc && isTrailersOnly(resp) {
 		return h.heedOwnEnd(classifyGRPC(resp.Header, h.profile()))
 	}
 	return classifyResponse(resp, h.profile())
