@@ -24,6 +24,35 @@ type keptBody struct {
 	closed sync.Once
 }
 
+// peekGrace is how long the first bytes of a gRPC answer are waited for: what is over comes together with its
+// head, and what isn't may be delayed by as much (law 10).
+const peekGrace = 10 * time.Millisecond
+
+// peekBody reads ahead what of a body comes first, and no more.
+func peekBody(source io.ReadCloser) *keptBody {
+	k := &keptBody{source: source, done: make(chan struct{})}
+	go func() {
+		defer close(k.done)
+		first := make([]byte, 512)
+		n, err := source.Read(first)
+		k.ahead.Reset(first[:n])
+		k.err = err
+	}()
+	return k
+}
+
+// isEmpty tells whether a body that is peeked into ends within a moment, and has nothing.
+func (k *keptBody) isEmpty() bool {
+	timer := time.NewTimer(peekGrace)
+	defer timer.Stop()
+	select {
+	case <-k.done:
+		return k.ahead.Len() == 0 && k.err == io.EOF
+	case <-timer.C:
+		return false
+	}
+}
+
 func keepBody(source io.ReadCloser) *keptBody {
 	k := &keptBody{source: source, done: make(chan struct{})}
 	go k.readAhead()

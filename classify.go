@@ -15,10 +15,13 @@ import (
 
 // ClassifyHTTP says what a response or an error of an [http.RoundTripper] teaches, by types and never
 // by text. The caller's own context is the engine's business: an attempt whose context had ended is
-// not asked for its error.
+// not asked for its error. Of a gRPC answer it reads the status that is in its head (Trailers-Only).
 func ClassifyHTTP(resp *http.Response, err error) Outcome {
 	if err != nil {
 		return classifyError(err)
+	}
+	if isTrailersOnly(resp) {
+		return classifyGRPC(resp.Header, ratelimit.Profile{})
 	}
 	return classifyResponse(resp, ratelimit.Profile{})
 }

@@ -114,8 +114,9 @@ type Match struct {
 	// two. For gRPC it is compared with the full method, which is the path on the wire. Default
 	// any.
 	Path string `json:"path,omitempty"`
-	// GRPCMethod is "/package.Service/Method", or "/package.Service/" for the whole service. It
-	// fits no plain HTTP call. Default any.
+	// GRPCMethod is "/package.Service/Method", or "/package.Service/" for the whole service. Over
+	// HTTP it fits a POST whose Content-Type is gRPC's or gRPC-Web's and whose path that is, and no
+	// other call. Default any.
 	GRPCMethod string `json:"grpcMethod,omitempty"`
 }
 

@@ -88,8 +88,17 @@ func (c *call) heed(p *Permit, out *Outcome) (held *lane) {
 // hold keeps a lane's calls back, and tells whoever watches.
 func (c *call) hold(p *Permit, l *lane, wait time.Duration, note string) {
 	until := c.target.hold(l, wait)
-	c.engine.emit(Event{Kind: EventHeld, Target: c.target.name, Stage: StageHold, Attempt: p.Attempt(),
+	c.engine.emit(Event{Kind: EventHeld, Target: c.target.name, Stage: StageHold, Attempt: p.attempt,
 		Until: until, Note: note})
+}
+
+// holdAll keeps all of the target's calls back.
+func (c *call) holdAll(p *Permit, wait time.Duration) {
+	c.target.disturb()
+	until := c.target.gate.Hold(wait)
+	c.target.disturb()
+	c.target.line.wakeAll()
+	c.engine.emit(Event{Kind: EventHeld, Target: c.target.name, Stage: StageHold, Attempt: p.attempt, Until: until})
 }
 
 // settleTransient tells pacing of attempts without an answer. One that reports a fault came from a
@@ -122,7 +131,7 @@ func (c *call) failedAt(gate *ratelimit.Gate, p *Permit, kind ratelimit.Failure)
 		c.target.deference.failed(kind)
 	}
 	if gate.Failed(kind) {
-		c.engine.emit(Event{Kind: EventPaced, Target: c.target.name, Stage: StagePacing, Attempt: p.Attempt(),
+		c.engine.emit(Event{Kind: EventPaced, Target: c.target.name, Stage: StagePacing, Attempt: p.attempt,
 			Note: kind.String()})
 	}
 }
@@ -166,9 +175,7 @@ func (c *call) settleOverloaded(p *Permit, out *Outcome, now time.Time) {
 			c.failedAt(t.gate, p, ratelimit.Overloaded)
 			return
 		}
-		until := t.gate.Hold(wait)
-		t.line.wakeAll()
-		c.engine.emit(Event{Kind: EventHeld, Target: t.name, Stage: StageHold, Attempt: p.Attempt(), Until: until})
+		c.holdAll(p, wait)
 		return
 	}
 	t.gate.Ignored()

@@ -126,7 +126,7 @@ func (r *race) outrun(a *runner, resp *http.Response, out Outcome) Outcome {
 	if resp != nil {
 		resp.Body.Close()
 	}
-	if out.Status == 0 {
+	if !out.answered() {
 		out = Outcome{}
 		r.h.learnLate(a.permit, time.Since(a.permit.sent()), !r.h.target.gate.Paced())
 	}

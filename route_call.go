@@ -142,7 +142,7 @@ func (c *call) fallBack(out Outcome) Outcome {
 		return there
 	}
 	if c.routing.failed = out.Err; out.Err == nil {
-		c.routing.failed = fmt.Errorf("tether: the status was %d", out.Status)
+		c.routing.failed = fmt.Errorf("tether: the status was %s", out.attempt(0).result())
 	}
 	c.leave()
 	out.Hint = ratelimit.Hint{Verdict: out.Hint.Verdict}

@@ -21,9 +21,13 @@ var grpcCodes = [...]string{"OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "D
 	"UNAUTHENTICATED"}
 
 const (
+	grpcCancelled         StatusCode = 1
+	grpcUnknown           StatusCode = 2
 	grpcDeadlineExceeded  StatusCode = 4
 	grpcResourceExhausted StatusCode = 8
+	grpcInternal          StatusCode = 13
 	grpcUnavailable       StatusCode = 14
+	grpcDataLoss          StatusCode = 15
 )
 
 // String returns the status as a document writes it, without quotes.

@@ -109,6 +109,8 @@ func (a Attempt) result() string {
 	switch {
 	case errors.Is(a.Err, ErrOutrun):
 		return "outrun"
+	case a.Err == nil && a.Code != 0:
+		return a.Code.String()
 	case a.Err == nil && a.Status == 0:
 		return "an answer"
 	case a.Err == nil:

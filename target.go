@@ -230,6 +230,15 @@ func (e *Engine) target(key targetKey, p *policy, version uint64) *target {
 	return t
 }
 
+// use is target for who is no visit, and counts as a user until it calls release.
+func (e *Engine) use(key targetKey, p *policy, version uint64) *target {
+	for {
+		if t := e.target(key, p, version); t.users.Add(1) > 0 {
+			return t
+		}
+	}
+}
+
 // forgotten is so few users that none who still finds the target takes it for one in use.
 const forgotten = math.MinInt32 / 2
 

@@ -5,15 +5,6 @@ import (
 	"testing"
 )
 
-// use counts a call that is no quiet one.
-func use(e *Engine, key targetKey, p *policy) *target {
-	for {
-		if t := e.target(key, p, 1); t.users.Add(1) > 0 {
-			return t
-		}
-	}
-}
-
 // A target that is found without a look into the table is in use like any other; one that was
 // forgotten is not found again.
 func TestLastTarget(t *testing.T) {
@@ -27,8 +18,8 @@ func TestLastTarget(t *testing.T) {
 		defer e.targets.mu.Unlock()
 		return e.targets.forgetOne()
 	}
-	first := use(e, key, p)
-	if again := use(e, key, p); again != first || first.users.Load() != 2 {
+	first := e.use(key, p, 1)
+	if again := e.use(key, p, 1); again != first || first.users.Load() != 2 {
 		t.Fatalf("%d users of a target that two calls have", first.users.Load())
 	}
 	first.release()
@@ -39,7 +30,7 @@ func TestLastTarget(t *testing.T) {
 	if !forget() {
 		t.Fatal("an idle target was not forgotten")
 	}
-	if again := use(e, key, p); again == first || again.users.Load() != 1 {
+	if again := e.use(key, p, 1); again == first || again.users.Load() != 1 {
 		t.Error("a forgotten target has a call")
 	}
 }
@@ -56,7 +47,7 @@ func TestLastTargetProperty(t *testing.T) {
 		wg.Go(func() {
 			for i := range 3000 {
 				c := targetKey{host: string(rune('a' + (i/(worker+1))%4))}
-				target := use(e, c, p)
+				target := e.use(c, p, 1)
 				e.targets.mu.Lock()
 				if known := e.targets.byKey[c]; known != target && e.targets.rest != target {
 					t.Errorf("a call has a target of %v that was forgotten", c)

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"strings"
+
+	"github.com/tether-go/tether/ratelimit"
 )
 
 // transport is the HTTP edge.
@@ -30,6 +33,9 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	h.Method, h.Path = req.Method, req.URL.EscapedPath()
 	if h.Method == "" {
 		h.Method = http.MethodGet
+	}
+	if h.grpc = h.Method == http.MethodPost && isGRPC(req.Header); h.grpc && strings.Count(h.Path, "/") == 2 {
+		h.GRPCMethod = h.Path
 	}
 	h.CallOptions = CallOptionsFrom(req.Context())
 	repeatable := isIdempotent(h.Method, req.Header)
@@ -59,6 +65,7 @@ type httpCall struct {
 	base      http.RoundTripper
 	from      *origin        // see redirector
 	response  *http.Response // of the last attempt that had one
+	grpc      bool           // a gRPC call, as its Content-Type says
 	hedgeable bool           // two of its requests may be under way at once
 	apart     bool           // they may be: each attempt's request shares nothing with the caller's
 	kept      *keptBody      // that response's body, while a repeat is under way
@@ -162,14 +169,23 @@ func (h *httpCall) exchange(ctx context.Context, p *Permit) (*http.Response, Out
 	} else if h.from != nil {
 		h.from.mark(resp)
 	}
+	peeked := h.peek(resp) // first: what is read ahead must not keep the place of a body that is forgotten
 	clock.endWith(resp)
 	p.lend(resp)
+	if peeked != nil {
+		return resp, h.classifyTrailed(p, resp, peeked)
+	}
 	return resp, h.classify(resp)
 }
 
 func (h *httpCall) classify(resp *http.Response) Outcome {
-	return classifyResponse(resp, h.engine.opts.HintProfiles[h.Host])
+	if h.grpc && isTrailersOnly(resp) {
+		return h.heedOwnEnd(classifyGRPC(resp.Header, h.profile()))
+	}
+	return classifyResponse(resp, h.profile())
 }
+
+func (h *httpCall) profile() ratelimit.Profile { return h.engine.opts.HintProfiles[h.Host] }
 
 // failed is the outcome of an attempt without a response, or with one that came too late.
 func (h *httpCall) failed(req *http.Request, resp *http.Response, err, timeout error) Outcome {

@@ -42,8 +42,10 @@ func (v *visit) isPlain() bool {
 
 // findTarget looks the target up. It may be forgotten before the visit has entered it.
 func (v *visit) findTarget(serial uint64) {
-	v.target = v.engine.target(targetKey{v.Scheme, v.Host, v.Service, v.policy.key}, v.policy, serial)
+	v.target = v.engine.target(v.targetKey(), v.policy, serial)
 }
+
+func (v *visit) targetKey() targetKey { return targetKey{v.Scheme, v.Host, v.Service, v.policy.key} }
 
 // began is when the visit did, and passed the time since.
 func (v *visit) began() time.Time { return v.reading.time(v.entered) }

@@ -26,7 +26,7 @@
 //	DEADLINE_EXCEEDED                transient
 //	CANCELLED by the server          transient, as are INTERNAL, UNKNOWN and DATA_LOSS from it: by their share
 //	the caller's own end, codes      ignored: messages that are too large or can't be encoded, credentials,
-//	that this process made           interceptors further in
+//	that this process made           interceptors further in, no network, a name that can't be resolved
 //	any other code from the server   healthy
 //
 // RetryInfo, QuotaFailure and grpc-retry-pushback-ms are heard, and Retry-After, RateLimit and

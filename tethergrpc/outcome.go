@@ -66,9 +66,11 @@ func classify(out *tether.Outcome, st *status.Status, a answer) {
 	out.Answered = began
 	switch st.Code() {
 	case codes.Unavailable:
-		out.Class = tether.Transient
-		if said {
+		switch {
+		case said:
 			out.Class = tether.Overloaded
+		case began || !isOwnTrouble(st.Message()):
+			out.Class = tether.Transient
 		}
 	case codes.ResourceExhausted:
 		switch {

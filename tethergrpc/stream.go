@@ -31,6 +31,7 @@ type stream struct {
 	proof    *proof
 	watched  bool // what the attempt brings is about to be seen: its end is no surprise
 	settled  bool
+	failing  bool          // it is being settled as a failure, and perhaps made again
 	ended    bool          // the stream that is under way has
 	over     error         // how
 	release  func()        // gives back the place among the calls under way; nil: not kept, or given back
@@ -85,7 +86,7 @@ func (s *stream) open(permit *tether.Permit) error {
 	p := &proof{}
 	p.reset()
 	s.mu.Lock()
-	s.permit, s.proof, s.watched, s.settled, s.ended = permit, p, true, false, false
+	s.permit, s.proof, s.watched, s.settled, s.failing, s.ended = permit, p, true, false, false, false
 	s.mu.Unlock()
 	opts := append(append(make([]grpc.CallOption, 0, len(s.opts)+2), s.opts...),
 		grpc.HeaderCallOption{HeaderAddr: &p.header},
@@ -146,7 +147,7 @@ func (s *stream) failed(err error, current grpc.ClientStream) tether.Outcome {
 // good settles the attempt: the server answers.
 func (s *stream) good(header metadata.MD) {
 	s.mu.Lock()
-	if s.settled {
+	if s.settled || s.failing {
 		s.mu.Unlock()
 		return
 	}
@@ -241,7 +242,15 @@ func (s *stream) receive(m any) error {
 		return err
 	}
 	for err != nil && !errors.Is(err, io.EOF) {
-		next, failure := permit.Next(s.failed(err, current))
+		out := s.failed(err, current)
+		s.mu.Lock()
+		settled := s.settled // by Header, meanwhile
+		s.failing = !settled
+		s.mu.Unlock()
+		if settled {
+			return s.ending(err)
+		}
+		next, failure := permit.Next(out)
 		if next == nil {
 			s.mu.Lock()
 			s.settled = true

@@ -17,6 +17,7 @@ import (
 
 	"github.com/tether-go/tether"
 	"github.com/tether-go/tether/internal/memnet"
+	"github.com/tether-go/tether/ratelimit"
 )
 
 type text = wrapperspb.StringValue
@@ -86,9 +87,7 @@ func overConnect(t *testing.T, handler http.Handler,
 
 // TestConnectUnary in all three protocols that connect speaks.
 func TestConnectUnary(t *testing.T) {
-	for name, option := range map[string]connect.ClientOption{
-		"connect": connect.WithProtoJSON(), "grpc-web": connect.WithGRPCWeb(), "grpc": connect.WithGRPC(),
-	} {
+	for name, option := range protocols {
 		t.Run(name, func(t *testing.T) {
 			b := &backend{healthy: answersConnect}
 			overConnect(t, b, func(t *testing.T, e *tether.Engine, wrapped *http.Client, url string) {
@@ -186,6 +185,112 @@ func TestConnectStreamIsSentOnce(t *testing.T) {
 			t.Errorf("%v hides the refusal", err)
 		}
 	})
+}
+
+// protocols are those that connect speaks.
+var protocols = map[string]connect.ClientOption{
+	"connect": connect.WithProtoJSON(), "grpc-web": connect.WithGRPCWeb(), "grpc": connect.WithGRPC(),
+}
+
+// TestConnectRefusals: what a connect server refuses for a while, with a Retry-After in the error's metadata, is the
+// same in all three protocols: repeated where that is safe, and not before any call may come back.
+func TestConnectRefusals(t *testing.T) {
+	var arrived, refusals atomic.Int32
+	handler := connect.NewUnaryHandler(store, func(_ context.Context, req *connect.Request[text]) (*connect.Response[text], error) {
+		arrived.Add(1)
+		if refusals.Add(-1) < 0 {
+			return connect.NewResponse(req.Msg), nil
+		}
+		err := connect.NewError(connect.CodeUnavailable, errors.New("not now"))
+		err.Meta().Set("Retry-After", "5")
+		return nil, err
+	})
+	for name, option := range protocols {
+		t.Run(name, func(t *testing.T) {
+			overConnect(t, handler, func(t *testing.T, _ *tether.Engine, wrapped *http.Client, url string) {
+				if name == "grpc" && isHTTP1(t) {
+					t.Skip("grpc needs HTTP/2")
+				}
+				client := connect.NewClient[text, text](wrapped, url+store, option)
+				send := func(opts tether.CallOptions) (time.Duration, error) {
+					began := time.Now()
+					_, err := client.CallUnary(tether.WithCall(t.Context(), opts), connect.NewRequest(&text{Value: "hello"}))
+					return time.Since(began), err
+				}
+				arrived.Store(0)
+				refusals.Store(1)
+				took, err := send(tether.CallOptions{Idempotent: true})
+				if err != nil || took < 5*time.Second || took > 8*time.Second || arrived.Load() != 2 {
+					t.Errorf("%v after %v and %d attempts", err, took, arrived.Load())
+				}
+				refusals.Store(1)
+				var said *connect.Error
+				if _, err = send(tether.CallOptions{}); !errors.As(err, &said) || said.Message() != "not now" ||
+					said.Meta().Get("Retry-After") != "5" || arrived.Load() != 3 {
+					t.Errorf("not repeatable: %v after %d attempts", err, arrived.Load())
+				}
+				if _, err = send(tether.CallOptions{NoWait: true}); !errors.Is(err, ratelimit.ErrHeld) {
+					t.Errorf("in the hold: %v", err)
+				}
+				if took, err = send(tether.CallOptions{}); err != nil || took < 5*time.Second || arrived.Load() != 4 {
+					t.Errorf("the next: %v after %v and %d attempts", err, took, arrived.Load())
+				}
+			})
+		})
+	}
+}
+
+// TestConnectStreamIsRefusedAtItsEnd: messages have come, and then a "not before" in a gRPC trailer. What came is
+// the caller's, nothing is asked for again, and the next call waits. In the other protocols the end of a stream is in
+// its body, and isn't heard.
+func TestConnectStreamIsRefusedAtItsEnd(t *testing.T) {
+	var arrived atomic.Int32
+	handler := connect.NewServerStreamHandler(echoAll, func(_ context.Context, req *connect.Request[text],
+		stream *connect.ServerStream[text]) error {
+		arrived.Add(1)
+		for range 3 {
+			if err := stream.Send(req.Msg); err != nil {
+				return err
+			}
+			time.Sleep(time.Second)
+		}
+		err := connect.NewError(connect.CodeResourceExhausted, errors.New("that is all for today"))
+		err.Meta().Set("Grpc-Retry-Pushback-Ms", "5000")
+		return err
+	})
+	for name, option := range protocols {
+		t.Run(name, func(t *testing.T) {
+			overConnect(t, handler, func(t *testing.T, _ *tether.Engine, wrapped *http.Client, url string) {
+				if name == "grpc" && isHTTP1(t) {
+					t.Skip("grpc needs HTTP/2")
+				}
+				arrived.Store(0)
+				client := connect.NewClient[text, text](wrapped, url+echoAll, option)
+				ctx := tether.WithCall(t.Context(), tether.CallOptions{Idempotent: true, NoWait: true})
+				stream, err := client.CallServerStream(ctx, connect.NewRequest(&text{Value: "hello"}))
+				if err != nil {
+					t.Fatal(err)
+				}
+				n := 0
+				for stream.Receive() {
+					n++
+				}
+				if connect.CodeOf(stream.Err()) != connect.CodeResourceExhausted || n != 3 || arrived.Load() != 1 {
+					t.Errorf("%d messages of %d calls: %v", n, arrived.Load(), stream.Err())
+				}
+				stream.Close()
+				next, err := client.CallServerStream(ctx, connect.NewRequest(&text{Value: "hello"}))
+				if err == nil {
+					next.Receive()
+					err = next.Err()
+					next.Close()
+				}
+				if errors.Is(err, ratelimit.ErrHeld) != (name == "grpc") {
+					t.Errorf("the next: %v", err)
+				}
+			})
+		})
+	}
 }
 
 // TestConnectErrorsAreWhole: connect says "unavailable" by a 503, which is repeated; what it says

@@ -22,11 +22,12 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/tether-go/tether"
+	"github.com/tether-go/tether/ratelimit"
 )
 
 // overGRPC runs a test of connect's gRPC protocol, through the HTTP edge, against grpc-go's server, which
-// answers a call with what handle returns after a trailer, and a header if early.
-func overGRPC(t *testing.T, handle func(n int32) error, early bool,
+// answers a call with what handle returns after a trailer, and a header if early. A refusal may come with a pushback.
+func overGRPC(t *testing.T, handle func(n int32) error, early bool, pushback string,
 	test func(t *testing.T, e *tether.Engine, client *connect.Client[text, text], arrived *atomic.Int32)) {
 	synctest.Test(t, func(t *testing.T) {
 		var arrived atomic.Int32
@@ -41,6 +42,9 @@ func overGRPC(t *testing.T, handle func(n int32) error, early bool,
 				stream.SendHeader(metadata.Pairs("head", "first"))
 			}
 			if err := handle(arrived.Add(1)); err != nil {
+				if pushback != "" {
+					stream.SetTrailer(metadata.Pairs("grpc-retry-pushback-ms", pushback))
+				}
 				return err
 			}
 			return stream.SendMsg(&msg)
@@ -60,10 +64,9 @@ func overGRPC(t *testing.T, handle func(n int32) error, early bool,
 }
 
 // TestConnectOverGRPC: a good answer has its trailer, and a status of every code reaches the caller whole, with
-// RetryInfo and trailer. For the HTTP edge all of them are answers: gRPC's status is in the trailer, which comes
-// when the response is the caller's already. So none is repeated, and none teaches.
+// RetryInfo and trailer, after as many attempts as tethergrpc would make. Only RetryInfo isn't heard.
 func TestConnectOverGRPC(t *testing.T) {
-	overGRPC(t, func(int32) error { return nil }, true, func(t *testing.T, _ *tether.Engine,
+	overGRPC(t, func(int32) error { return nil }, true, "", func(t *testing.T, _ *tether.Engine,
 		client *connect.Client[text, text], _ *atomic.Int32) {
 		got, err := client.CallUnary(t.Context(), connect.NewRequest(&text{Value: "hello"}))
 		if err != nil || got.Msg.Value != "hello" || got.Trailer().Get("why") != "because" || got.Header().Get("head") != "first" {
@@ -77,7 +80,7 @@ func TestConnectOverGRPC(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			overGRPC(t, func(int32) error { return st.Err() }, early, func(t *testing.T, e *tether.Engine,
+			overGRPC(t, func(int32) error { return st.Err() }, early, "", func(t *testing.T, e *tether.Engine,
 				client *connect.Client[text, text], arrived *atomic.Int32) {
 				ctx := tether.WithCall(t.Context(), tether.CallOptions{Idempotent: true})
 				_, err := client.CallUnary(ctx, connect.NewRequest(&text{Value: "hello"}))
@@ -86,11 +89,48 @@ func TestConnectOverGRPC(t *testing.T) {
 					said.Meta().Get("why") != "because" || retryInfoOf(said) != time.Minute {
 					t.Errorf("%v, early %v: %v", code, early, err)
 				}
-				if h := e.Health().Targets[0]; arrived.Load() != 1 || h.Attempts != 1 || !h.HeldUntil.IsZero() {
+				want := int32(1)
+				if code == codes.Unavailable || code == codes.DeadlineExceeded {
+					want = 3
+				}
+				if h := e.Health().Targets[0]; arrived.Load() != want || !h.HeldUntil.IsZero() {
 					t.Errorf("%v, early %v: %d calls arrived, held until %v", code, early, arrived.Load(), h.HeldUntil)
 				}
 			})
 		}
+	}
+}
+
+// TestConnectOverGRPCHearsPushback: the call comes back when it was told to, and so do those that it shares the
+// server with.
+func TestConnectOverGRPCHearsPushback(t *testing.T) {
+	for _, early := range []bool{false, true} {
+		refuse := func(n int32) error {
+			if n == 1 {
+				return grpcstatus.Error(codes.Unavailable, "not now")
+			}
+			return nil
+		}
+		overGRPC(t, refuse, early, "5000", func(t *testing.T, _ *tether.Engine,
+			client *connect.Client[text, text], arrived *atomic.Int32) {
+			done := make(chan time.Duration)
+			began := time.Now()
+			go func() {
+				ctx := tether.WithCall(t.Context(), tether.CallOptions{Idempotent: true})
+				if _, err := client.CallUnary(ctx, connect.NewRequest(&text{})); err != nil {
+					t.Error(err)
+				}
+				done <- time.Since(began)
+			}()
+			time.Sleep(time.Second)
+			hasty := tether.WithCall(t.Context(), tether.CallOptions{NoWait: true})
+			if _, err := client.CallUnary(hasty, connect.NewRequest(&text{})); !errors.Is(err, ratelimit.ErrHeld) {
+				t.Errorf("beside it, early %v: %v", early, err)
+			}
+			if took := <-done; took < 5*time.Second || took > 8*time.Second || arrived.Load() != 2 {
+				t.Errorf("early %v: served after %v, by attempt %d", early, took, arrived.Load())
+			}
+		})
 	}
 }
 
@@ -108,7 +148,7 @@ func retryInfoOf(err *connect.Error) time.Duration {
 // TestConnectStreamOverGRPC: both ways in turn, for longer than any timeout of an attempt, with the trailer at
 // the end.
 func TestConnectStreamOverGRPC(t *testing.T) {
-	overGRPC(t, func(int32) error { return nil }, true, func(t *testing.T, _ *tether.Engine,
+	overGRPC(t, func(int32) error { return nil }, true, "", func(t *testing.T, _ *tether.Engine,
 		client *connect.Client[text, text], _ *atomic.Int32) {
 		stream := client.CallBidiStream(t.Context())
 		if err := stream.Send(&text{Value: "hello"}); err != nil {
