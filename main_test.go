@@ -2,9 +2,11 @@ package tether_test
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"syscall"
@@ -16,7 +18,15 @@ import (
 	"github.com/tether-go/tether"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		if !tether.NothingMoreIsNothing() {
+			fmt.Fprintln(os.Stderr, "tether: a call wrote to what all calls share")
+			code = 1
+		}
+		os.Exit(code)
+	}))
+}
 
 // roundTrip is a server without a network: time inside a bubble stands still while it works.
 type roundTrip func(*http.Request) (*http.Response, error)
