@@ -172,6 +172,27 @@ func TestCountAtMakesTheRatio(t *testing.T) {
 	})
 }
 
+// They count for when they came, not for when they are counted: ten steps of the window.
+func TestCountAtCountsThen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := mustNew(t, Policy{Window: 10 * time.Second, SlowCallRatio: 0.5}, Options{})
+		began := time.Now()
+		b.TicketOf(0, new(Room)).Done(Success) // from here on slow calls have a window too
+		time.Sleep(5500 * time.Millisecond)
+		b.CountAt(began.Add(3500*time.Millisecond), 7)
+		for _, step := range []struct {
+			at   time.Duration
+			want uint64
+		}{{12999 * time.Millisecond, 7}, {13 * time.Second, 0}} {
+			time.Sleep(time.Until(began.Add(step.at)))
+			good, notSlow := b.Health().Counts.Successes, uint64(b.slows.counts().TotalSuccesses)
+			if good != step.want || notSlow != step.want {
+				t.Errorf("%d and %d count %v after the beginning, want %d", good, notSlow, step.at, step.want)
+			}
+		}
+	})
+}
+
 // TestCalmSteps: what ends the calm, and what brings it back.
 func TestCalmSteps(t *testing.T) {
 	type step struct {
