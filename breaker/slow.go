@@ -26,10 +26,7 @@ func (b *Breaker) countSlow(slow bool, now time.Time) {
 	if b.policy.SlowCallRatio == 0 {
 		return
 	}
-	if b.slows == nil {
-		b.slows = newMachine(b.policy.Window, func(gobreaker.Counts) bool { return false })
-	}
-	if !slow {
+	if b.slowWindow(); !slow {
 		b.slows.success(now)
 		return
 	}
@@ -41,4 +38,12 @@ func (b *Breaker) countSlow(slow bool, now time.Time) {
 	b.tripCounts, b.cause = b.counts(b.machine.counts()), SlowCalls
 	b.machine.open()
 	b.tripped(time.Now())
+}
+
+// slowWindow is the window of slow calls and others, made where there is none yet.
+func (b *Breaker) slowWindow() *machine {
+	if b.slows == nil {
+		b.slows = newMachine(b.policy.Window, func(gobreaker.Counts) bool { return false })
+	}
+	return b.slows
 }

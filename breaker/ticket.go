@@ -80,7 +80,7 @@ func (b *Breaker) settle(c *call, result Result, now time.Time) {
 	if c.probe {
 		b.advance(now) // a lease that is over has decided before the result can
 	}
-	if c.generation != uint32(b.generation) {
+	if c.generation != uint32(b.generation) || !c.probe && b.state != Closed { // the latter: TicketOf was misled
 		return
 	}
 	if c.probe {

@@ -5,9 +5,11 @@ import (
 	"time"
 )
 
-// Calm tells whether calls only need to be counted: nothing keeps them back, and nothing has failed since
-// the last good answer. Until Failed, Hold, Remember, Resume or Recovered is called every Take passes, and
-// [Gate.CountAt] may stand for Ask, Take and Good.
+// Calm tells whether calls only need to be counted: nothing keeps them back, nothing is remembered of the
+// usual rate, and no failure that teaches anything came since the last good answer that wasn't slow. Until
+// Failed, Hold, Remember, Resume or Recovered is called, every Take passes and [Gate.CountAt] may stand for Ask,
+// Take and Good. It is safe for concurrent use: whoever goes by its word sees to it that none of those is called
+// unnoticed.
 func (g *Gate) Calm() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -15,15 +17,19 @@ func (g *Gate) Calm() bool {
 	return !p.paced && !p.failing && p.strikes == 0 && g.usual == 0 && !g.kept && !time.Now().Before(g.until)
 }
 
-// CountAt counts at once the calls of a calm time that ended just before a moment: how many were asked for
-// and passed, how many had good answers, none of them slow, and how long those took in the mean; 0: not known.
+// CountAt counts at once the calls of a calm time that ended just before a moment: how many were asked for and
+// passed, without waiting, how many had good answers, none of them slow, and how long those took in the mean. The
+// two numbers are from 0, and independent: a call may be answered in a later count than it passed in. Took 0: not
+// known. A moment that is earlier than another call's is taken for that. It is safe for concurrent use.
 func (g *Gate) CountAt(at time.Time, asked, good int, took time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.demand.decay(at)
 	g.demand.calls += float64(asked)
 	g.running = max(0, g.running+asked-good)
-	g.sent = later(g.sent, at)
+	if asked > 0 {
+		g.waiting, g.sent = 0, later(g.sent, at)
+	}
 	if good == 0 {
 		return
 	}

@@ -103,7 +103,7 @@ func (c *Concurrency) SetPolicy(policy ConcurrencyPolicy) error {
 	return nil
 }
 
-// On tells whether there is a limit.
+// On tells whether there is a limit. Where there is none Take lets every call through.
 func (c *Concurrency) On() bool { return c.on.Load() }
 
 // Take gives a call its slot, or returns [ErrBusy]. It never waits, and overtakes those who do.

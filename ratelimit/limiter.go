@@ -125,7 +125,7 @@ func (l *Limiter) SetPolicy(policy LimitPolicy) error {
 	return nil
 }
 
-// On tells whether there is a limit.
+// On tells whether there is a limit. Where there is none Take lets every call through.
 func (l *Limiter) On() bool { return l.on.Load() }
 
 // Take lets one call through, or returns [ErrLimited] and when the next may leave. It never waits, and

@@ -60,7 +60,7 @@ func (b *Budget) CallAt(now time.Time) { b.call(1, now) }
 func (b *Budget) call(share float64, now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.roll(now)
+	b.saved = min(b.saved, b.room(now)) // what there was no room for doesn't come back by calls alone
 	b.calls[b.newest%budgetBuckets] += share
 	b.all += share
 	if b.within != nil {
@@ -83,7 +83,9 @@ func (b *Budget) success(share float64, now time.Time) {
 	}
 }
 
-// CountAt is Call and then Success, each so many times, by a clock that was read just after them.
+// CountAt is so many times Call, and then so many times Success, by a clock that was read just after them. Both are
+// from 0, and independent: a call may succeed in a later count than it began in. A time that is earlier than
+// another call's is taken for that.
 func (b *Budget) CountAt(at time.Time, calls, successes int) {
 	b.call(float64(calls), at)
 	b.success(float64(successes), at)
