@@ -236,6 +236,7 @@ func (c *call) enter(serial uint64, now time.Duration) bool {
 	}
 	loop, calls, usual := t.beat(c.routeHash)
 	if c.quiet = c.enterQuiet(now); c.quiet == 0 {
+		t.tellLocked() // before the call tells the stages of itself
 		t.users.Add(1)
 	}
 	t.mu.Unlock()

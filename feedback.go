@@ -14,8 +14,8 @@ import (
 func (c *call) settle(p *Permit, out *Outcome, now time.Time) {
 	t := c.target
 	if out.Class != Healthy && out.Class != Ignored {
-		t.disturb()
-		defer t.disturb()
+		t.beginTrouble()
+		defer t.endTrouble()
 	}
 	t.tell()
 	t.inFlight.Add(-1)
