@@ -189,6 +189,7 @@ func (c *call) enter(serial uint64, now time.Duration) bool {
 	route := t.lastRoute.hashOf(&c.visit)
 	loop, calls, usual := t.beat(route)
 	if !c.enterQuiet(route, now) {
+		t.tellLocked() // before the call tells the stages of itself
 		t.users.Add(1)
 	}
 	t.mu.Unlock()

@@ -14,8 +14,8 @@ import (
 func (c *call) settle(p *Permit, out *Outcome, now time.Time) {
 	t := c.target
 	if out.Class != Healthy && out.Class != Ignored {
-		t.disturb()
-		defer t.disturb()
+		t.beginTrouble()
+		defer t.endTrouble()
 	}
 	t.tell()
 	t.inFlight.Add(-1)
@@ -94,9 +94,9 @@ func (c *call) hold(p *Permit, l *lane, wait time.Duration, note string) {
 
 // holdAll keeps all of the target's calls back.
 func (c *call) holdAll(p *Permit, wait time.Duration) {
-	c.target.disturb()
+	c.target.beginTrouble()
 	until := c.target.gate.Hold(wait)
-	c.target.disturb()
+	c.target.endTrouble()
 	c.target.line.wakeAll()
 	c.engine.emit(Event{Kind: EventHeld, Target: c.target.name, Stage: StageHold, Attempt: p.attempt, Until: until})
 }

@@ -149,9 +149,9 @@ func (e *Engine) restoreHold(h savedHold) {
 		return
 	}
 	defer t.release()
-	t.disturb()
+	t.beginTrouble()
 	until := t.gate.Hold(min(wait, policy.holdMax))
-	t.disturb()
+	t.endTrouble()
 	t.line.wakeAll()
 	e.note(Event{Kind: EventHeld, Target: t.name, Stage: StageHold, Until: until, Note: "restored"})
 }

@@ -34,8 +34,8 @@ func (ts *targets) kin(key targetKey, version uint64) (kin []*target) {
 // inherit keeps what the server told others of its targets to wait for, and lets calls return slowly
 // where they would have to there: else a push that meant to calm would loosen (laws 2 and 8).
 func (t *target) inherit(kin []*target, rand func() float64) {
-	t.disturb()
-	defer t.disturb()
+	t.beginTrouble()
+	defer t.endTrouble()
 	for _, other := range kin {
 		until, perSecond := other.gate.Status()
 		if !until.IsZero() {

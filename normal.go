@@ -161,10 +161,11 @@ func (t *target) learn(now time.Duration, route uint64, took time.Duration, calm
 // weigh as much as one anyway, and reading the clock costs as much as all else.
 const learnOften = time.Millisecond
 
-// due tells whether the answer to a call that begins now is to be timed.
+// due tells whether the answer to a call that begins now is to be timed. Those that aren't are dated by when
+// their calls began: that is of use only where they take less time than what is told at once.
 func (n *normals) due(route uint64, now time.Duration) bool {
 	own := &n.routes[n.slot(route)]
-	if now < own.due && own.answers >= enoughAnswers {
+	if now < own.due && own.answers >= enoughAnswers && own.most < tellTime {
 		return false
 	}
 	own.due = now + learnOften

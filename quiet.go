@@ -15,11 +15,12 @@ const tellTime = 10 * time.Millisecond
 // as all that it does with a call.
 //
 // The target is quiet from a good answer that finds every stage calm until something happens that a stage
-// must judge. Whatever may end the calm calls [target.disturb] before and after: before, so that the stages
-// know all that went by; after, for the case that a good answer found the target calm in between. What only
-// adds to what the stages know calls [target.tell] before.
+// must judge. Whatever may end the calm, and isn't done under the target's lock, is done between
+// [target.beginTrouble] and [target.endTrouble]: the stages know all that went by then, and no good answer that
+// comes meanwhile begins the quiet again. What only adds to what the stages know calls [target.tell] before.
 type quiet struct {
-	on atomic.Bool // changed under the target's lock; where it is false there is nothing to tell
+	on       atomic.Bool  // changed under the target's lock; where it is false there is nothing to tell
+	troubles atomic.Int32 // that have begun and not ended
 
 	// The target's lock guards what follows.
 	spell    uint32 // of quiet: the ordinal
@@ -40,11 +41,8 @@ func (v *visit) enterQuiet(route uint64, now time.Duration) bool {
 	if !q.on.Load() || !v.plain {
 		return false
 	}
-	if q.passed+q.good > 0 && now-q.since >= tellTime {
-		v.target.tellLocked()
-	}
 	v.spell, v.timed = q.spell, v.target.normals.due(route, now)
-	q.note(now)
+	v.target.noteLocked(now)
 	q.passed++
 	q.underWay++
 	return true
@@ -58,7 +56,7 @@ func (v *visit) leaveQuiet(now, took time.Duration) bool {
 	if !q.on.Load() || v.spell != q.spell || v.timed && !t.usualTime(now, t.lastRoute.hashOf(v), took) {
 		return false
 	}
-	q.note(now)
+	t.noteLocked(now)
 	q.good++
 	if v.timed {
 		q.timed++
@@ -68,7 +66,13 @@ func (v *visit) leaveQuiet(now, took time.Duration) bool {
 	return true
 }
 
-func (q *quiet) note(now time.Duration) {
+// noteLocked dates what is about to be counted. What came longer ago is told before: all that is told at once
+// has one date.
+func (t *target) noteLocked(now time.Duration) {
+	q := &t.quiet
+	if q.passed+q.good > 0 && now-q.since >= tellTime {
+		t.tellLocked()
+	}
 	if q.passed+q.good == 0 {
 		q.since = now
 	}
@@ -87,7 +91,7 @@ func (c *call) leaveQuiet(p *Permit) bool {
 
 // part makes a call that passed quietly one like any other, of which every stage knows. It reports false
 // where the permit's outcome was counted already.
-func (c *call) part(p *Permit) bool {
+func (c *call) part(p *Permit, now time.Time) bool {
 	if c.spell == 0 {
 		return true
 	}
@@ -99,6 +103,7 @@ func (c *call) part(p *Permit) bool {
 	}
 	c.parted = true
 	t.tellLocked()
+	t.quiet.last = max(t.quiet.last, now.Sub(t.epoch))
 	if c.spell >= t.quiet.eraSince { // else the breaker has opened and closed since
 		p.ticket = t.breaker.TicketOf(t.quiet.era)
 	}
@@ -149,8 +154,16 @@ func (t *target) disturbLocked() {
 	t.quiet.on.Store(false)
 }
 
-// calmDown begins the quiet if every stage is calm. It is on before they are asked: whoever disturbs one of
-// them meanwhile sees that it is, and ends it.
+// beginTrouble ends the quiet until endTrouble.
+func (t *target) beginTrouble() {
+	t.quiet.troubles.Add(1)
+	t.disturb()
+}
+
+func (t *target) endTrouble() { t.quiet.troubles.Add(-1) }
+
+// calmDown begins the quiet if every stage is calm. It is on before they are asked: a trouble that begins
+// meanwhile sees that it is, and ends it.
 func (t *target) calmDown() {
 	if t.quiet.on.Load() || t.rate.On() || t.concurrency.On() || t.deference.seen.Load() || t.hasLanes() {
 		return
@@ -159,14 +172,17 @@ func (t *target) calmDown() {
 	defer t.mu.Unlock()
 	q := &t.quiet
 	q.on.Store(true)
-	q.spell = max(1, q.spell+1) // 0 is no spell
 	era, calm := t.breaker.Calm()
+	if !calm || q.troubles.Load() > 0 || !t.gate.Calm() || t.rate.On() || t.concurrency.On() ||
+		t.deference.seen.Load() || t.hasLanes() || t.wasKilled.Load() || t.line.length.Load() > 0 {
+		q.on.Store(false)
+		return
+	}
+	if q.spell++; q.spell == 0 { // after months of trouble: 0 is no spell
+		q.spell, q.eraSince = 1, 1
+	}
 	if q.era != era {
 		q.era, q.eraSince = era, q.spell
-	}
-	if !calm || !t.gate.Calm() || t.rate.On() || t.concurrency.On() || t.deference.seen.Load() ||
-		t.hasLanes() || t.wasKilled.Load() || t.line.length.Load() > 0 {
-		q.on.Store(false)
 	}
 }
 

@@ -195,12 +195,13 @@ func (t *target) alive() {
 	if !t.wasKilled.Load() {
 		return
 	}
+	t.beginTrouble()
+	defer t.endTrouble()
 	t.mu.Lock()
 	was := t.wasKilled.Swap(false)
 	t.mu.Unlock()
 	if was {
 		t.gate.Resume()
-		t.disturb()
 	}
 }
 
