@@ -50,7 +50,7 @@ func (p *Permit) abandon() {
 // done is Done by a clock that was just read.
 func (p *Permit) done(out *Outcome, now time.Time) {
 	c := p.call
-	if p.settled.Swap(true) || !c.part(p, now) {
+	if p.settled.Swap(true) || !c.part(p) {
 		return
 	}
 	c.settle(p, out, now)

@@ -89,9 +89,9 @@ func (c *call) leaveQuiet(p *Permit) bool {
 	return p.counted
 }
 
-// part makes a call that passed quietly one like any other, of which every stage knows. It reports false
-// where the permit's outcome was counted already.
-func (c *call) part(p *Permit, now time.Time) bool {
+// part makes a call that passed quietly one like any other; the stages are told of it before they hear what came
+// of it. It reports false where the permit's outcome was counted already.
+func (c *call) part(p *Permit) bool {
 	if c.spell == 0 {
 		return true
 	}
@@ -102,8 +102,6 @@ func (c *call) part(p *Permit, now time.Time) bool {
 		return !p.counted
 	}
 	c.parted = true
-	t.tellLocked()
-	t.quiet.last = max(t.quiet.last, now.Sub(t.epoch))
 	if c.spell >= t.quiet.eraSince { // else the breaker has opened and closed since
 		p.ticket = t.breaker.TicketOf(t.quiet.era)
 	}
