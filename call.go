@@ -61,7 +61,6 @@ func CallOptionsFrom(ctx context.Context) CallOptions {
 // call is one logical call on its way. It is its own attempts' context, so that an inner wrapper
 // finds that it is inside of one.
 type call struct {
-	context.Context // the caller's
 	visit
 
 	http    *httpCall // that this is part of; nil where it isn't HTTP
@@ -96,8 +95,16 @@ type (
 	attemptKey struct{}
 )
 
+// attemptContext is the context of a call's attempts.
+type attemptContext struct {
+	context.Context // the caller's
+	criticality     Criticality
+	inner           bool // inside of another wrapper's call, which does the repeating
+	decided         bool // a route has, where it goes
+}
+
 // Value makes the call visible to wrappers further in.
-func (c *call) Value(key any) any {
+func (c *attemptContext) Value(key any) any {
 	switch {
 	case key == insideKey{}:
 		return c
@@ -129,7 +136,6 @@ func AttemptFrom(ctx context.Context) int {
 
 // start takes the call's one snapshot of the configuration, by which it is decided where it goes.
 func (c *call) start(ctx context.Context, e *Engine) {
-	c.Context = ctx
 	c.begin(ctx, e)
 	if len(c.killers.trials) > 0 && !c.single {
 		c.enterTrial(c.killers.trials)
@@ -137,7 +143,7 @@ func (c *call) start(ctx context.Context, e *Engine) {
 	if c.policy.route != nil && c.http != nil {
 		c.enterRoute(c.killers)
 	}
-	c.setCriticality(ctx)
+	c.setCriticality()
 	c.setDeadline()
 	c.plain = !c.single && c.trial == nil && c.routing == nil && c.isPlain()
 	c.join(c.killers.serial, c.entered)

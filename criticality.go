@@ -120,8 +120,8 @@ func ceilingOf(v float64) ceiling {
 
 // setCriticality settles the call's own criticality and the configuration's. One that says nothing of
 // itself takes the configuration's.
-func (v *visit) setCriticality(ctx context.Context) {
-	own, said := ctx.Value(criticalityKey{}).(Criticality)
+func (v *visit) setCriticality() {
+	own, said := v.Context.Value(criticalityKey{}).(Criticality)
 	v.criticality = own
 	if at := v.policy.criticality; at.set && (!said || at.at < own || v.engine.opts.Bounds.RaiseCriticality) {
 		v.criticality = at.at

@@ -26,7 +26,7 @@ type routing struct {
 // enterRoute decides, once and for all, whether the call takes its policy's route.
 func (c *call) enterRoute(config *current) {
 	r := c.policy.route
-	if c.http.request.URL.Opaque != "" || c.decided() { // the former names the server once more
+	if c.http.request.URL.Opaque != "" || c.isDecided() { // the former names the server once more
 		return
 	}
 	to, has := r.to[config.flags.Variant(c.engine.attributes(c.Context), r.flag)]
@@ -35,6 +35,7 @@ func (c *call) enterRoute(config *current) {
 		return
 	}
 	has = has && (to.scheme == "https" || c.Scheme == "http")
+	c.decided = true
 	c.routing = &routing{GuardedCall: c.engine.routes.guard(c.engine, r.flag).Begin(has), asked: asked,
 		policy: c.policy, serial: config.serial}
 	if !c.routing.New() {
@@ -50,20 +51,14 @@ func (c *call) enterRoute(config *current) {
 	c.Scheme, c.Host, c.policy = to.scheme, to.host, &there
 }
 
-// decided tells that a wrapper further out has decided where its call goes.
-func (c *call) decided() bool {
+// isDecided tells that a wrapper further out has decided where its call goes.
+func (c *call) isDecided() bool {
 	for within := c.Context; ; {
-		switch outer := within.Value(insideKey{}).(type) {
-		case *call:
-			if outer.routing != nil {
-				return true
-			}
-			within = outer.Context
-		case *attemptContext: // no route is for those
-			within = outer.Context
-		default:
-			return false
+		outer, _ := within.Value(insideKey{}).(*attemptContext)
+		if outer == nil || outer.decided {
+			return outer != nil
 		}
+		within = outer.Context
 	}
 }
 

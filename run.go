@@ -6,40 +6,20 @@ import "context"
 // call. The zero value is ready. It is for one call, never to be used again: contexts may outlive the call.
 type Room struct{ ctx attemptContext }
 
-// attemptContext is a context of the first attempt of a call that passes a quiet target.
-type attemptContext struct {
-	context.Context // the caller's
-	criticality     Criticality
-	inner           bool
-}
-
-// Value makes the call visible to wrappers further in.
-func (c *attemptContext) Value(key any) any {
-	switch {
-	case key == insideKey{}:
-		return c
-	case key == criticalityKey{}:
-		return c.criticality
-	case key == attemptKey{} && !c.inner: // else the wrapper further out counts
-		return 1
-	}
-	return c.Context.Value(key)
-}
-
 // Run is [Engine.Do] for edges, whose attempts need no [Permit]. Calls may share what they are, which isn't
 // changed, and must not be.
 func (e *Engine) Run(ctx context.Context, room *Room, what *Call, attempt func(context.Context) Outcome) error {
 	var v visit
 	v.Call = what
 	v.begin(ctx, e)
-	if !v.passQuietly(ctx) {
+	if !v.passQuietly() {
 		return e.runWhole(ctx, what, attempt)
 	}
-	room.ctx = attemptContext{ctx, v.criticality, v.inner}
+	room.ctx = v.attemptContext
 	ended := false
 	defer func() {
 		if !ended { // a panic, or runtime.Goexit
-			v.abandon(ctx)
+			v.abandon()
 		}
 	}()
 	out := attempt(&room.ctx)
@@ -49,13 +29,13 @@ func (e *Engine) Run(ctx context.Context, room *Room, what *Call, attempt func(c
 		e.events.Deliver()
 		return out.Err
 	}
-	return v.goOn(ctx, attempt, out)
+	return v.goOn(attempt, out)
 }
 
 // passQuietly enters the target, if that is quiet and the visit plain; else nothing has happened.
-func (v *visit) passQuietly(ctx context.Context) bool {
+func (v *visit) passQuietly() bool {
 	p := v.policy
-	if v.setCriticality(ctx); p.timeout > 0 || p.attemptTimeout > 0 || len(v.killers.trials) > 0 || !v.isPlain() {
+	if v.setCriticality(); p.timeout > 0 || p.attemptTimeout > 0 || len(v.killers.trials) > 0 || !v.isPlain() {
 		return false
 	}
 	v.plain = true
@@ -80,7 +60,7 @@ func (v *visit) passQuietly(ctx context.Context) bool {
 	if loop {
 		v.tellLoop(calls, usual)
 	}
-	count(ctx, v.engine.telemetry.calls, t.series.plain)
+	count(v.Context, v.engine.telemetry.calls, t.series.plain)
 	return true
 }
 
@@ -100,19 +80,19 @@ func (e *Engine) runWhole(ctx context.Context, what *Call, attempt func(context.
 }
 
 // goOn is for a first attempt that a stage must hear of, and all that follows from it.
-func (v *visit) goOn(ctx context.Context, attempt func(context.Context) Outcome, out Outcome) error {
-	return v.whole(ctx).conclude(func(ctx context.Context, _ *Permit) Outcome { return attempt(ctx) }, &out)
+func (v *visit) goOn(attempt func(context.Context) Outcome, out Outcome) error {
+	return v.whole().conclude(func(ctx context.Context, _ *Permit) Outcome { return attempt(ctx) }, &out)
 }
 
-func (v *visit) abandon(ctx context.Context) {
-	c := v.whole(ctx)
+func (v *visit) abandon() {
+	c := v.whole()
 	c.first.abandon()
 	c.finish()
 }
 
 // whole is the call of a visit that has made its first attempt.
-func (v *visit) whole(ctx context.Context) *call {
-	c := &call{Context: ctx, visit: *v, replayable: true, attempts: 1}
+func (v *visit) whole() *call {
+	c := &call{visit: *v, replayable: true, attempts: 1}
 	c.setDeadline()
 	c.permit = &c.first
 	c.first.call, c.first.attempt = c, 1

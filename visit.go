@@ -9,6 +9,7 @@ import (
 
 // visit is where a call goes and by what: all that one needs that passes a quiet target.
 type visit struct {
+	attemptContext
 	*Call   // perhaps shared by calls: only the HTTP edge's are changed
 	engine  *Engine
 	policy  *policy
@@ -17,16 +18,14 @@ type visit struct {
 	reading *reading
 	entered time.Duration // the engine, that long after it was made
 
-	spell       uint32 // of the target's quiet, in which it passed; 0: the stages were asked
-	plain       bool   // it needs no stage's judgement where nothing stands in its way
-	timed       bool   // its answer is, although it passed quietly
-	inner       bool   // inside of another wrapper's call, which does the repeating
-	criticality Criticality
+	spell uint32 // of the target's quiet, in which it passed; 0: the stages were asked
+	plain bool   // it needs no stage's judgement where nothing stands in its way
+	timed bool   // its answer is, although it passed quietly
 }
 
 // begin takes the one snapshot of the configuration that a call goes by.
 func (v *visit) begin(ctx context.Context, e *Engine) {
-	v.engine = e
+	v.Context, v.engine = ctx, e
 	v.inner = ctx.Value(insideKey{}) != nil
 	v.reading, v.entered = e.clock()
 	v.killers = e.config.Load()
