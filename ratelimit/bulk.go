@@ -24,6 +24,9 @@ func (g *Gate) CountAt(at time.Time, asked, good int, took time.Duration) {
 	g.demand.calls += float64(asked)
 	g.running = max(0, g.running+asked-good)
 	g.sent = later(g.sent, at)
+	if asked > 0 {
+		g.waiting = 0 // else some would do so for ever that did before the calm
+	}
 	if good == 0 {
 		return
 	}
