@@ -150,7 +150,11 @@ func (b *Breaker) lease(now time.Time) *call {
 }
 
 // leaseEnd returns when a probe that is out lapses under the policy in force.
-func (b *Breaker) leaseEnd(c *call) time.Time { return b.born.Add(c.began + b.policy.ProbeLease) }
+// The wall clock may have been set since the breaker was made, and whoever is refused is shown this time by it.
+func (b *Breaker) leaseEnd(c *call) time.Time {
+	now := time.Now()
+	return now.Add(c.began + b.policy.ProbeLease - now.Sub(b.born))
+}
 
 // release takes a probe off the list of those that are out.
 func (b *Breaker) release(c *call) {
