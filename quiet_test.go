@@ -2,6 +2,7 @@ package tether
 
 import (
 	"context"
+	"math"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -168,6 +169,36 @@ func TestQuietAnswersCountWhenTheyCome(t *testing.T) {
 		wg.Wait()
 		if state := target.breaker.State(); state != breaker.Closed {
 			t.Errorf("the breaker is %v: one call in twelve failed", state)
+		}
+	})
+}
+
+// After as many spells as can be told apart, calls are counted as before.
+func TestQuietSpellsOverflow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e, target := quietly(t, db, time.Millisecond)
+		fails := func(context.Context, *Permit) Outcome {
+			time.Sleep(10 * time.Millisecond)
+			return Outcome{Class: Transient, Err: errFailed, Final: true}
+		}
+		target.quiet.spell = math.MaxUint32 - 2
+		for range 6 {
+			e.Do(t.Context(), db, fails)
+			e.Do(t.Context(), db, within(time.Millisecond))
+			if !target.quiet.on.Load() || target.quiet.spell == 0 {
+				t.Fatalf("quiet is %v in spell %d", target.quiet.on.Load(), target.quiet.spell)
+			}
+		}
+		if target.users.Load() != 0 || target.quiet.underWay != 0 || target.inFlight.Load() != 0 {
+			t.Errorf("%d users, %d quiet calls, %d attempts are left", target.users.Load(), target.quiet.underWay, target.inFlight.Load())
+		}
+		var wg sync.WaitGroup
+		for range 20 { // all pass in one spell, and fail
+			wg.Go(func() { e.Do(t.Context(), db, fails) })
+		}
+		wg.Wait()
+		if state := target.breaker.State(); state == breaker.Closed {
+			t.Error("the breaker has not heard of failures in a row")
 		}
 	})
 }

@@ -32,7 +32,6 @@ const eventLimit = 256
 // A Breaker is safe for concurrent use. It starts no goroutine and needs no closing.
 type Breaker struct {
 	rand   func() float64
-	born   time.Time
 	events *eventqueue.Queue[Event]
 	pass   atomic.Uint64 // for a look without the lock: 1 + generation while every call passes untimed, else 0
 
@@ -70,7 +69,6 @@ func New(policy Policy, opts Options) (*Breaker, error) {
 	}
 	b := &Breaker{
 		rand:      opts.Rand,
-		born:      time.Now(),
 		events:    eventqueue.New(eventLimit, opts.Observe),
 		policy:    policy.WithDefaults(),
 		nextPhase: opts.Rand(),
@@ -120,7 +118,7 @@ func (b *Breaker) AllowIn(room *Room) (Ticket, error) {
 		if room == nil {
 			room = new(Room)
 		}
-		room.call = call{breaker: b, generation: uint32(b.generation), began: max(1, time.Since(b.born))}
+		room.call = call{breaker: b, generation: uint32(b.generation), began: time.Now()}
 		return Ticket{&room.call}, nil
 	}
 	now := time.Now()

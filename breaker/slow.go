@@ -17,7 +17,7 @@ func (b *Breaker) slow(c *call, result Result) bool {
 	case result == Slow:
 		return true
 	}
-	return limit > 0 && c.began > 0 && time.Since(b.born)-c.began > limit
+	return limit > 0 && !c.began.IsZero() && time.Since(c.began) > limit
 }
 
 // countSlow counts a call of the closed state, and opens the breaker if too many were slow. It has a

@@ -41,7 +41,7 @@ type Ticket struct {
 // out.
 type call struct {
 	breaker    *Breaker
-	began      time.Duration // since breaker.born: of a probe, whose lease it is, and where the policy times calls
+	began      time.Time // of a probe, whose lease it is, and where the policy times calls
 	generation uint32
 	probe      bool
 	settled    bool // guarded by breaker.mu
@@ -144,13 +144,13 @@ func (b *Breaker) free() int {
 
 // lease hands out a probe.
 func (b *Breaker) lease(now time.Time) *call {
-	c := &call{breaker: b, generation: uint32(b.generation), probe: true, began: now.Sub(b.born)}
+	c := &call{breaker: b, generation: uint32(b.generation), probe: true, began: now}
 	b.probes = append(b.probes, c)
 	return c
 }
 
 // leaseEnd returns when a probe that is out lapses under the policy in force.
-func (b *Breaker) leaseEnd(c *call) time.Time { return b.born.Add(c.began + b.policy.ProbeLease) }
+func (b *Breaker) leaseEnd(c *call) time.Time { return c.began.Add(b.policy.ProbeLease) }
 
 // release takes a probe off the list of those that are out.
 func (b *Breaker) release(c *call) {

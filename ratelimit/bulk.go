@@ -27,7 +27,7 @@ func (g *Gate) CountAt(at time.Time, asked, good int, took time.Duration) {
 	g.demand.decay(at)
 	g.demand.calls += float64(asked)
 	g.running = max(0, g.running+asked-good)
-	if asked > 0 {
+	if asked > 0 { // waiting: else some would do so for ever that did before the calm
 		g.waiting, g.sent = 0, later(g.sent, at)
 	}
 	if good == 0 {

@@ -60,9 +60,11 @@ func (b *Budget) CallAt(now time.Time) { b.call(1, now) }
 func (b *Budget) call(share float64, now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.saved = min(b.saved, b.room(now)) // what there was no room for doesn't come back by calls alone
-	b.calls[b.newest%budgetBuckets] += share
-	b.all += share
+	b.saved = min(b.saved, b.room(now))                           // what there was no room for doesn't come back by calls alone
+	if at := max(0, b.period(now)); at > b.newest-budgetBuckets { // another's clock may have been read much later
+		b.calls[at%budgetBuckets] += share
+		b.all += share
+	}
 	if b.within != nil {
 		b.within.call(share*b.ratio, now)
 	}
@@ -152,10 +154,14 @@ func (b *Budget) room(now time.Time) float64 {
 	return max(savedAtMost, b.ratio*b.all)
 }
 
+func (b *Budget) period(at time.Time) int64 {
+	return int64(at.Sub(b.start) / (budgetWindow / budgetBuckets))
+}
+
 // roll forgets the buckets that have left the window. An earlier time than another call's changes
 // nothing.
 func (b *Budget) roll(at time.Time) {
-	now := int64(at.Sub(b.start) / (budgetWindow / budgetBuckets))
+	now := b.period(at)
 	if now <= b.newest {
 		return
 	}

@@ -129,3 +129,61 @@ func TestLaw1BudgetsWithinOne(t *testing.T) {
 		})
 	}
 }
+
+// What is counted at once leaves a budget, and the one that it is within, as what is counted one by one.
+func TestBudgetCountsAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var budgets, purses [2]*retry.Budget
+		for i := range budgets {
+			purse, in := within(t, 0, 0.125) // whose sums have no rounding
+			purses[i], budgets[i] = purse, in[0]
+		}
+		rng := rand.New(rand.NewPCG(1, 2))
+		for range 1000 {
+			time.Sleep(time.Duration(rng.ExpFloat64() * float64(time.Second)))
+			calls := 1 + rng.IntN(30)
+			good := 1 + rng.IntN(calls)
+			for range calls {
+				budgets[0].Call()
+			}
+			for range good {
+				budgets[0].Success()
+			}
+			budgets[1].CountAt(time.Now(), calls, good)
+			if rng.IntN(5) == 0 {
+				drain(budgets[0])
+				drain(budgets[1])
+			}
+			for _, pair := range [...][2]*retry.Budget{budgets, purses} {
+				saved, room := pair[0].Saved()
+				if atOnce, roomAtOnce := pair[1].Saved(); math.Abs(saved-atOnce) > 1e-6 || math.Abs(room-roomAtOnce) > 1e-6 {
+					t.Fatalf("%v of %v are saved, counted at once %v of %v", saved, room, atOnce, roomAtOnce)
+				}
+			}
+		}
+	})
+}
+
+// A client that is idle tells late of what it called. Others of the same purse mustn't take it for calls of now.
+func TestBudgetHearsLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		purse, in := within(t, 0, 0.1)
+		then := time.Now()
+		time.Sleep(time.Minute)
+		purse.Call()
+		for _, late := range []time.Duration{0, -time.Hour, 52 * time.Second} {
+			in[0].CountAt(then.Add(late), 10_000, 10_000)
+			saved, room := purse.Saved()
+			if late < 50*time.Second && (saved > 2 || room > 2) {
+				t.Errorf("%v of %v are saved for calls of a minute ago", saved, room)
+			}
+			if late > 50*time.Second && room < 1000 {
+				t.Errorf("%v may be saved for 10,000 calls of 8s ago", room)
+			}
+		}
+		time.Sleep(3 * time.Second) // and then they are 11 s ago
+		if saved, room := purse.Saved(); saved > 2 || room > 2 {
+			t.Errorf("%v of %v are saved for calls of 11s ago", saved, room)
+		}
+	})
+}
