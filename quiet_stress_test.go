@@ -19,6 +19,9 @@ import (
 func TestQuietEndsAtOnce(t *testing.T) {
 	impatient := db
 	impatient.NoWait = true
+	minute := ratelimit.Hint{Wait: time.Minute, Explicit: true}
+	spent := ratelimit.Quota{RemainingKnown: true, ResetKnown: true, Reset: time.Minute}
+	const until = `"until":"2100-01-01T00:00:00Z","reason":"r"`
 	version := 0
 	push := func(e *Engine, members string) {
 		version++
@@ -33,14 +36,14 @@ func TestQuietEndsAtOnce(t *testing.T) {
 		}
 	}
 	for name, end := range map[string]func(*Engine){
-		"hold":        answers(Outcome{Class: Overloaded, Status: 503, Hint: ratelimit.Hint{Wait: time.Minute, Explicit: true}}),
-		"hold of one": answers(Outcome{Class: Overloaded, Partitioned: true, Hint: ratelimit.Hint{Wait: time.Minute, Explicit: true}}),
-		"quota":       answers(Outcome{Class: Healthy, Hint: ratelimit.Hint{Quota: ratelimit.Quota{RemainingKnown: true, ResetKnown: true, Reset: time.Minute}}}),
+		"hold":        answers(Outcome{Class: Overloaded, Status: 503, Hint: minute}),
+		"hold of one": answers(Outcome{Class: Overloaded, Partitioned: true, Hint: minute}),
+		"quota":       answers(Outcome{Class: Healthy, Hint: ratelimit.Hint{Quota: spent}}),
 		"kill": func(e *Engine) {
-			push(e, `"kill":[{"name":"k","match":{"host":"orders-db"},"until":"2100-01-01T00:00:00Z","reason":"r"}]`)
+			push(e, `"kill":[{"name":"k","match":{"host":"orders-db"},`+until+`}]`)
 		},
 		"kill of a path": func(e *Engine) {
-			push(e, `"kill":[{"name":"k","match":{"path":"/v1"},"until":"2100-01-01T00:00:00Z","reason":"r"}]`)
+			push(e, `"kill":[{"name":"k","match":{"path":"/v1"},`+until+`}]`)
 		},
 		"kill, refused": func(e *Engine) {
 			e.Apply(fmt.Appendf(nil, `{"schema":1,"document":"shop","version":9999,"defaults":{"call":{"timeout":7}},"kill":[{"name":"k","match":{},"until":"2100-01-01T00:00:00Z","reason":"r"}]}`))
@@ -70,11 +73,12 @@ func TestQuietEndsAtOnce(t *testing.T) {
 					e.Do(t.Context(), what, within(time.Microsecond))
 				}
 				var ended, over atomic.Bool
-				var late atomic.Int32
+				var asked, late atomic.Int32
 				var wg sync.WaitGroup
 				for range 3 {
 					wg.Go(func() {
 						for !over.Load() {
+							asked.Add(1)
 							after := ended.Load()
 							e.Do(context.Background(), what, func(context.Context, *Permit) Outcome {
 								if after {
@@ -85,7 +89,9 @@ func TestQuietEndsAtOnce(t *testing.T) {
 						}
 					})
 				}
-				time.Sleep(50 * time.Microsecond)
+				for asked.Load() < 30 {
+					runtime.Gosched()
+				}
 				end(e)
 				ended.Store(true)
 				for range 3 {
@@ -109,7 +115,7 @@ func TestQuietStress(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var wg sync.WaitGroup
+	var wg, permits sync.WaitGroup
 	for worker := range 4 {
 		wg.Go(func() {
 			rng := rand.New(rand.NewPCG(uint64(worker), 3))
@@ -128,7 +134,7 @@ func TestQuietStress(t *testing.T) {
 						case 0:
 							panic("ours")
 						case 1:
-							go p.Done(Outcome{Class: Healthy})
+							permits.Go(func() { p.Done(Outcome{Class: Healthy}) })
 							runtime.Gosched()
 						case 2:
 							p.Done(Outcome{Class: Transient, Status: 500})
@@ -140,7 +146,7 @@ func TestQuietStress(t *testing.T) {
 						case 5:
 							return Outcome{Class: Transient, Err: errors.New("refused")}
 						case 6:
-							defer func() { go p.Done(Outcome{Class: Transient}) }()
+							defer permits.Go(func() { p.Done(Outcome{Class: Transient}) })
 						case 7:
 							return Outcome{Class: Overloaded, Status: 503, Hint: ratelimit.Hint{Wait: time.Microsecond, Explicit: true}}
 						case 8:
@@ -154,7 +160,7 @@ func TestQuietStress(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	time.Sleep(10 * time.Millisecond) // what the last calls left behind
+	permits.Wait()
 	e.targets.mu.Lock()
 	all := []*target{e.targets.rest}
 	for _, target := range e.targets.byKey {
