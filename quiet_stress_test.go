@@ -46,14 +46,17 @@ func TestQuietEndsAtOnce(t *testing.T) {
 			push(e, `"kill":[{"name":"k","match":{"path":"/v1"},`+until+`}]`)
 		},
 		"kill, refused": func(e *Engine) {
-			e.Apply(fmt.Appendf(nil, `{"schema":1,"document":"shop","version":9999,"defaults":{"call":{"timeout":7}},"kill":[{"name":"k","match":{},"until":"2100-01-01T00:00:00Z","reason":"r"}]}`))
+			e.Apply([]byte(`{"schema":1,"document":"shop","version":9999,"defaults":{"call":{"timeout":7}},` +
+				`"kill":[{"name":"k","match":{},` + until + `}]}`))
 		},
 		"forced open": func(e *Engine) { push(e, `"defaults":{"target":{"circuitBreaker":{"mode":"forced-open"}}}`) },
 		"restored": func(e *Engine) {
-			e.Restore(fmt.Appendf(nil, `{"tether":1,"holds":[{"host":"orders-db","until":%q}]}`, time.Now().Add(time.Minute).Format(time.RFC3339)))
+			e.Restore(fmt.Appendf(nil, `{"tether":1,"holds":[{"host":"orders-db","until":%q}]}`,
+				time.Now().Add(time.Minute).Format(time.RFC3339)))
 		},
 		"key, and its kill": func(e *Engine) {
-			push(e, `"rules":[{"name":"s","match":{"path":"/v1"},"key":"rule","target":{"circuitBreaker":{"mode":"forced-open"}}}]`)
+			push(e, `"rules":[{"name":"s","match":{"path":"/v1"},"key":"rule",`+
+				`"target":{"circuitBreaker":{"mode":"forced-open"}}}]`)
 		},
 		"rate limit": func(e *Engine) {
 			push(e, `"defaults":{"target":{"rateLimit":{"perSecond":0.001,"burst":1}}}`)
@@ -172,7 +175,8 @@ func TestQuietStress(t *testing.T) {
 			continue
 		}
 		target.tell()
-		if target.users.Load() != 0 || target.quiet.underWay != 0 || target.inFlight.Load() != 0 || target.quiet.troubles.Load() != 0 {
+		if target.users.Load() != 0 || target.quiet.underWay != 0 || target.inFlight.Load() != 0 ||
+			target.quiet.troubles.Load() != 0 {
 			t.Errorf("%v: %d users, %d quiet calls, %d attempts, %d troubles are left", target.key, target.users.Load(),
 				target.quiet.underWay, target.inFlight.Load(), target.quiet.troubles.Load())
 		}
