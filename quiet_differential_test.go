@@ -162,7 +162,6 @@ type mood struct {
 	fails    float64       // share
 	how      int
 	retryIn  time.Duration
-	quotaFor bool
 }
 
 func newMoods(rng *rand.Rand) (all moods) {
@@ -200,7 +199,8 @@ func randomCall(rng *rand.Rand) plannedCall {
 	p := plannedCall{Seed: rng.Uint64(), Host: []string{"a.example", "a.example", "a.example", "b.example"}[rng.IntN(4)],
 		Path: []string{"/v1/get", "/v1/get", "/v1/search"}[rng.IntN(3)], Idempotent: rng.IntN(2) > 0, NoWait: rng.IntN(8) == 0}
 	p.Kind = "do"
-	if kinds := []string{"begin", "panic", "goexit", "explained", "cancelled", "early", "late", "twice", "nested"}; rng.IntN(5) == 0 {
+	kinds := []string{"begin", "panic", "goexit", "explained", "cancelled", "early", "late", "twice", "nested"}
+	if rng.IntN(5) == 0 {
 		p.Kind = kinds[rng.IntN(len(kinds))]
 	}
 	if rng.IntN(4) == 0 {
@@ -232,6 +232,7 @@ func (m moods) outcome(ctx context.Context, rng *rand.Rand, began time.Time) Out
 		}
 		return Outcome{Class: Healthy, Status: 200}
 	}
+	hint := ratelimit.Hint{Wait: mood.retryIn, Explicit: mood.retryIn > 0}
 	switch mood.how {
 	case 0:
 		return Outcome{Class: Transient, Status: 500}
@@ -240,9 +241,9 @@ func (m moods) outcome(ctx context.Context, rng *rand.Rand, began time.Time) Out
 	case 2:
 		return Outcome{Class: Transient, Err: context.DeadlineExceeded}
 	case 3:
-		return Outcome{Class: Overloaded, Status: 503, Hint: ratelimit.Hint{Wait: mood.retryIn, Explicit: mood.retryIn > 0}}
+		return Outcome{Class: Overloaded, Status: 503, Hint: hint}
 	case 4:
-		return Outcome{Class: Overloaded, Status: 429, Partitioned: true, Hint: ratelimit.Hint{Wait: mood.retryIn, Explicit: mood.retryIn > 0}}
+		return Outcome{Class: Overloaded, Status: 429, Partitioned: true, Hint: hint}
 	default:
 		return Outcome{Class: Ignored, Err: errors.New("ours")}
 	}
@@ -355,8 +356,10 @@ func randomDocument(rng *rand.Rand, version int) []byte {
 		`"defaults":{"target":{"concurrency":{"max":5,"mode":"adaptive"}}}`,
 		`"defaults":{"call":{"timeout":"2s","attemptTimeout":"0.5s"}}`,
 		`"defaults":{"call":{"criticality":"sheddable"}}`,
-		`"rules":[{"name":"s","match":{"host":"a.example","path":"/v1/search"},"key":"rule","target":{"rateLimit":{"perSecond":3,"burst":2}}}]`,
-		`"rules":[{"name":"s","match":{"host":"a.example","path":"/v1"},"key":"rule","target":{"retryBudget":{"ratio":0.05}}}]`,
+		`"rules":[{"name":"s","match":{"host":"a.example","path":"/v1/search"},"key":"rule",` +
+			`"target":{"rateLimit":{"perSecond":3,"burst":2}}}]`,
+		`"rules":[{"name":"s","match":{"host":"a.example","path":"/v1"},"key":"rule",` +
+			`"target":{"retryBudget":{"ratio":0.05}}}]`,
 		`"defaults":{"target":{"circuitBreaker":{"consecutiveFailures":3,"slowCallRatio":0.5}}}`,
 		`"defaults":{"target":{"pacing":{"mode":"auto"},"hold":{"max":"5s"}}}`,
 	}

@@ -61,7 +61,8 @@ func TestQuietOverHTTP(t *testing.T) {
 	}
 	wg.Wait()
 	h := e.Health().Targets[0]
-	if want := uint64(workers * rounds / 4 * 5 * 2); h.Calls > want || h.Calls < want-workers*rounds/4 { // some hung up before
+	want := uint64(workers * rounds / 4 * 5 * 2)
+	if h.Calls > want || h.Calls < want-workers*rounds/4 { // some hung up before
 		t.Errorf("%d calls, want %d", h.Calls, want)
 	}
 	if h.Attempts > h.Calls {

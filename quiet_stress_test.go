@@ -19,6 +19,9 @@ import (
 func TestQuietEndsAtOnce(t *testing.T) {
 	impatient := db
 	impatient.NoWait = true
+	minute := ratelimit.Hint{Wait: time.Minute, Explicit: true}
+	spent := ratelimit.Quota{RemainingKnown: true, ResetKnown: true, Reset: time.Minute}
+	const until = `"until":"2100-01-01T00:00:00Z","reason":"r"`
 	version := 0
 	push := func(e *Engine, members string) {
 		version++
@@ -33,24 +36,27 @@ func TestQuietEndsAtOnce(t *testing.T) {
 		}
 	}
 	for name, end := range map[string]func(*Engine){
-		"hold":        answers(Outcome{Class: Overloaded, Status: 503, Hint: ratelimit.Hint{Wait: time.Minute, Explicit: true}}),
-		"hold of one": answers(Outcome{Class: Overloaded, Partitioned: true, Hint: ratelimit.Hint{Wait: time.Minute, Explicit: true}}),
-		"quota":       answers(Outcome{Class: Healthy, Hint: ratelimit.Hint{Quota: ratelimit.Quota{RemainingKnown: true, ResetKnown: true, Reset: time.Minute}}}),
+		"hold":        answers(Outcome{Class: Overloaded, Status: 503, Hint: minute}),
+		"hold of one": answers(Outcome{Class: Overloaded, Partitioned: true, Hint: minute}),
+		"quota":       answers(Outcome{Class: Healthy, Hint: ratelimit.Hint{Quota: spent}}),
 		"kill": func(e *Engine) {
-			push(e, `"kill":[{"name":"k","match":{"host":"orders-db"},"until":"2100-01-01T00:00:00Z","reason":"r"}]`)
+			push(e, `"kill":[{"name":"k","match":{"host":"orders-db"},`+until+`}]`)
 		},
 		"kill of a path": func(e *Engine) {
-			push(e, `"kill":[{"name":"k","match":{"path":"/v1"},"until":"2100-01-01T00:00:00Z","reason":"r"}]`)
+			push(e, `"kill":[{"name":"k","match":{"path":"/v1"},`+until+`}]`)
 		},
 		"kill, refused": func(e *Engine) {
-			e.Apply(fmt.Appendf(nil, `{"schema":1,"document":"shop","version":9999,"defaults":{"call":{"timeout":7}},"kill":[{"name":"k","match":{},"until":"2100-01-01T00:00:00Z","reason":"r"}]}`))
+			e.Apply([]byte(`{"schema":1,"document":"shop","version":9999,"defaults":{"call":{"timeout":7}},` +
+				`"kill":[{"name":"k","match":{},` + until + `}]}`))
 		},
 		"forced open": func(e *Engine) { push(e, `"defaults":{"target":{"circuitBreaker":{"mode":"forced-open"}}}`) },
 		"restored": func(e *Engine) {
-			e.Restore(fmt.Appendf(nil, `{"tether":1,"holds":[{"host":"orders-db","until":%q}]}`, time.Now().Add(time.Minute).Format(time.RFC3339)))
+			e.Restore(fmt.Appendf(nil, `{"tether":1,"holds":[{"host":"orders-db","until":%q}]}`,
+				time.Now().Add(time.Minute).Format(time.RFC3339)))
 		},
 		"key, and its kill": func(e *Engine) {
-			push(e, `"rules":[{"name":"s","match":{"path":"/v1"},"key":"rule","target":{"circuitBreaker":{"mode":"forced-open"}}}]`)
+			push(e, `"rules":[{"name":"s","match":{"path":"/v1"},"key":"rule",`+
+				`"target":{"circuitBreaker":{"mode":"forced-open"}}}]`)
 		},
 		"rate limit": func(e *Engine) {
 			push(e, `"defaults":{"target":{"rateLimit":{"perSecond":0.001,"burst":1}}}`)
@@ -70,11 +76,12 @@ func TestQuietEndsAtOnce(t *testing.T) {
 					e.Do(t.Context(), what, within(time.Microsecond))
 				}
 				var ended, over atomic.Bool
-				var late atomic.Int32
+				var asked, late atomic.Int32
 				var wg sync.WaitGroup
 				for worker := range 3 {
 					wg.Go(func() {
 						for !over.Load() {
+							asked.Add(1)
 							after := ended.Load()
 							attempt := func(context.Context) Outcome {
 								if after {
@@ -90,7 +97,9 @@ func TestQuietEndsAtOnce(t *testing.T) {
 						}
 					})
 				}
-				time.Sleep(50 * time.Microsecond)
+				for asked.Load() < 30 {
+					runtime.Gosched()
+				}
 				end(e)
 				ended.Store(true)
 				for range 3 {
@@ -114,7 +123,7 @@ func TestQuietStress(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var wg, strays sync.WaitGroup
+	var wg, permits sync.WaitGroup
 	for worker := range 4 {
 		wg.Go(func() {
 			rng := rand.New(rand.NewPCG(uint64(worker), 3))
@@ -133,7 +142,7 @@ func TestQuietStress(t *testing.T) {
 						case 0:
 							panic("ours")
 						case 1:
-							strays.Go(func() { p.Done(Outcome{Class: Healthy}) })
+							permits.Go(func() { p.Done(Outcome{Class: Healthy}) })
 							runtime.Gosched()
 						case 2:
 							p.Done(Outcome{Class: Transient, Status: 500})
@@ -145,7 +154,7 @@ func TestQuietStress(t *testing.T) {
 						case 5:
 							return Outcome{Class: Transient, Err: errors.New("refused")}
 						case 6:
-							defer strays.Go(func() { p.Done(Outcome{Class: Transient}) })
+							defer permits.Go(func() { p.Done(Outcome{Class: Transient}) })
 						case 7:
 							return Outcome{Class: Overloaded, Status: 503, Hint: ratelimit.Hint{Wait: time.Microsecond, Explicit: true}}
 						case 8:
@@ -159,7 +168,7 @@ func TestQuietStress(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	strays.Wait()
+	permits.Wait()
 	e.targets.mu.Lock()
 	all := []*target{e.targets.rest}
 	for _, target := range e.targets.byKey {
@@ -171,7 +180,8 @@ func TestQuietStress(t *testing.T) {
 			continue
 		}
 		target.tell()
-		if target.users.Load() != 0 || target.quiet.underWay != 0 || target.inFlight.Load() != 0 || target.quiet.troubles.Load() != 0 {
+		if target.users.Load() != 0 || target.quiet.underWay != 0 || target.inFlight.Load() != 0 ||
+			target.quiet.troubles.Load() != 0 {
 			t.Errorf("%v: %d users, %d quiet calls, %d attempts, %d troubles are left", target.key, target.users.Load(),
 				target.quiet.underWay, target.inFlight.Load(), target.quiet.troubles.Load())
 		}

@@ -190,7 +190,8 @@ func TestQuietSpellsOverflow(t *testing.T) {
 			}
 		}
 		if target.users.Load() != 0 || target.quiet.underWay != 0 || target.inFlight.Load() != 0 {
-			t.Errorf("%d users, %d quiet calls, %d attempts are left", target.users.Load(), target.quiet.underWay, target.inFlight.Load())
+			t.Errorf("%d users, %d quiet calls, %d attempts are left", target.users.Load(),
+				target.quiet.underWay, target.inFlight.Load())
 		}
 		var wg sync.WaitGroup
 		for range 20 { // all pass in one spell, and fail

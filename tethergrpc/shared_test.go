@@ -51,12 +51,13 @@ func TestCallsShareWhatTheyAre(t *testing.T) {
 					ctx = tether.WithCriticality(ctx, tether.Sheddable)
 				}
 				ctx = metadata.AppendToOutgoingContext(ctx, "authorization", fmt.Sprint(worker))
-				_ = e.unary(ctx, method, nil, nil, channels[i%2], func(ctx context.Context, _ string, _, _ any, _ *grpc.ClientConn, _ ...grpc.CallOption) error {
+				server := func(context.Context, string, any, any, *grpc.ClientConn, ...grpc.CallOption) error {
 					if i%50 == 49 {
 						return status.Error(codes.Internal, "ours")
 					}
 					return nil
-				})
+				}
+				_ = e.unary(ctx, method, nil, nil, channels[i%2], server)
 				cancel()
 			}
 		})
@@ -92,7 +93,7 @@ func TestDroppedOptionsProveNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		attempts := 0
-		err = e.unary(t.Context(), "/shop.Stock/Put", nil, nil, idle(t), func(_ context.Context, _ string, _, _ any, _ *grpc.ClientConn, opts ...grpc.CallOption) error {
+		server := func(_ context.Context, _ string, _, _ any, _ *grpc.ClientConn, opts ...grpc.CallOption) error {
 			attempts++
 			err := status.Error(codes.Unavailable, "no connection")
 			for _, o := range opts {
@@ -101,7 +102,8 @@ func TestDroppedOptionsProveNothing(t *testing.T) {
 				}
 			}
 			return err
-		})
+		}
+		err = e.unary(t.Context(), "/shop.Stock/Put", nil, nil, idle(t), server)
 		if attempts != want || status.Code(err) != codes.Unavailable {
 			t.Errorf("options dropped: %v: %d attempts, want %d; %v", dropped, attempts, want, err)
 		}
