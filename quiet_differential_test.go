@@ -157,11 +157,11 @@ func history(t *testing.T, seed uint64, paced, quiet bool) (log []*callEnd) {
 type moods []mood
 
 type mood struct {
-	from     time.Duration
-	takes    time.Duration // in the mean
-	fails    float64       // share
-	how      int
-	retryIn  time.Duration
+	from    time.Duration
+	takes   time.Duration // in the mean
+	fails   float64       // share
+	how     int
+	retryIn time.Duration
 }
 
 func newMoods(rng *rand.Rand) (all moods) {
