@@ -124,7 +124,8 @@ func (t *target) tellLocked() {
 	if q.passed+q.good == 0 {
 		return
 	}
-	at := t.epoch.Add(q.last)
+	now := time.Now()
+	at := now.Add(q.last - now.Sub(t.epoch)) // by the wall clock of now, which the engine may have seen set
 	t.budget.CountAt(at, q.passed, q.good)
 	t.gate.CountAt(at, q.passed, q.good, q.took/time.Duration(max(1, q.timed)))
 	t.breaker.CountAt(at, q.good)
