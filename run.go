@@ -32,10 +32,11 @@ func (e *Engine) Run(ctx context.Context, room *Room, what *Call, attempt func(c
 	return v.goOn(attempt, out)
 }
 
-// passQuietly enters the target, if that is quiet and the visit plain; else nothing has happened.
+// passQuietly enters the target, if that is quiet and the visit plain; else nothing has happened. A trial is of
+// calls that have a timeout.
 func (v *visit) passQuietly() bool {
 	p := v.policy
-	if v.setCriticality(); p.timeout > 0 || p.attemptTimeout > 0 || len(v.killers.trials) > 0 || !v.isPlain() {
+	if v.setCriticality(); p.timeout > 0 || p.attemptTimeout > 0 || !v.isPlain() {
 		return false
 	}
 	v.plain = true

@@ -1,0 +1,137 @@
+package tether
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/tether-go/tether/breaker"
+)
+
+// TestCriticalCallsAreHeard: they ask the stages, which know from then on that there are such calls.
+func TestCriticalCallsAreHeard(t *testing.T) {
+	for name, make := range map[string]func(context.Context, *Engine, *Call) error{
+		"run": func(ctx context.Context, e *Engine, what *Call) error {
+			return e.Run(ctx, new(Room), what, answers(Outcome{Class: Healthy}))
+		},
+		"do": func(ctx context.Context, e *Engine, what *Call) error { return e.Do(ctx, *what, within(usualAnswer)) },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			e, what := engineFor(t, Config{}), &Call{Host: "db"}
+			target, _ := hushed(t, e, what)
+			if err := make(WithCriticality(t.Context(), Critical), e, what); err != nil {
+				t.Fatal(err)
+			}
+			if !target.deference.seen.Load() || target.quiet.on.Load() {
+				t.Errorf("%s: heard of a critical call: %v; quiet: %v", name, target.deference.seen.Load(), target.quiet.on.Load())
+			}
+		})
+	}
+}
+
+// TestRunKeepsTheClock: the policy's timeouts end attempts at a quiet target too.
+func TestRunKeepsTheClock(t *testing.T) {
+	for want, settings := range map[error]CallSettings{
+		ErrAttemptTimeout: {AttemptTimeout: Set(time.Second)},
+		ErrCallTimeout:    {Timeout: Set(time.Second)},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			e, what := engineFor(t, Config{Defaults: Settings{Call: settings}}), &Call{Host: "db"}
+			hushed(t, e, what)
+			err := e.Run(t.Context(), new(Room), what, func(ctx context.Context) Outcome {
+				<-ctx.Done()
+				return Outcome{Class: Transient, Err: ctx.Err()}
+			})
+			if !errors.Is(err, want) {
+				t.Errorf("error is %v, want %v", err, want)
+			}
+		})
+	}
+}
+
+// TestQuietCallsKeepTheirTarget: one that has some under way is not forgotten.
+func TestQuietCallsKeepTheirTarget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e, what := engineFor(t, Config{}), &Call{Host: "db"}
+		target, _ := hushed(t, e, what)
+		time.Sleep(2 * returnMemory)
+		if err := e.Run(t.Context(), new(Room), what, func(context.Context) Outcome {
+			if target.quiet.underWay != 1 || target.forget() {
+				t.Errorf("%d quiet calls are under way, and their target was forgotten", target.quiet.underWay)
+			}
+			return Outcome{Class: Healthy}
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if !target.forget() {
+			t.Error("a target that nobody uses was kept")
+		}
+	})
+}
+
+// TestQuietVoicesFromThePast: what a call brings that passed before the breaker opened teaches it nothing once it has
+// closed, whether or not the target is quiet again.
+func TestQuietVoicesFromThePast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e, what := engineFor(t, Config{}), &Call{Host: "db"}
+		target, _ := hushed(t, e, what)
+		ends, ended := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(ended)
+			e.Run(t.Context(), new(Room), what, func(context.Context) Outcome {
+				<-ends
+				return unavailable
+			})
+		}()
+		synctest.Wait()
+		for target.breaker.State() == breaker.Closed {
+			e.Run(t.Context(), new(Room), what, answers(unavailable))
+		}
+		for deadline := time.Now().Add(10 * time.Minute); !target.quiet.on.Load() && time.Now().Before(deadline); {
+			time.Sleep(time.Second)
+			e.Run(t.Context(), new(Room), what, answers(Outcome{Class: Healthy}))
+		}
+		if !target.quiet.on.Load() || target.breaker.State() != breaker.Closed {
+			t.Fatalf("quiet is %v, the breaker %v", target.quiet.on.Load(), target.breaker.State())
+		}
+		close(ends)
+		<-ended
+		if c := target.breaker.Health().Counts; c.Failures != 0 {
+			t.Errorf("%+v after a voice from the past", c)
+		}
+	})
+}
+
+// TestRunTells: events that wait are delivered at a quiet call's end, and its route may be named as a loop.
+func TestRunTells(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		told := map[EventKind]int{}
+		e, err := New(Config{}, Options{Seed: 1, Observe: func(ev Event) { told[ev.Kind]++ }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		what := &Call{Host: "db", GRPCMethod: "/db.Rows/Get"}
+		call := func() {
+			if err := e.Run(t.Context(), new(Room), what, answers(Outcome{Class: Healthy})); err != nil {
+				t.Fatal(err)
+			}
+		}
+		target, _ := hushed(t, e, what)
+		e.note(Event{Kind: EventGaveUp})
+		if call(); told[EventGaveUp] != 1 {
+			t.Errorf("%d events were told at the call's end, want 1", told[EventGaveUp])
+		}
+		for range loopKnown + 2 {
+			time.Sleep(loopWindow)
+			call()
+		}
+		for range 200 {
+			call()
+		}
+		if told[EventLoop] != 1 || !target.quiet.on.Load() {
+			t.Errorf("the loop was named %d times, quiet is %v", told[EventLoop], target.quiet.on.Load())
+		}
+	})
+}
