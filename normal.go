@@ -172,6 +172,17 @@ func (n *normals) due(route uint64, now time.Duration) bool {
 	return true
 }
 
+// usualTime takes note of a good answer of a calm time, unless it was slow or it isn't known what is. The
+// target is locked.
+func (t *target) usualTime(now time.Duration, route uint64, took time.Duration) bool {
+	own := &t.normals.routes[t.normals.slot(route)]
+	if slow := own.slow(); slow == 0 || took > slow {
+		return false
+	}
+	t.learnLocked(now, route, took, true, false)
+	return true
+}
+
 func (t *target) learnLocked(now time.Duration, route uint64, took time.Duration, calm, slowCounts bool) (slow time.Duration) {
 	t.tooShort = min(t.tooShort, took)
 	t.hasty = 0

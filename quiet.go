@@ -28,7 +28,7 @@ type quiet struct {
 	eraSince uint32
 	underWay int // calls that passed so and haven't ended
 	passed   int // since the stages were told
-	good     int // answers since then
+	good     int // answers since then, none of them slow
 	timed    int // of these
 	took     time.Duration
 	since    time.Duration // the engine was made, when the first of them came
@@ -48,12 +48,12 @@ func (v *visit) enterQuiet(route uint64, now time.Duration) bool {
 	return true
 }
 
-// leaveQuiet counts the good answer, unless there was trouble since the visit entered. A slow answer is one like
-// any other here: slowness alone paces nobody. The target is locked.
+// leaveQuiet counts the good answer, unless a stage must hear of it: because of trouble, or because it is
+// slow, or nothing is known yet of what is slow. The target is locked.
 func (v *visit) leaveQuiet(now, took time.Duration) bool {
 	t := v.target
 	q := &t.quiet
-	if !q.on.Load() || v.spell != q.spell {
+	if !q.on.Load() || v.spell != q.spell || v.timed && !t.usualTime(now, t.lastRoute.hashOf(v), took) {
 		return false
 	}
 	t.noteLocked(now)
@@ -61,7 +61,6 @@ func (v *visit) leaveQuiet(now, took time.Duration) bool {
 	if v.timed {
 		q.timed++
 		q.took += took
-		t.learnLocked(now, t.lastRoute.hashOf(v), took, true, false)
 	}
 	q.underWay--
 	return true

@@ -18,7 +18,7 @@ func (g *Gate) Calm() bool {
 }
 
 // CountAt counts at once the calls of a calm time that ended just before a moment: how many were asked for and
-// passed, without waiting, how many had good answers, slow ones too, and how long those took in the mean. The
+// passed, without waiting, how many had good answers, none of them slow, and how long those took in the mean. The
 // two numbers are from 0, and independent: a call may be answered in a later count than it passed in. Took 0: not
 // known. A moment that is earlier than another call's is taken for that. It is safe for concurrent use.
 func (g *Gate) CountAt(at time.Time, asked, good int, took time.Duration) {
