@@ -155,6 +155,28 @@ func TestRunInsideOfRun(t *testing.T) {
 	})
 }
 
+// TestRunInsideOfARepeat: a call that passes quietly shows the attempt of the one that it is inside of.
+func TestRunInsideOfARepeat(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		outer, inner := engineFor(t, Config{}), engineFor(t, Config{})
+		what := &Call{Host: "db", CallOptions: CallOptions{Idempotent: true}}
+		hushed(t, inner, what)
+		seen := 0
+		err := outer.Run(t.Context(), new(Room), what, func(ctx context.Context) Outcome {
+			if AttemptFrom(ctx) == 1 {
+				return unavailable
+			}
+			return Outcome{Class: Healthy, Err: inner.Run(ctx, new(Room), what, func(ctx context.Context) Outcome {
+				seen = AttemptFrom(ctx)
+				return Outcome{Class: Healthy}
+			})}
+		})
+		if err != nil || seen != 2 {
+			t.Errorf("attempt %d, error %v", seen, err)
+		}
+	})
+}
+
 // TestRunAllocates the room and nothing else.
 func TestRunAllocates(t *testing.T) {
 	e := engineFor(t, Config{})
