@@ -83,9 +83,8 @@ type call struct {
 	permit   *Permit
 	first    Permit // where permit points for the first attempt, which most calls end with
 
-	routeHash uint64        // of what answers are comparable with its own; 0: not asked for yet
-	tried     []Attempt     // what Explain tells of them
-	idle      time.Duration // the last attempt's end, or the call's beginning, since began
+	tried []Attempt     // what Explain tells of them
+	idle  time.Duration // the last attempt's end, or the call's beginning, since began
 }
 
 func (c *call) idleSince() time.Time { return c.reading.time(c.entered + c.idle) }
@@ -152,7 +151,7 @@ func (c *call) start(ctx context.Context, e *Engine) {
 // join finds the call's target. The call is counted where it begins.
 func (c *call) join(serial uint64, now time.Duration) {
 	c.findTarget(serial)
-	for !c.enter(serial, now) { // it was forgotten meanwhile
+	for !c.enter(serial, now, false) { // it was forgotten meanwhile
 		c.findTarget(serial)
 	}
 	c.forcedOpen = c.policy.breaker.Mode == breaker.ForcedOpen
@@ -180,29 +179,6 @@ func (c *call) ask(now time.Duration) {
 	if c.routing == nil || !c.routing.counted {
 		c.target.stats.calls.Add(1)
 	}
-}
-
-// enter counts the call as one that uses its target, unless that was forgotten. The target is brought up to the
-// call's configuration.
-func (c *call) enter(serial uint64, now time.Duration) bool {
-	t := c.target
-	t.mu.Lock()
-	if t.users.Load() < 0 {
-		t.mu.Unlock()
-		return false
-	}
-	t.followLocked(c.policy, serial, now)
-	route := t.lastRoute.hashOf(&c.visit)
-	loop, calls, usual := t.beat(route)
-	if !c.enterQuiet(route, now) {
-		t.tellLocked() // before the call tells the stages of itself
-		t.users.Add(1)
-	}
-	t.mu.Unlock()
-	if loop {
-		c.tellLoop(calls, usual)
-	}
-	return true
 }
 
 // clock is the time. A call that nothing has kept yet asks for it once: reading it costs as much as all that

@@ -88,7 +88,7 @@ func (c *call) run(by func(context.Context, *Permit) Outcome, last *Outcome) (re
 	for begun := c.attempts > 0; ; begun = false {
 		if begun {
 			sent = c.permit
-			c.tell(sent, last)
+			c.takeIn(sent, last)
 		} else {
 			if refusal := c.admit(); refusal != nil {
 				if c.divert(refusal) {
@@ -146,11 +146,11 @@ func (c *call) settled(p *Permit, out *Outcome) {
 		count(c.Context, c.engine.telemetry.attempts, c.target.series.byClass[Healthy])
 		return
 	}
-	c.tell(p, out)
+	c.takeIn(p, out)
 }
 
-// tell tells the stages and the story what an attempt brought.
-func (c *call) tell(p *Permit, out *Outcome) {
+// takeIn tells the stages and the story what an attempt brought.
+func (c *call) takeIn(p *Permit, out *Outcome) {
 	c.heedContext(p, out)
 	c.record(p, out)
 	c.idle = c.passed()

@@ -341,3 +341,41 @@ func TestGRPCRulesFitCallsOverHTTP(t *testing.T) {
 		}
 	})
 }
+
+// TestGRPCLateHoldIsKept: a "not before" in a trailer holds calls back that ask no stage as long as all is well
+// (law 2).
+func TestGRPCLateHoldIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		transport, url, arrived := answersRPC(t, func(n int32) rpc {
+			if n == 21 {
+				return rpc{"message", "14", []string{"Retry-After", "30"}}
+			}
+			return rpc{form: "message", status: "0"}
+		})
+		c := client(t, transport, tether.Options{})
+		call := func(ctx context.Context) error {
+			req, err := http.NewRequestWithContext(ctx, http.MethodPost, url+"/shop.Stock/Get", strings.NewReader("request"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Content-Type", "application/grpc+proto")
+			resp, err := c.Do(req)
+			if err != nil {
+				return err
+			}
+			defer resp.Body.Close()
+			_, err = io.Copy(io.Discard, resp.Body)
+			return err
+		}
+		for range 21 {
+			time.Sleep(time.Second)
+			if err := call(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		rejected(t, call(tether.WithCall(t.Context(), tether.CallOptions{NoWait: true})))
+		if arrived.Load() != 21 {
+			t.Errorf("%d calls arrived, want 21", arrived.Load())
+		}
+	})
+}

@@ -50,7 +50,7 @@ func (h *httpCall) hedgeAfter() time.Duration {
 		delay = policy.delay + time.Duration(h.engine.rand()*float64(policy.delay)/2)
 	}
 	if policy.up > 0 {
-		delay = max(delay, h.target.late(h.route()))
+		delay = max(delay, h.target.late(h.route))
 	}
 	if left := h.timeLeft(time.Now()); left >= 0 && delay+h.target.useful() >= left {
 		return 0
@@ -62,7 +62,7 @@ func (h *httpCall) hedgeAfter() time.Duration {
 // are no samples: those that take long are cancelled.
 func (c *call) learnLate(p *Permit, took time.Duration, calm bool) {
 	if up := c.policy.hedge.up; up > 0 && calm && !p.hedge {
-		c.target.learnLate(c.route(), took, up)
+		c.target.learnLate(c.route, took, up)
 	}
 }
 

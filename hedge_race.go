@@ -34,7 +34,6 @@ type runner struct {
 
 func (h *httpCall) race(p *Permit, delay time.Duration) Outcome {
 	h.apart = true
-	h.route() // which both look up
 	r := &race{h: h, over: make(chan struct{})}
 	r.attempt.permit = p
 	r.attempt.ctx, r.attempt.cancel = context.WithCancel(h)

@@ -126,27 +126,17 @@ type lastRoute struct {
 	hash       uint64
 }
 
-// hashOf names what answers are comparable with a visit's.
+// hashOf is the hash of a visit that has a gRPC method only.
 func (r *lastRoute) hashOf(v *visit) uint64 {
-	switch {
-	case v.Path != "" || v.Method != "":
-		return v.hashRoute()
-	case r.hash == 0 || r.grpcMethod != v.GRPCMethod:
+	if r.hash == 0 || r.grpcMethod != v.GRPCMethod {
 		*r = lastRoute{v.GRPCMethod, v.hashRoute()}
 	}
 	return r.hash
 }
 
+// hashRoute names what answers are comparable with the visit's.
 func (v *visit) hashRoute() uint64 {
 	return maphash.Comparable(v.engine.hashSeed, [3]string{v.Method, v.Path, v.GRPCMethod})
-}
-
-// route is the hash that names the call's route.
-func (c *call) route() uint64 {
-	if c.routeHash == 0 {
-		c.routeHash = c.hashRoute()
-	}
-	return c.routeHash
 }
 
 // learn takes note of how long a good answer took: towards the median by a twentieth, and what is

@@ -36,12 +36,12 @@ type quiet struct {
 }
 
 // enterQuiet lets the visit pass, if nothing about it needs a stage's judgement. The target is locked.
-func (v *visit) enterQuiet(route uint64, now time.Duration) bool {
+func (v *visit) enterQuiet(now time.Duration) bool {
 	q := &v.target.quiet
 	if !q.on.Load() || !v.plain {
 		return false
 	}
-	v.spell, v.timed = q.spell, v.target.normals.due(route, now)
+	v.spell, v.timed = q.spell, v.target.normals.due(v.route, now)
 	v.target.noteLocked(now)
 	q.passed++
 	q.underWay++
@@ -53,7 +53,7 @@ func (v *visit) enterQuiet(route uint64, now time.Duration) bool {
 func (v *visit) leaveQuiet(now, took time.Duration) bool {
 	t := v.target
 	q := &t.quiet
-	if !q.on.Load() || v.spell != q.spell || v.timed && !t.usualTime(now, t.lastRoute.hashOf(v), took) {
+	if !q.on.Load() || v.spell != q.spell || v.timed && !t.usualTime(now, v.route, took) {
 		return false
 	}
 	t.noteLocked(now)
@@ -164,7 +164,7 @@ func (t *target) endTrouble() { t.quiet.troubles.Add(-1) }
 // calmDown begins the quiet if every stage is calm. It is on before they are asked: a trouble that begins
 // meanwhile sees that it is, and ends it.
 func (t *target) calmDown() {
-	if t.quiet.on.Load() || t.rate.On() || t.concurrency.On() || t.deference.seen.Load() || t.hasLanes() {
+	if t.quiet.on.Load() || t.divides() {
 		return
 	}
 	t.mu.Lock()
@@ -172,8 +172,7 @@ func (t *target) calmDown() {
 	q := &t.quiet
 	q.on.Store(true)
 	era, calm := t.breaker.Calm()
-	if !calm || q.troubles.Load() > 0 || !t.gate.Calm() || t.rate.On() || t.concurrency.On() ||
-		t.deference.seen.Load() || t.hasLanes() || t.wasKilled.Load() || t.line.length.Load() > 0 {
+	if !calm || q.troubles.Load() > 0 || !t.gate.Calm() || t.divides() || t.wasKilled.Load() || t.line.length.Load() > 0 {
 		q.on.Store(false)
 		return
 	}
@@ -183,6 +182,11 @@ func (t *target) calmDown() {
 	if q.era != era {
 		q.era, q.eraSince = era, q.spell
 	}
+}
+
+// divides tells whether calls are told apart here, or counted by limits: then the stages judge each.
+func (t *target) divides() bool {
+	return t.rate.On() || t.concurrency.On() || t.deference.seen.Load() || t.hasLanes()
 }
 
 // teachesLittle tells of an answer that is good and says nothing of a quota.

@@ -29,7 +29,7 @@ func (e *Engine) Run(ctx context.Context, room *Room, what *Call, attempt func(c
 		e.events.Deliver()
 		return out.Err
 	}
-	return v.goOn(attempt, out)
+	return v.whole().goOn(attempt, out) // a stage must hear of it
 }
 
 // passQuietly enters the target, if that is quiet and the visit plain; else nothing has happened. A trial is of
@@ -41,27 +41,10 @@ func (v *visit) passQuietly() bool {
 	}
 	v.plain = true
 	v.findTarget(v.killers.serial)
-	t := v.target
-	if !t.quiet.on.Load() {
+	if !v.target.quiet.on.Load() || !v.enter(v.killers.serial, v.entered, true) {
 		return false
 	}
-	t.mu.Lock()
-	if t.users.Load() < 0 {
-		t.mu.Unlock()
-		return false
-	}
-	t.followLocked(p, v.killers.serial, v.entered)
-	route := t.lastRoute.hashOf(v)
-	if !v.enterQuiet(route, v.entered) {
-		t.mu.Unlock()
-		return false
-	}
-	loop, calls, usual := t.beat(route)
-	t.mu.Unlock()
-	if loop {
-		v.tellLoop(calls, usual)
-	}
-	count(v.Context, v.engine.telemetry.calls, t.series.plain)
+	count(v.Context, v.engine.telemetry.calls, v.target.series.plain)
 	return true
 }
 
@@ -77,12 +60,12 @@ func (e *Engine) runWhole(ctx context.Context, what *Call, attempt func(context.
 	c := &call{replayable: true}
 	c.Call = what
 	c.start(ctx, e)
-	return c.conclude(func(ctx context.Context, _ *Permit) Outcome { return attempt(ctx) }, &Outcome{})
+	return c.goOn(attempt, Outcome{})
 }
 
-// goOn is for a first attempt that a stage must hear of, and all that follows from it.
-func (v *visit) goOn(attempt func(context.Context) Outcome, out Outcome) error {
-	return v.whole().conclude(func(ctx context.Context, _ *Permit) Outcome { return attempt(ctx) }, &out)
+// goOn makes the attempts that are still to be made after one that brought out, or the first.
+func (c *call) goOn(attempt func(context.Context) Outcome, out Outcome) error {
+	return c.conclude(func(ctx context.Context, _ *Permit) Outcome { return attempt(ctx) }, &out)
 }
 
 func (v *visit) abandon() {

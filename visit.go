@@ -18,6 +18,7 @@ type visit struct {
 	reading *reading
 	entered time.Duration // the engine, that long after it was made
 
+	route uint64 // names what answers are comparable with its own
 	spell uint32 // of the target's quiet, in which it passed; 0: the stages were asked
 	plain bool   // it needs no stage's judgement where nothing stands in its way
 	timed bool   // its answer is, although it passed quietly
@@ -45,6 +46,38 @@ func (v *visit) findTarget(serial uint64) {
 }
 
 func (v *visit) targetKey() targetKey { return targetKey{v.Scheme, v.Host, v.Service, v.policy.key} }
+
+// enter counts the visit as one that uses its target, unless that was forgotten, or isn't quiet where it must be. The
+// target is brought up to the visit's configuration.
+func (v *visit) enter(serial uint64, now time.Duration, mustBeQuiet bool) bool {
+	t := v.target
+	if v.Method != "" || v.Path != "" { // else it is known mostly
+		v.route = v.hashRoute()
+	}
+	t.mu.Lock()
+	if t.users.Load() < 0 {
+		t.mu.Unlock()
+		return false
+	}
+	t.followLocked(v.policy, serial, now)
+	if v.route == 0 {
+		v.route = t.lastRoute.hashOf(v)
+	}
+	if !v.enterQuiet(now) {
+		if mustBeQuiet {
+			t.mu.Unlock()
+			return false
+		}
+		t.tellLocked() // before the call tells the stages of itself
+		t.users.Add(1)
+	}
+	loop, calls, usual := t.beat(v.route)
+	t.mu.Unlock()
+	if loop {
+		v.tellLoop(calls, usual)
+	}
+	return true
+}
 
 // began is when the visit did, and passed the time since.
 func (v *visit) began() time.Time { return v.reading.time(v.entered) }

@@ -103,7 +103,7 @@ func (b *Breaker) AllowIn(room *Room) (Ticket, error) {
 		if room == nil {
 			room = new(Room)
 		}
-		room.call = call{breaker: b, generation: uint32(pass - 1)}
+		room.call = call{breaker: b, generation: pass - 1}
 		return Ticket{&room.call}, nil
 	}
 	b.mu.Lock()
@@ -118,7 +118,7 @@ func (b *Breaker) AllowIn(room *Room) (Ticket, error) {
 		if room == nil {
 			room = new(Room)
 		}
-		room.call = call{breaker: b, generation: uint32(b.generation), began: time.Now()}
+		room.call = call{breaker: b, generation: b.generation, began: time.Now()}
 		return Ticket{&room.call}, nil
 	}
 	now := time.Now()

@@ -17,7 +17,7 @@ func (b *Breaker) Calm() (era uint64, calm bool) {
 // TicketOf is the ticket of a call that was admitted in an era of [Breaker.Calm]. In any other state, and where a
 // number is no era, it teaches nothing. It is safe for concurrent use.
 func (b *Breaker) TicketOf(era uint64) Ticket {
-	return Ticket{&call{breaker: b, generation: uint32(era)}}
+	return Ticket{&call{breaker: b, generation: era}}
 }
 
 // CountAt counts at once so many successes of calls that were admitted in the present closed state, none of them

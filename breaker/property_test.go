@@ -139,7 +139,7 @@ func (w *walk) settle() {
 	}
 	ticket := w.tickets[w.rng.IntN(len(w.tickets))]
 	before := w.b.Health()
-	old := ticket.call == nil || ticket.call.settled || uint64(ticket.call.generation) != w.b.generation
+	old := ticket.call == nil || ticket.call.settled || ticket.call.generation != w.b.generation
 	ticket.Done(Result(w.rng.IntN(5)))
 	delete(w.probes, ticket)
 	if after := w.b.Health(); (old || w.policy.Mode.forced()) && !ticket.Probe() && before != after {

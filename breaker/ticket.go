@@ -42,7 +42,7 @@ type Ticket struct {
 type call struct {
 	breaker    *Breaker
 	began      time.Time // of a probe, whose lease it is, and where the policy times calls
-	generation uint32
+	generation uint64
 	probe      bool
 	settled    bool // guarded by breaker.mu
 }
@@ -80,7 +80,7 @@ func (b *Breaker) settle(c *call, result Result, now time.Time) {
 	if c.probe {
 		b.advance(now) // a lease that is over has decided before the result can
 	}
-	if c.generation != uint32(b.generation) || !c.probe && b.state != Closed { // the latter: TicketOf was misled
+	if c.generation != b.generation || !c.probe && b.state != Closed { // the latter: TicketOf was misled
 		return
 	}
 	if c.probe {
@@ -144,7 +144,7 @@ func (b *Breaker) free() int {
 
 // lease hands out a probe.
 func (b *Breaker) lease(now time.Time) *call {
-	c := &call{breaker: b, generation: uint32(b.generation), probe: true, began: now}
+	c := &call{breaker: b, generation: b.generation, probe: true, began: now}
 	b.probes = append(b.probes, c)
 	return c
 }
