@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tether-go/tether/breaker"
+	"github.com/tether-go/tether/criticality"
 	"github.com/tether-go/tether/ratelimit"
 	"github.com/tether-go/tether/retry"
 )
@@ -97,7 +98,7 @@ type (
 // attemptContext is the context of a call's attempts.
 type attemptContext struct {
 	context.Context // the caller's
-	criticality     Criticality
+	criticality     criticality.Level
 	inner           bool // inside of another wrapper's call, which does the repeating
 	decided         bool // a route has, where it goes
 }
@@ -107,7 +108,7 @@ func (c *attemptContext) Value(key any) any {
 	switch {
 	case key == insideKey{}:
 		return c
-	case key == criticalityKey{}:
+	case key == criticality.ContextKey{}:
 		return c.criticality
 	case key == attemptKey{} && !c.inner: // else the wrapper further out counts
 		return 1
@@ -173,7 +174,7 @@ func (c *call) ask(now time.Duration) {
 		c.target.gate.Resume()
 		c.target.line.wakeNext()
 	}
-	if c.criticality != Default {
+	if c.criticality != criticality.Default {
 		c.target.disturb()
 	}
 	if c.routing == nil || !c.routing.counted {

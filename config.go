@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/tether-go/tether/breaker"
+	"github.com/tether-go/tether/criticality"
 	"github.com/tether-go/tether/internal/jsondoc"
 	"github.com/tether-go/tether/retry"
 )
@@ -141,9 +142,9 @@ type CallSettings struct {
 	// without one.
 	MaxWait *time.Duration `json:"maxWait,omitempty"`
 	// Criticality is "critical", "default" or "sheddable": which calls go first, and which are refused
-	// first, where calls have to wait. Of this and the call's own word ([WithCriticality]) the lower one
+	// first, where calls have to wait. Of this and the call's own word ([criticality.With]) the lower one
 	// counts, unless Bounds.RaiseCriticality. Default: the call's own.
-	Criticality *Criticality `json:"criticality,omitempty"`
+	Criticality *criticality.Level `json:"criticality,omitempty"`
 	// RetryPolicy says how often and how patiently a call is repeated.
 	RetryPolicy *RetrySettings `json:"retryPolicy,omitempty"`
 	// HedgingPolicy says when a second attempt of a slow call is sent beside the first.

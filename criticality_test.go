@@ -14,13 +14,14 @@ import (
 	"time"
 
 	"github.com/tether-go/tether"
+	"github.com/tether-go/tether/criticality"
 	"github.com/tether-go/tether/ratelimit"
 	"github.com/tether-go/tether/retry"
 )
 
 // askAs makes a call of a criticality with that much time.
-func askAs(c *tether.Client, criticality tether.Criticality, within time.Duration) error {
-	ctx, cancel := context.WithTimeout(tether.WithCriticality(context.Background(), criticality), within)
+func askAs(c *tether.Client, level criticality.Level, within time.Duration) error {
+	ctx, cancel := context.WithTimeout(criticality.With(context.Background(), level), within)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, api, nil)
 	if err != nil {
@@ -41,18 +42,18 @@ func askAs(c *tether.Client, criticality tether.Criticality, within time.Duratio
 func TestCriticalGoFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := limited(t, &backend{serve: always(200)}, 1, 1, 0, tether.Options{})
-		askAs(c, tether.Default, time.Minute)
+		askAs(c, criticality.Default, time.Minute)
 		var mu sync.Mutex
 		var order []string
 		var all sync.WaitGroup
-		for i, criticality := range []tether.Criticality{-1, 0, 1, -1, 0, 1} {
+		for i, level := range []criticality.Level{-1, 0, 1, -1, 0, 1} {
 			all.Go(func() {
-				if err := askAs(c, criticality, time.Minute); err != nil {
+				if err := askAs(c, level, time.Minute); err != nil {
 					t.Error(err)
 				}
 				mu.Lock()
 				defer mu.Unlock()
-				order = append(order, fmt.Sprint(criticality, " ", i))
+				order = append(order, fmt.Sprint(level, " ", i))
 			})
 			synctest.Wait()
 		}
@@ -71,15 +72,15 @@ func TestLimitCountsWhoGoesBefore(t *testing.T) {
 		c := limited(t, &backend{serve: always(200)}, 1, 1, 0, tether.Options{})
 		var all sync.WaitGroup
 		for range 20 {
-			all.Go(func() { askAs(c, tether.Default, time.Minute) })
+			all.Go(func() { askAs(c, criticality.Default, time.Minute) })
 			synctest.Wait()
 		}
 		began := time.Now()
-		r := rejected(t, askAs(c, tether.Sheddable, 10*time.Second))
-		if r.Stage != tether.StageRate || time.Since(began) > 0 || r.Criticality != tether.Sheddable {
+		r := rejected(t, askAs(c, criticality.Sheddable, 10*time.Second))
+		if r.Stage != tether.StageRate || time.Since(began) > 0 || r.Criticality != criticality.Sheddable {
 			t.Errorf("after %v: %+v", time.Since(began), r)
 		}
-		if err := askAs(c, tether.Critical, 10*time.Second); err != nil || time.Since(began) > 3*time.Second {
+		if err := askAs(c, criticality.Critical, 10*time.Second); err != nil || time.Since(began) > 3*time.Second {
 			t.Errorf("critical, after %v: %v", time.Since(began), err)
 		}
 		all.Wait()
@@ -98,13 +99,13 @@ func TestShedInTrouble(t *testing.T) {
 					shed++
 				}
 			}})
-			most := tether.Default
+			most := criticality.Default
 			if above {
-				most = tether.Critical
+				most = criticality.Critical
 			}
 			for range 40 {
 				askAs(c, most, 10*time.Second)
-				askAs(c, tether.Sheddable, 10*time.Second)
+				askAs(c, criticality.Sheddable, 10*time.Second)
 				time.Sleep(time.Second / 2)
 			}
 			if shed > 0 || b.attempts() != 80 {
@@ -122,18 +123,18 @@ func TestShedInTrouble(t *testing.T) {
 			var shedErr, others int
 			var all sync.WaitGroup
 			for i := range 120 {
-				criticality := tether.Sheddable
+				level := criticality.Sheddable
 				if i%4 == 0 {
-					criticality = most
+					level = most
 				}
 				all.Go(func() {
-					err := askAs(c, criticality, 5*time.Second)
+					err := askAs(c, level, 5*time.Second)
 					mu.Lock()
 					defer mu.Unlock()
 					var r *tether.RejectedError
 					switch {
 					case !errors.As(err, &r) || !r.Shed:
-					case criticality != tether.Sheddable:
+					case level != criticality.Sheddable:
 						others++
 					case !errors.Is(err, ratelimit.ErrPaced) || !strings.Contains(err.Error(), "more critical calls go before this sheddable one"):
 						t.Errorf("the reason of %v", err)
@@ -160,21 +161,21 @@ func TestNobodyToGiveWayTo(t *testing.T) {
 			}
 		}})
 		for range 20 {
-			askAs(c, tether.Sheddable, 5*time.Second)
+			askAs(c, criticality.Sheddable, 5*time.Second)
 		}
 	})
 }
 
 // TestLastRetryIsReserved: in trouble the budget's last re-attempt is for the most critical calls.
 func TestLastRetryIsReserved(t *testing.T) {
-	for criticality, want := range map[tether.Criticality]int{tether.Sheddable: 1, tether.Critical: 2} {
+	for level, want := range map[criticality.Level]int{criticality.Sheddable: 1, criticality.Critical: 2} {
 		synctest.Test(t, func(t *testing.T) {
 			b := &backend{serve: always(200)}
 			c := client(t, b, tether.Options{InitialRetries: tether.Set(1)})
-			askAs(c, tether.Critical, time.Minute)
+			askAs(c, criticality.Critical, time.Minute)
 			b.becomes(always(503))
 			before := b.attempts()
-			ctx := tether.WithCriticality(t.Context(), criticality)
+			ctx := criticality.With(t.Context(), level)
 			req, err := http.NewRequestWithContext(ctx, http.MethodGet, api, nil)
 			if err != nil {
 				t.Fatal(err)
@@ -185,12 +186,12 @@ func TestLastRetryIsReserved(t *testing.T) {
 			}
 			resp.Body.Close()
 			if got := b.attempts() - before; got != want {
-				t.Errorf("%v: %d attempts, want %d", criticality, got, want)
+				t.Errorf("%v: %d attempts, want %d", level, got, want)
 			}
 			story, _ := tether.Explain(resp, nil)
 			if reserved := strings.Contains(fmt.Sprint(story.NotRepeated), "kept for more critical calls"); reserved != (want == 1) ||
 				!errors.Is(story.NotRepeated, retry.ErrBudget) {
-				t.Errorf("%v: %v", criticality, story.NotRepeated)
+				t.Errorf("%v: %v", level, story.NotRepeated)
 			}
 		})
 	}
@@ -209,7 +210,7 @@ func TestCriticalityTravels(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	middle := httptest.NewServer(tether.ReadCriticality(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	middle := httptest.NewServer(criticality.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		// Options of a call leave its criticality alone.
 		ctx := tether.WithCall(r.Context(), tether.CallOptions{Idempotent: true})
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, last.URL, nil)
@@ -226,7 +227,7 @@ func TestCriticalityTravels(t *testing.T) {
 	}), field))
 	defer middle.Close()
 	lowered := tether.Config{Rules: []tether.Rule{{Match: tether.Match{Path: "/search"},
-		Call: tether.CallSettings{Criticality: tether.Set(tether.Default)}}}}
+		Call: tether.CallSettings{Criticality: tether.Set(criticality.Default)}}}}
 	first, err := tether.NewClient(middle.Client(), lowered, tether.Options{CriticalityHeader: field})
 	if err != nil {
 		t.Fatal(err)
@@ -238,9 +239,9 @@ func TestCriticalityTravels(t *testing.T) {
 		want   string
 	}{
 		{t.Context(), "/", "", ""},
-		{tether.WithCriticality(t.Context(), tether.Critical), "/", "", "critical"},
-		{tether.WithCriticality(t.Context(), tether.Sheddable), "/", "critical", "sheddable"},
-		{tether.WithCriticality(t.Context(), tether.Critical), "/search", "", ""},
+		{criticality.With(t.Context(), criticality.Critical), "/", "", "critical"},
+		{criticality.With(t.Context(), criticality.Sheddable), "/", "critical", "sheddable"},
+		{criticality.With(t.Context(), criticality.Critical), "/search", "", ""},
 		{t.Context(), "/", "critical", ""}, // what the caller wrote is replaced
 	} {
 		req, err := http.NewRequestWithContext(tc.ctx, http.MethodGet, middle.URL+tc.path, nil)
@@ -263,33 +264,4 @@ func TestCriticalityTravels(t *testing.T) {
 	if _, err := tether.New(tether.Config{}, tether.Options{CriticalityHeader: "no name"}); err == nil {
 		t.Error("a header that is no token is taken")
 	}
-}
-
-func ExampleWithCriticality() {
-	var client *tether.Client // from NewClient
-	prefetch := func(ctx context.Context, url string) (*http.Response, error) {
-		ctx = tether.WithCriticality(ctx, tether.Sheddable)
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-		if err != nil {
-			return nil, err
-		}
-		return client.Do(req)
-	}
-	_ = prefetch
-	fmt.Println(tether.CriticalityFrom(tether.WithCriticality(context.Background(), tether.Sheddable)))
-	// Output: sheddable
-}
-
-func ExampleReadCriticality() {
-	handler := tether.ReadCriticality(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		fmt.Println(tether.CriticalityFrom(r.Context())) // calls made with this context inherit it
-	}), "X-Shop-Criticality")
-	for _, word := range []string{"critical", "utmost"} {
-		req := httptest.NewRequest(http.MethodGet, "/", nil)
-		req.Header.Set("X-Shop-Criticality", word)
-		handler.ServeHTTP(httptest.NewRecorder(), req)
-	}
-	// Output:
-	// critical
-	// default
 }

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/tether-go/tether/criticality"
 	"github.com/tether-go/tether/ratelimit"
 	"github.com/tether-go/tether/retry"
 )
@@ -53,7 +54,7 @@ type deference struct {
 	rand func() float64 // set once
 
 	mu      sync.Mutex // guards what follows
-	asked   [Critical - Sheddable + 1]time.Time
+	asked   [criticality.Critical - criticality.Sheddable + 1]time.Time
 	lesser  decaying  // calls that give way
 	ended   decaying  // attempts
 	doubt   float64   // failures, by weight, since the last fast answer
@@ -82,15 +83,15 @@ func (d *decaying) count(now time.Time, over time.Duration) float64 {
 
 // ask counts a call that is asked for, once a call. It tells whether such calls are to return at their usual
 // rate now.
-func (d *deference) ask(c Criticality) (returns bool) {
-	if c == Default && !d.seen.Load() {
+func (d *deference) ask(c criticality.Level) (returns bool) {
+	if c == criticality.Default && !d.seen.Load() {
 		return false
 	}
 	d.seen.Store(true)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now := time.Now()
-	d.asked[c-Sheddable] = now
+	d.asked[c-criticality.Sheddable] = now
 	if d.givesWay(c, now) {
 		d.lesser.add(now, demandTime)
 		return false
@@ -103,8 +104,8 @@ func (d *deference) ask(c Criticality) (returns bool) {
 }
 
 // givesWay tells whether a more critical call was asked for lately. It is locked.
-func (d *deference) givesWay(c Criticality, now time.Time) bool {
-	for _, at := range d.asked[c-Sheddable+1:] {
+func (d *deference) givesWay(c criticality.Level, now time.Time) bool {
+	for _, at := range d.asked[c-criticality.Sheddable+1:] {
 		if !at.IsZero() && now.Sub(at) < deferMemory {
 			return true
 		}
@@ -114,8 +115,8 @@ func (d *deference) givesWay(c Criticality, now time.Time) bool {
 
 // take lets a call go, or says when it may. Waiting is how many wait beside it: with a call that nobody waits
 // beside the calls cease to give way, when all that is asked for may leave or the trouble is long past.
-func (d *deference) take(c Criticality, waiting int) (retryAt time.Time, ok bool) {
-	if c == Critical || !d.seen.Load() {
+func (d *deference) take(c criticality.Level, waiting int) (retryAt time.Time, ok bool) {
+	if c == criticality.Critical || !d.seen.Load() {
 		return retryAt, true
 	}
 	d.mu.Lock()
@@ -137,8 +138,8 @@ func (d *deference) take(c Criticality, waiting int) (retryAt time.Time, ok bool
 }
 
 // untake gives back what take let go and nobody sent.
-func (d *deference) untake(c Criticality) {
-	if c == Critical || !d.seen.Load() {
+func (d *deference) untake(c criticality.Level) {
+	if c == criticality.Critical || !d.seen.Load() {
 		return
 	}
 	d.mu.Lock()
@@ -147,8 +148,8 @@ func (d *deference) untake(c Criticality) {
 }
 
 // pace is how many calls a second may leave of those that give way, if calls of c do; 0: as many as want.
-func (d *deference) pace(c Criticality) float64 {
-	if c == Critical || !d.seen.Load() {
+func (d *deference) pace(c criticality.Level) float64 {
+	if c == criticality.Critical || !d.seen.Load() {
 		return 0
 	}
 	d.mu.Lock()
@@ -161,8 +162,8 @@ func (d *deference) pace(c Criticality) float64 {
 
 // reserves tells whether the last re-attempt of the budget is kept from calls of c: in doubt, while more
 // critical ones are asked for.
-func (d *deference) reserves(c Criticality) bool {
-	if c == Critical || !d.seen.Load() {
+func (d *deference) reserves(c criticality.Level) bool {
+	if c == criticality.Critical || !d.seen.Load() {
 		return false
 	}
 	d.mu.Lock()

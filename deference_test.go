@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/tether-go/tether/criticality"
 	"github.com/tether-go/tether/ratelimit"
 )
 
@@ -19,7 +20,9 @@ const (
 func TestDeference(t *testing.T) {
 	type step func(*deference)
 	wait := func(by time.Duration) step { return func(*deference) { time.Sleep(by) } }
-	ask := func(c Criticality) step { return func(d *deference) { d.ask(c); time.Sleep(100 * time.Millisecond) } }
+	ask := func(c criticality.Level) step {
+		return func(d *deference) { d.ask(c); time.Sleep(100 * time.Millisecond) }
+	}
 	fail := func(kind ratelimit.Failure) step {
 		return func(d *deference) { d.failed(kind); time.Sleep(time.Second) }
 	}
@@ -30,19 +33,19 @@ func TestDeference(t *testing.T) {
 	fast, slow := good(fastAnswer), good(2*slowFrom)
 	for name, tc := range map[string]struct {
 		steps []step
-		yield map[Criticality]bool
+		yield map[criticality.Level]bool
 	}{
-		"nothing has failed":                {[]step{ask(Critical), ask(Sheddable), slow, slow, slow, slow}, nil},
-		"a lone timeout":                    {[]step{ask(Critical), fast, timeout}, nil},
-		"lone timeouts between answers":     {[]step{ask(Critical), timeout, fast, timeout, fast, timeout}, nil},
-		"two timeouts":                      {[]step{ask(Critical), timeout, timeout}, map[Criticality]bool{Default: true, Sheddable: true}},
-		"slow, then a timeout":              {[]step{ask(Critical), slow, timeout}, map[Criticality]bool{Default: true, Sheddable: true}},
-		"one answer that says overloaded":   {[]step{ask(Critical), busy}, map[Criticality]bool{Default: true, Sheddable: true}},
-		"refused connections cost nothing":  {[]step{ask(Critical), refused, refused, refused}, nil},
-		"sheddable gives way to default":    {[]step{ask(Sheddable), ask(Default), busy}, map[Criticality]bool{Sheddable: true}},
-		"nobody more critical asks":         {[]step{ask(Sheddable), ask(Sheddable), busy, busy}, nil},
-		"nor lately":                        {[]step{ask(Critical), busy, wait(2 * deferMemory), busy}, nil},
-		"criticality is nobody's word here": {[]step{ask(Default), busy, busy}, nil},
+		"nothing has failed":                {[]step{ask(criticality.Critical), ask(criticality.Sheddable), slow, slow, slow, slow}, nil},
+		"a lone timeout":                    {[]step{ask(criticality.Critical), fast, timeout}, nil},
+		"lone timeouts between answers":     {[]step{ask(criticality.Critical), timeout, fast, timeout, fast, timeout}, nil},
+		"two timeouts":                      {[]step{ask(criticality.Critical), timeout, timeout}, map[criticality.Level]bool{criticality.Default: true, criticality.Sheddable: true}},
+		"slow, then a timeout":              {[]step{ask(criticality.Critical), slow, timeout}, map[criticality.Level]bool{criticality.Default: true, criticality.Sheddable: true}},
+		"one answer that says overloaded":   {[]step{ask(criticality.Critical), busy}, map[criticality.Level]bool{criticality.Default: true, criticality.Sheddable: true}},
+		"refused connections cost nothing":  {[]step{ask(criticality.Critical), refused, refused, refused}, nil},
+		"sheddable gives way to default":    {[]step{ask(criticality.Sheddable), ask(criticality.Default), busy}, map[criticality.Level]bool{criticality.Sheddable: true}},
+		"nobody more critical asks":         {[]step{ask(criticality.Sheddable), ask(criticality.Sheddable), busy, busy}, nil},
+		"nor lately":                        {[]step{ask(criticality.Critical), busy, wait(2 * deferMemory), busy}, nil},
+		"criticality is nobody's word here": {[]step{ask(criticality.Default), busy, busy}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -50,7 +53,7 @@ func TestDeference(t *testing.T) {
 				for _, s := range tc.steps {
 					s(d)
 				}
-				for c := Sheddable; c <= Critical; c++ {
+				for c := criticality.Sheddable; c <= criticality.Critical; c++ {
 					if got := d.pace(c) > 0; got != tc.yield[c] {
 						t.Errorf("%v gives way: %v", c, got)
 					}
@@ -66,31 +69,31 @@ func TestDeferenceEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &deference{rand: rand.New(rand.NewPCG(1, 1)).Float64}
 		for range 60 { // one a second of each
-			d.ask(Critical)
-			d.ask(Sheddable)
+			d.ask(criticality.Critical)
+			d.ask(criticality.Sheddable)
 			time.Sleep(time.Second)
 		}
 		for range 20 {
 			d.failed(ratelimit.TimedOut)
 		}
-		if got := d.pace(Sheddable); got != deferLeast {
+		if got := d.pace(criticality.Sheddable); got != deferLeast {
 			t.Errorf("%v a second leave after 20 failures, want %v", got, deferLeast)
 		}
-		if retryAt, ok := d.take(Sheddable, 1); ok || time.Until(retryAt) > 55*time.Second {
+		if retryAt, ok := d.take(criticality.Sheddable, 1); ok || time.Until(retryAt) > 55*time.Second {
 			t.Errorf("taken %v, or to wait for %v", ok, time.Until(retryAt))
 		}
 		left := 0
 		began := time.Now()
-		for d.pace(Sheddable) > 0 && time.Since(began) < 3*time.Minute {
+		for d.pace(criticality.Sheddable) > 0 && time.Since(began) < 3*time.Minute {
 			if time.Since(began)%time.Second == 0 {
-				d.ask(Critical)
-				d.ask(Sheddable)
+				d.ask(criticality.Critical)
+				d.ask(criticality.Sheddable)
 			}
 			if time.Since(began)%(250*time.Millisecond) == 0 {
 				d.good(fastAnswer, slowFrom)
 			}
 			waiting := max(0, 10+int(time.Since(began).Seconds())-left) // ten did before
-			if _, ok := d.take(Sheddable, waiting); ok {
+			if _, ok := d.take(criticality.Sheddable, waiting); ok {
 				left++
 			}
 			if since := time.Since(began).Seconds(); float64(left) > 2+1.3*since {
@@ -109,25 +112,25 @@ func TestDeferenceEnds(t *testing.T) {
 func TestDeferenceFollowsDemand(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &deference{rand: rand.New(rand.NewPCG(1, 1)).Float64}
-		d.ask(Critical)
-		d.ask(Sheddable)
+		d.ask(criticality.Critical)
+		d.ask(criticality.Sheddable)
 		d.failed(ratelimit.Overloaded)
 		began := time.Now()
 		for i := 0; time.Since(began) < 4*time.Minute; i++ {
 			if i%20 == 0 {
-				d.ask(Critical)
+				d.ask(criticality.Critical)
 				d.good(fastAnswer, slowFrom)
 			}
 			if i%600 == 0 {
 				d.failed(ratelimit.TimedOut)
 			}
-			d.ask(Sheddable)
-			if _, ok := d.take(Sheddable, 1); ok {
+			d.ask(criticality.Sheddable)
+			if _, ok := d.take(criticality.Sheddable, 1); ok {
 				d.good(fastAnswer, slowFrom)
 			}
 			time.Sleep(50 * time.Millisecond)
 		}
-		if rate := d.pace(Sheddable); rate < 20 || rate > 20*deferMost*1.2 {
+		if rate := d.pace(criticality.Sheddable); rate < 20 || rate > 20*deferMost*1.2 {
 			t.Errorf("%v leave a second of 20", rate)
 		}
 	})
@@ -135,26 +138,26 @@ func TestDeferenceFollowsDemand(t *testing.T) {
 
 // TestWhoseWordCounts: the lower one, unless the bound lets the configuration raise.
 func TestWhoseWordCounts(t *testing.T) {
-	set := func(c Criticality) *Criticality { return &c }
+	set := func(c criticality.Level) *criticality.Level { return &c }
 	for name, tc := range map[string]struct {
-		own, pushed, said *Criticality
+		own, pushed, said *criticality.Level
 		raise             bool
-		want              Criticality
+		want              criticality.Level
 	}{
-		"nobody":                             {nil, nil, nil, false, Default},
-		"the call":                           {nil, nil, set(Critical), false, Critical},
-		"the document":                       {nil, set(Sheddable), nil, false, Sheddable},
-		"the document lowers":                {nil, set(Sheddable), set(Critical), false, Sheddable},
-		"to default":                         {nil, set(Default), set(Critical), false, Default},
-		"the call is lower":                  {set(Critical), nil, set(Sheddable), false, Sheddable},
-		"the call says default":              {set(Critical), nil, set(Default), false, Default},
-		"the application's own":              {set(Critical), nil, nil, false, Critical},
-		"a document raises nothing":          {nil, set(Critical), nil, false, Default},
-		"nor what the application lowered":   {set(Sheddable), set(Default), nil, false, Sheddable},
-		"but where the bound lets it":        {nil, set(Critical), nil, true, Critical},
-		"then over the call's word too":      {nil, set(Critical), set(Sheddable), true, Critical},
-		"a call's word stands beside none":   {nil, nil, set(Sheddable), true, Sheddable},
-		"a word out of range is the nearest": {nil, nil, set(7), false, Critical},
+		"nobody":                             {nil, nil, nil, false, criticality.Default},
+		"the call":                           {nil, nil, set(criticality.Critical), false, criticality.Critical},
+		"the document":                       {nil, set(criticality.Sheddable), nil, false, criticality.Sheddable},
+		"the document lowers":                {nil, set(criticality.Sheddable), set(criticality.Critical), false, criticality.Sheddable},
+		"to default":                         {nil, set(criticality.Default), set(criticality.Critical), false, criticality.Default},
+		"the call is lower":                  {set(criticality.Critical), nil, set(criticality.Sheddable), false, criticality.Sheddable},
+		"the call says default":              {set(criticality.Critical), nil, set(criticality.Default), false, criticality.Default},
+		"the application's own":              {set(criticality.Critical), nil, nil, false, criticality.Critical},
+		"a document raises nothing":          {nil, set(criticality.Critical), nil, false, criticality.Default},
+		"nor what the application lowered":   {set(criticality.Sheddable), set(criticality.Default), nil, false, criticality.Sheddable},
+		"but where the bound lets it":        {nil, set(criticality.Critical), nil, true, criticality.Critical},
+		"then over the call's word too":      {nil, set(criticality.Critical), set(criticality.Sheddable), true, criticality.Critical},
+		"a call's word stands beside none":   {nil, nil, set(criticality.Sheddable), true, criticality.Sheddable},
+		"a word out of range is the nearest": {nil, nil, set(7), false, criticality.Critical},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var cfg, doc Config
@@ -169,11 +172,11 @@ func TestWhoseWordCounts(t *testing.T) {
 			}
 			ctx := t.Context()
 			if tc.said != nil {
-				ctx = WithCriticality(ctx, *tc.said)
+				ctx = criticality.With(ctx, *tc.said)
 			}
-			var got Criticality
+			var got criticality.Level
 			err = e.Do(ctx, Call{Host: "db"}, func(ctx context.Context, _ *Permit) Outcome {
-				got = CriticalityFrom(ctx)
+				got = criticality.From(ctx)
 				return Outcome{Class: Healthy}
 			})
 			if err != nil || got != tc.want {
@@ -188,15 +191,15 @@ func TestWhoseWordCounts(t *testing.T) {
 func TestDeferenceReturns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &deference{rand: rand.New(rand.NewPCG(1, 1)).Float64}
-		d.ask(Critical)
-		d.ask(Sheddable)
+		d.ask(criticality.Critical)
+		d.ask(criticality.Sheddable)
 		returns := func(within time.Duration) (after time.Duration) {
 			t.Helper()
 			for began := time.Now(); time.Since(began) < within; time.Sleep(100 * time.Millisecond) {
-				if d.ask(Sheddable) {
+				if d.ask(criticality.Sheddable) {
 					t.Error("those that give way return")
 				}
-				if d.ask(Critical) {
+				if d.ask(criticality.Critical) {
 					return time.Since(began)
 				}
 			}
@@ -225,7 +228,7 @@ func TestDeferenceReturns(t *testing.T) {
 			t.Errorf("calls return in vain at last after %v", after)
 		}
 		time.Sleep(2 * deferMemory)
-		d.ask(Critical)
+		d.ask(criticality.Critical)
 		d.failed(ratelimit.Overloaded)
 		if after := returns(time.Minute); after > returnFirst*3/2+100*time.Millisecond {
 			t.Errorf("new trouble begins with %v", after)

@@ -32,8 +32,8 @@
 //	pacing       refused connections, timeouts and 503s in a row slow the client down to probes, fast
 //	             answers bring it back; after a hold or a kill it returns at its usual rate
 //
-// Calls of [WithCriticality] (or of a document's call.criticality) go first, or last and are refused first,
-// where calls wait; [ReadCriticality] lets a server's own calls inherit it.
+// Calls of [criticality.With] (or of a document's call.criticality) go first, or last and are refused first,
+// where calls wait; [criticality.Handler] lets a server's own calls inherit it.
 //
 // Off until a [Config] sets them: call and attempt timeouts, because streams and long polls exist; the
 // client's own limits of attempts a second and under way; the breaker's eye for slow answers; and hedging

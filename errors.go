@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tether-go/tether/criticality"
 	"github.com/tether-go/tether/internal/jsondoc"
 )
 
@@ -73,7 +74,7 @@ type RejectedError struct {
 	Reason error
 	// Criticality is what the call went by, and Shed tells that it was refused for more critical ones: with
 	// the same obstacle before it, one of these would have waited.
-	Criticality Criticality
+	Criticality criticality.Level
 	Shed        bool
 	// Note is what the people who run the server say about it (a kill's reason).
 	Note string

@@ -11,18 +11,19 @@ import (
 	"time"
 
 	"github.com/tether-go/tether"
+	"github.com/tether-go/tether/criticality"
 )
 
 // trouble brings a client of a critical and a sheddable call a second into trouble, and out of it.
 func trouble(t *testing.T, c *tether.Client, b *backend, healthy func(*http.Request, int) (*http.Response, error)) {
 	t.Helper()
 	for range 60 {
-		askAs(c, tether.Critical, 10*time.Second)
-		askAs(c, tether.Sheddable, 10*time.Second)
+		askAs(c, criticality.Critical, 10*time.Second)
+		askAs(c, criticality.Sheddable, 10*time.Second)
 		time.Sleep(time.Second)
 	}
 	b.becomes(always(503))
-	askAs(c, tether.Critical, 10*time.Second)
+	askAs(c, criticality.Critical, 10*time.Second)
 	b.becomes(healthy)
 }
 
@@ -44,10 +45,10 @@ func TestSheddableCallsGrowAfterTrouble(t *testing.T) {
 		for i := range seconds * rate {
 			all.Go(func() {
 				if i%rate == 0 {
-					askAs(c, tether.Critical, 10*time.Second)
+					askAs(c, criticality.Critical, 10*time.Second)
 				}
 				began := time.Now()
-				err := askAs(c, tether.Sheddable, 10*time.Second)
+				err := askAs(c, criticality.Sheddable, 10*time.Second)
 				mu.Lock()
 				defer mu.Unlock()
 				if i >= seconds*rate*2/3 && (err != nil || time.Since(began) > 30*time.Millisecond) {
@@ -75,8 +76,8 @@ func TestSheddableCallsOfOtherCredentials(t *testing.T) {
 			return answer(req, 200), nil
 		}}
 		c := client(t, b, tether.Options{})
-		ask := func(who string, as tether.Criticality) (time.Duration, error) {
-			ctx := tether.WithCriticality(t.Context(), as)
+		ask := func(who string, as criticality.Level) (time.Duration, error) {
+			ctx := criticality.With(t.Context(), as)
 			req, err := http.NewRequestWithContext(ctx, http.MethodGet, api, nil)
 			if err != nil {
 				return 0, err
@@ -91,15 +92,15 @@ func TestSheddableCallsOfOtherCredentials(t *testing.T) {
 			return time.Since(began), err
 		}
 		for range 60 {
-			ask("modest", tether.Critical)
-			ask("modest", tether.Sheddable)
+			ask("modest", criticality.Critical)
+			ask("modest", criticality.Sheddable)
 			time.Sleep(2 * time.Second)
 		}
 		var all sync.WaitGroup
 		for i := range 60 {
-			all.Go(func() { ask(fmt.Sprint("greedy ", i), tether.Critical) })
+			all.Go(func() { ask(fmt.Sprint("greedy ", i), criticality.Critical) })
 			if i > 0 {
-				if took, err := ask("modest", tether.Sheddable); err != nil || took > 100*time.Millisecond {
+				if took, err := ask("modest", criticality.Sheddable); err != nil || took > 100*time.Millisecond {
 					t.Errorf("call %d of another: %v after %v", i, err, took)
 				}
 			}

@@ -127,7 +127,7 @@ func criticalityField() settingField {
 			switch p := s.Call.Criticality; {
 			case p == nil:
 				return 0, false
-			case *p != p.inRange():
+			case *p != p.InRange():
 				return math.NaN(), true
 			default:
 				return wordOf(*p), true

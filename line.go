@@ -1,6 +1,7 @@
 package tether
 
 import (
+	"github.com/tether-go/tether/criticality"
 	"slices"
 	"sort"
 	"sync"
@@ -28,20 +29,20 @@ type line struct {
 // waiter is a call in a line.
 type waiter struct {
 	wake      chan struct{} // holds one wake-up
-	class     Criticality
+	class     criticality.Level
 	order     uint64    // of the call: a repeated one keeps its place
 	until     time.Time // when going on is of no use any more
 	displaced bool      // by a more critical one; guarded by the line
 }
 
 // before tells whether w stands before a call of that class and order.
-func (w *waiter) before(class Criticality, order uint64) bool {
+func (w *waiter) before(class criticality.Level, order uint64) bool {
 	return w.class > class || w.class == class && w.order <= order
 }
 
 // enter takes a place among the waiting, or reports that the line is full. In a full line the last gives
 // way if it is less critical.
-func (l *line) enter(class Criticality, order uint64, until time.Time) (*waiter, bool) {
+func (l *line) enter(class criticality.Level, order uint64, until time.Time) (*waiter, bool) {
 	w := &waiter{wake: make(chan struct{}, 1), class: class, order: order, until: until}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -91,7 +92,7 @@ func (l *line) turn(w *waiter, rate float64) (turn bool, others int, displaced b
 }
 
 // ahead is how many wait that are at least that critical.
-func (l *line) ahead(class Criticality) int {
+func (l *line) ahead(class criticality.Level) int {
 	if l.length.Load() == 0 {
 		return 0
 	}
@@ -101,7 +102,7 @@ func (l *line) ahead(class Criticality) int {
 }
 
 // upTo is how many wait that are at least that critical. The line is locked.
-func (l *line) upTo(class Criticality) int {
+func (l *line) upTo(class criticality.Level) int {
 	return sort.Search(len(l.waiting), func(i int) bool { return l.waiting[i].class < class })
 }
 

@@ -2,6 +2,7 @@ package tether
 
 import (
 	"cmp"
+	"github.com/tether-go/tether/criticality"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -19,7 +20,7 @@ func TestLineOrder(t *testing.T) {
 		for step := range 5000 {
 			switch {
 			case len(all) == 0 || rng.IntN(5) < 3 && len(all) < 50:
-				class := Criticality(rng.IntN(3) - 1)
+				class := criticality.Level(rng.IntN(3) - 1)
 				w, ok := l.enter(class, uint64(rng.IntN(1000)), time.Now().Add(time.Duration(rng.IntN(20))*time.Second))
 				if !ok {
 					t.Fatal("the line is full")
@@ -61,7 +62,7 @@ func TestLineOrder(t *testing.T) {
 			if turns != 1 {
 				t.Fatalf("step %d: %d have their turn", step, turns)
 			}
-			for class := Sheddable; class <= Critical; class++ {
+			for class := criticality.Sheddable; class <= criticality.Critical; class++ {
 				n := 0
 				for _, w := range all {
 					if w.class >= class {
@@ -82,19 +83,19 @@ func TestLineFull(t *testing.T) {
 	until := time.Now().Add(time.Hour)
 	var sheddable []*waiter
 	for i := range maxWaiting {
-		class := Default
+		class := criticality.Default
 		if i%1000 == 999 {
-			class = Sheddable
+			class = criticality.Sheddable
 		}
 		w, ok := l.enter(class, uint64(i), until)
 		if !ok {
 			t.Fatal(i, "were too many")
 		}
-		if class == Sheddable {
+		if class == criticality.Sheddable {
 			sheddable = append(sheddable, w)
 		}
 	}
-	if _, ok := l.enter(Sheddable, 1, until); ok {
+	if _, ok := l.enter(criticality.Sheddable, 1, until); ok {
 		t.Error("an older sheddable call displaced another")
 	}
 	gone := func() (n int) {
@@ -105,7 +106,7 @@ func TestLineFull(t *testing.T) {
 		}
 		return n
 	}
-	for i, class := range []Criticality{Default, Critical} {
+	for i, class := range []criticality.Level{criticality.Default, criticality.Critical} {
 		if _, ok := l.enter(class, 9000, until); !ok || gone() != i+1 {
 			t.Errorf("%v: taken %v, %d displaced, want %d", class, ok, gone(), i+1)
 		}
@@ -118,10 +119,10 @@ func TestLineFull(t *testing.T) {
 	default:
 		t.Error("the displaced one sleeps on")
 	}
-	if _, ok := l.enter(Default, 9001, until); ok {
+	if _, ok := l.enter(criticality.Default, 9001, until); ok {
 		t.Error("a default call displaced one")
 	}
-	if _, ok := l.enter(Critical, 9001, until); !ok || l.length.Load() != maxWaiting {
+	if _, ok := l.enter(criticality.Critical, 9001, until); !ok || l.length.Load() != maxWaiting {
 		t.Errorf("a critical call displaced nobody, or the length is %d", l.length.Load())
 	}
 	l.leave(sheddable[1]) // which is gone already

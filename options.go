@@ -54,7 +54,7 @@ type Options struct {
 	// (SRE book, chapter 21). Default "": nothing is sent.
 	AttemptHeader string
 	// CriticalityHeader names a request header field in which the server is told "critical" or "sheddable",
-	// as [WithCriticality] and the configuration say; [ReadCriticality] reads it there. It is absent where
+	// as [criticality.With] and the configuration say; [criticality.Handler] reads it there. It is absent where
 	// the call is Default, and replaces what the caller's request has there. Default "": nothing is sent.
 	CriticalityHeader string
 	// BufferBodies is how many bytes of a request's body are kept while its call is under way, so that a

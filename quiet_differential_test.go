@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/tether-go/tether/criticality"
 	"github.com/tether-go/tether/ratelimit"
 )
 
@@ -189,7 +190,7 @@ type plannedCall struct {
 	Seed        uint64
 	Kind        string
 	Host, Path  string
-	Criticality Criticality
+	Criticality criticality.Level
 	Idempotent  bool
 	NoWait      bool
 	Deadline    time.Duration
@@ -207,7 +208,7 @@ func randomCall(rng *rand.Rand) plannedCall {
 		p.Deadline = time.Duration(1+rng.IntN(3000)) * time.Millisecond
 	}
 	if rng.IntN(2000) == 0 {
-		p.Criticality = Criticality(rng.IntN(3) - 1)
+		p.Criticality = criticality.Level(rng.IntN(3) - 1)
 	}
 	return p
 }
@@ -258,8 +259,8 @@ func (p plannedCall) make(e *Engine, server moods, began time.Time, begins func(
 		ctx, cancel = context.WithTimeout(ctx, p.Deadline)
 		defer cancel()
 	}
-	if p.Criticality != Default {
-		ctx = WithCriticality(ctx, p.Criticality)
+	if p.Criticality != criticality.Default {
+		ctx = criticality.With(ctx, p.Criticality)
 	}
 	what := Call{Scheme: "https", Host: p.Host, Method: "GET", Path: p.Path,
 		CallOptions: CallOptions{Idempotent: p.Idempotent, NoWait: p.NoWait, Explained: p.Kind == "explained"}}

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tether-go/tether/criticality"
 	"github.com/tether-go/tether/ratelimit"
 )
 
@@ -130,7 +131,7 @@ func TestQuietStress(t *testing.T) {
 			for range 3000 {
 				ctx, cancel := context.WithCancel(context.Background())
 				if rng.IntN(50) == 0 {
-					ctx = WithCriticality(ctx, Critical)
+					ctx = criticality.With(ctx, criticality.Critical)
 				}
 				what := Call{Host: string(rune('a' + rng.IntN(4)*rng.IntN(2))), Path: "/" + string(rune('a'+rng.IntN(3)))}
 				what.NoWait = true

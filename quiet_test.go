@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tether-go/tether/breaker"
+	"github.com/tether-go/tether/criticality"
 	"github.com/tether-go/tether/ratelimit"
 )
 
@@ -64,7 +65,7 @@ func TestQuietCallsAreDated(t *testing.T) {
 		"a failure": func(t *testing.T, e *Engine) {
 			e.Do(t.Context(), db, func(context.Context, *Permit) Outcome { return Outcome{Class: Transient, Final: true} })
 		},
-		"a critical call": func(t *testing.T, e *Engine) { e.Do(WithCriticality(t.Context(), Critical), db, served) },
+		"a critical call": func(t *testing.T, e *Engine) { e.Do(criticality.With(t.Context(), criticality.Critical), db, served) },
 	} {
 		for burst, took := range map[string]time.Duration{"short": time.Millisecond, "long": time.Minute} {
 			t.Run(burst+" calls, then "+name, func(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tether-go/tether/breaker"
+	"github.com/tether-go/tether/criticality"
 )
 
 // TestCriticalCallsAreHeard: they ask the stages, which know from then on that there are such calls.
@@ -21,7 +22,7 @@ func TestCriticalCallsAreHeard(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			e, what := engineFor(t, Config{}), &Call{Host: "db"}
 			target, _ := hushed(t, e, what)
-			if err := make(WithCriticality(t.Context(), Critical), e, what); err != nil {
+			if err := make(criticality.With(t.Context(), criticality.Critical), e, what); err != nil {
 				t.Fatal(err)
 			}
 			if !target.deference.seen.Load() || target.quiet.on.Load() {

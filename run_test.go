@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/tether-go/tether/criticality"
 	"github.com/tether-go/tether/retry"
 )
 
@@ -110,10 +111,10 @@ func TestRunShowsItsAttempts(t *testing.T) {
 		what := &Call{Host: "db", GRPCMethod: "/db.Rows/Get", CallOptions: CallOptions{Idempotent: true}}
 		hushed(t, e, what)
 		var seen []int
-		ctx := WithCriticality(t.Context(), Default)
+		ctx := criticality.With(t.Context(), criticality.Default)
 		err := e.Run(ctx, new(Room), what, func(ctx context.Context) Outcome {
 			seen = append(seen, AttemptFrom(ctx))
-			if CriticalityFrom(ctx) != Default || ctx.Value(insideKey{}) == nil || ctx.Done() != t.Context().Done() {
+			if criticality.From(ctx) != criticality.Default || ctx.Value(insideKey{}) == nil || ctx.Done() != t.Context().Done() {
 				t.Error("an attempt's context doesn't show its call")
 			}
 			return unavailable

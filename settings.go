@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tether-go/tether/breaker"
+	"github.com/tether-go/tether/criticality"
 	"github.com/tether-go/tether/internal/jsondoc"
 	"github.com/tether-go/tether/retry"
 )
@@ -60,7 +61,7 @@ var (
 	// From the calmest to the loosest: what only observes lets everything out.
 	breakerModes = []string{string(breaker.ForcedOpen), string(breaker.Auto), string(breaker.ObserveOnly),
 		string(breaker.ForcedClosed)}
-	criticalities = []string{Sheddable.String(), Default.String(), Critical.String()}
+	criticalities = []string{criticality.Sheddable.String(), criticality.Default.String(), criticality.Critical.String()}
 	jitters       = []string{string(retry.JitterFull), string(retry.JitterEqual), string(retry.JitterDecorrelated)}
 )
 
@@ -241,7 +242,7 @@ func (s *setting) size(v float64) float64 {
 	case v == unsetNumber && s.free > 0: // what it then comes to at most
 		return s.free
 	case v == unsetNumber && s.unit == inWords: // what a call is of which nobody says anything
-		return wordOf(Default)
+		return wordOf(criticality.Default)
 	case v == unsetNumber: // rateBurst: what it comes to is known with the limit
 		return math.Inf(1)
 	}

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/tether-go/tether/criticality"
 	"github.com/tether-go/tether/ratelimit"
 )
 
@@ -260,7 +261,7 @@ func (h *httpCall) addFields(req *http.Request, attempt int) {
 	name := h.engine.opts.AttemptHeader
 	counted := name != "" && attempt > 1
 	field := h.engine.opts.CriticalityHeader
-	told := field != "" && (h.criticality != Default || h.request.Header.Get(field) != "")
+	told := field != "" && (h.criticality != criticality.Default || h.request.Header.Get(field) != "")
 	if !counted && h.key == "" && !told {
 		return
 	}
@@ -271,7 +272,7 @@ func (h *httpCall) addFields(req *http.Request, attempt int) {
 		req.Header.Set(name, strconv.Itoa(attempt-1))
 	}
 	if told {
-		h.criticality.write(req.Header, field)
+		h.criticality.Write(req.Header, field)
 	}
 	if h.key != "" {
 		req.Header.Set(keyField, h.key)

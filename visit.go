@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/tether-go/tether/breaker"
+	"github.com/tether-go/tether/criticality"
 )
 
 // visit is where a call goes and by what: all that one needs that passes a quiet target.
@@ -35,7 +36,7 @@ func (v *visit) begin(ctx context.Context, e *Engine) {
 
 // isPlain tells whether nothing about the visit needs a stage's judgement where nothing stands in its way.
 func (v *visit) isPlain() bool {
-	return v.criticality == Default && !v.Explained && v.policy.hedge == (hedgePolicy{}) &&
+	return v.criticality == criticality.Default && !v.Explained && v.policy.hedge == (hedgePolicy{}) &&
 		v.policy.breaker.Mode != breaker.ForcedOpen && (len(v.killers.kills) == 0 ||
 		v.killers.killed(v.Scheme, v.Host, v.Method, v.Path, v.GRPCMethod, v.began()) == nil)
 }

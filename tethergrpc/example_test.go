@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/tether-go/tether"
+	"github.com/tether-go/tether/criticality"
 	"github.com/tether-go/tether/tethergrpc"
 )
 
@@ -153,7 +154,7 @@ func ExampleReadCriticality() {
 	}
 	address, stop := serve(append(reads, grpc.ChainUnaryInterceptor(
 		func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-			fmt.Println("the server's own calls are", tether.CriticalityFrom(ctx))
+			fmt.Println("the server's own calls are", criticality.From(ctx))
 			return handler(ctx, req)
 		}))...)
 	defer stop()
@@ -170,7 +171,7 @@ func ExampleReadCriticality() {
 		panic(err)
 	}
 	defer conn.Close()
-	ctx := tether.WithCriticality(context.Background(), tether.Sheddable)
+	ctx := criticality.With(context.Background(), criticality.Sheddable)
 	_, err = healthpb.NewHealthClient(conn).Check(ctx, &healthpb.HealthCheckRequest{})
 	fmt.Println(err)
 	// Output:

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	"github.com/tether-go/tether"
+	"github.com/tether-go/tether/criticality"
 )
 
 const (
@@ -27,8 +28,8 @@ func (e *edge) outgoing(ctx context.Context) (_ context.Context, again bool) {
 		return ctx, false
 	}
 	md, _ := metadata.FromOutgoingContext(ctx) // a copy
-	criticality := tether.CriticalityFrom(ctx)
-	told := e.criticality != "" && (criticality != tether.Default || md[e.criticality] != nil)
+	level := criticality.From(ctx)
+	told := e.criticality != "" && (level != criticality.Default || md[e.criticality] != nil)
 	if !again && !told {
 		return ctx, false
 	}
@@ -40,8 +41,8 @@ func (e *edge) outgoing(ctx context.Context) (_ context.Context, again bool) {
 	}
 	if told {
 		delete(md, e.criticality) // Default is its absence
-		if criticality != tether.Default {
-			md.Set(e.criticality, criticality.String())
+		if level != criticality.Default {
+			md.Set(e.criticality, level.String())
 		}
 	}
 	return metadata.NewOutgoingContext(ctx, md), again
@@ -97,9 +98,9 @@ func ReadCriticality(header string) ([]grpc.ServerOption, error) {
 
 func withCriticality(ctx context.Context, key string) context.Context {
 	said := metadata.ValueFromIncomingContext(ctx, key)
-	for _, c := range [...]tether.Criticality{tether.Sheddable, tether.Critical} {
+	for _, c := range [...]criticality.Level{criticality.Sheddable, criticality.Critical} {
 		if len(said) > 0 && strings.EqualFold(said[0], c.String()) {
-			return tether.WithCriticality(ctx, c)
+			return criticality.With(ctx, c)
 		}
 	}
 	return ctx

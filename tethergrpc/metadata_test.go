@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/tether-go/tether"
+	"github.com/tether-go/tether/criticality"
 )
 
 const criticalityKey = "x-criticality"
@@ -24,24 +25,24 @@ func TestCriticalityIsTold(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		header string // of the engine
-		own    tether.Criticality
+		own    criticality.Level
 		md     []string // the caller's own, in that key
 		told   []string
-		heard  tether.Criticality
+		heard  criticality.Level
 	}{
-		{"critical", "X-Criticality", tether.Critical, nil, []string{"critical"}, tether.Critical},
-		{"sheddable", "X-Criticality", tether.Sheddable, nil, []string{"sheddable"}, tether.Sheddable},
-		{"default is absence", "X-Criticality", tether.Default, nil, nil, tether.Default},
-		{"replaced", "X-Criticality", tether.Sheddable, []string{"critical"}, []string{"sheddable"}, tether.Sheddable},
-		{"taken away", "X-Criticality", tether.Default, []string{"critical"}, nil, tether.Default},
-		{"not asked for", "", tether.Critical, nil, nil, tether.Default},
-		{"not asked for, the caller's own", "", tether.Critical, []string{"SHEDDABLE"}, []string{"SHEDDABLE"}, tether.Sheddable},
+		{"critical", "X-Criticality", criticality.Critical, nil, []string{"critical"}, criticality.Critical},
+		{"sheddable", "X-Criticality", criticality.Sheddable, nil, []string{"sheddable"}, criticality.Sheddable},
+		{"default is absence", "X-Criticality", criticality.Default, nil, nil, criticality.Default},
+		{"replaced", "X-Criticality", criticality.Sheddable, []string{"critical"}, []string{"sheddable"}, criticality.Sheddable},
+		{"taken away", "X-Criticality", criticality.Default, []string{"critical"}, nil, criticality.Default},
+		{"not asked for", "", criticality.Critical, nil, nil, criticality.Default},
+		{"not asked for, the caller's own", "", criticality.Critical, []string{"SHEDDABLE"}, []string{"SHEDDABLE"}, criticality.Sheddable},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				var heard []tether.Criticality
+				var heard []criticality.Level
 				once := func(ctx context.Context, n int) error {
-					heard = append(heard, tether.CriticalityFrom(ctx))
+					heard = append(heard, criticality.From(ctx))
 					if n == 1 || n == 3 {
 						return unavailable
 					}
@@ -59,7 +60,7 @@ func TestCriticalityIsTold(t *testing.T) {
 					t.Fatal(err)
 				}
 				c := newClient(b.serve(t, reads...).channel(t, options...))
-				ctx := tether.WithCriticality(within(t, time.Minute), test.own)
+				ctx := criticality.With(within(t, time.Minute), test.own)
 				for _, value := range test.md {
 					ctx = metadata.AppendToOutgoingContext(ctx, criticalityKey, value)
 				}
@@ -88,9 +89,9 @@ func TestCriticalityOfTheConfig(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &backend{}
 		cfg := tether.Config{Rules: []tether.Rule{{Match: tether.Match{GRPCMethod: checkMethod},
-			Call: tether.CallSettings{Criticality: tether.Set(tether.Sheddable)}}}}
+			Call: tether.CallSettings{Criticality: tether.Set(criticality.Sheddable)}}}}
 		c := b.client(t, newEngine(t, cfg, tether.Options{CriticalityHeader: criticalityKey}), Options{})
-		check(tether.WithCriticality(within(t, time.Minute), tether.Critical), c)
+		check(criticality.With(within(t, time.Minute), criticality.Critical), c)
 		if told := b.visits()[0].md[criticalityKey]; !slices.Equal(told, []string{"sheddable"}) {
 			t.Errorf("told %q", told)
 		}

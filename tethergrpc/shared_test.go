@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/tether-go/tether"
+	"github.com/tether-go/tether/criticality"
 )
 
 // Calls of one method share what they are. Whatever they ask for, and however they end, none changes what the others
@@ -48,7 +49,7 @@ func TestCallsShareWhatTheyAre(t *testing.T) {
 					ctx = tether.WithCall(ctx, tether.CallOptions{Idempotent: true, NoWait: true})
 				}
 				if i%100 == 50 {
-					ctx = tether.WithCriticality(ctx, tether.Sheddable)
+					ctx = criticality.With(ctx, criticality.Sheddable)
 				}
 				ctx = metadata.AppendToOutgoingContext(ctx, "authorization", fmt.Sprint(worker))
 				server := func(context.Context, string, any, any, *grpc.ClientConn, ...grpc.CallOption) error {

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/tether-go/tether"
+	"github.com/tether-go/tether/criticality"
 	"github.com/tether-go/tether/tethertest"
 )
 
@@ -30,7 +30,7 @@ func TestCriticality(t *testing.T) {
 					r := tethertest.Rehearse(t, tethertest.Rehearsal{Seed: uint64(seed + 1), Share: share,
 						Clients: 500, Backend: tethertest.Backend{Workers: 20}, After: 30 * s,
 						Critical: sc.critical, Sheddable: sc.sheddable, Fault: tethertest.Fault{For: 60 * s, Demand: sc.demand}})
-					critical, sheddable := r.OKInBy[tether.Critical], r.OKInBy[tether.Sheddable]
+					critical, sheddable := r.OKInBy[criticality.Critical], r.OKInBy[criticality.Sheddable]
 					t.Log(r)
 					t.Log(r.OKInBy)
 					if critical < least || critical-sheddable < sc.more {

@@ -12,11 +12,12 @@ import (
 	"time"
 
 	"github.com/tether-go/tether"
+	"github.com/tether-go/tether/criticality"
 )
 
 // call is what happened to one call.
 type call struct {
-	criticality        tether.Criticality
+	criticality        criticality.Level
 	asked, sent, ended time.Time // sent: the first attempt; zero if there was none
 	attempts           int
 	failed             bool // one of its attempts
@@ -156,12 +157,12 @@ func (f *fleet) gap(r *rand.Rand) time.Duration {
 	}
 }
 
-func (f *fleet) call(client *http.Client, criticality tether.Criticality) {
-	own := &call{asked: time.Now(), criticality: criticality}
+func (f *fleet) call(client *http.Client, level criticality.Level) {
+	own := &call{asked: time.Now(), criticality: level}
 	ctx, cancel := context.WithTimeout(context.WithValue(context.Background(), callKey{}, own), f.r.Deadline)
 	defer cancel()
-	if criticality != tether.Default {
-		ctx = tether.WithCriticality(ctx, criticality)
+	if level != criticality.Default {
+		ctx = criticality.With(ctx, level)
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://backend.example/work", nil)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tether-go/tether"
+	"github.com/tether-go/tether/criticality"
 )
 
 // Rehearsal describes a fleet, its backend, and what befalls it. The zero value is the fleet of reference:
@@ -113,17 +114,17 @@ func (r Rehearsal) withDefaults() Rehearsal {
 }
 
 // criticality draws a call's; without shares nothing is drawn, so that such a fleet's calls stay as they were.
-func (r *Rehearsal) criticality(rng *rand.Rand) tether.Criticality {
+func (r *Rehearsal) criticality(rng *rand.Rand) criticality.Level {
 	if r.Critical == 0 && r.Sheddable == 0 {
-		return tether.Default
+		return criticality.Default
 	}
 	switch lot := rng.Float64(); {
 	case lot < r.Critical:
-		return tether.Critical
+		return criticality.Critical
 	case lot < r.Critical+r.Sheddable:
-		return tether.Sheddable
+		return criticality.Sheddable
 	}
-	return tether.Default
+	return criticality.Default
 }
 
 // capacity is in requests a second.

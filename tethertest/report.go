@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tether-go/tether"
+	"github.com/tether-go/tether/criticality"
 )
 
 // Report is what came of a rehearsal. "In the fault" without a fault is all the time behind Warm.
@@ -32,7 +33,7 @@ type Report struct {
 	// the 30 s behind it. OK is of all.
 	OKIn, OKAfter, OK float64
 	// OKInBy is OKIn by criticality, where the rehearsal has shares of it.
-	OKInBy map[tether.Criticality]float64
+	OKInBy map[criticality.Level]float64
 	// Mean, P50 and P99 are of the times to an answer, of all calls that succeeded.
 	Mean, P50, P99 time.Duration
 	// Herd is the busiest 100 ms in the 10 s behind the fault, over the mean demand.
@@ -64,7 +65,7 @@ func newReport(r Rehearsal, l *log, began time.Time) Report {
 	in := func(t time.Time) bool { return !t.Before(from) && t.Before(inTo) }
 	after := func(t time.Time) bool { return !t.Before(to) && t.Before(ends) }
 	rep := Report{Calls: len(l.calls), RefusedBy: make(map[tether.Stage]int),
-		OKInBy: make(map[tether.Criticality]float64)}
+		OKInBy: make(map[criticality.Level]float64)}
 	var askedBy, okBy [3]int // from Sheddable on
 	var asked, askedIn, okIn, served, ok30, all30, oks int
 	var took, untouched []time.Duration
@@ -80,10 +81,10 @@ func newReport(r Rehearsal, l *log, began time.Time) Report {
 		}
 		if in(c.asked) {
 			askedIn++
-			askedBy[c.criticality-tether.Sheddable]++
+			askedBy[c.criticality-criticality.Sheddable]++
 			if c.ok {
 				okIn++
-				okBy[c.criticality-tether.Sheddable]++
+				okBy[c.criticality-criticality.Sheddable]++
 			}
 		}
 		if in(c.ended) && c.ok {
@@ -141,7 +142,7 @@ func newReport(r Rehearsal, l *log, began time.Time) Report {
 	rep.OKIn, rep.OKAfter, rep.OK = ratio(okIn, askedIn), ratio(ok30, all30), ratio(oks, asked)
 	for i, n := range askedBy {
 		if n > 0 {
-			rep.OKInBy[tether.Sheddable+tether.Criticality(i)] = ratio(okBy[i], n)
+			rep.OKInBy[criticality.Sheddable+criticality.Level(i)] = ratio(okBy[i], n)
 		}
 	}
 	rep.Mean = mean(took)

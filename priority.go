@@ -1,0 +1,92 @@
+package tether
+
+import (
+	"time"
+
+	"github.com/tether-go/tether/criticality"
+	"github.com/tether-go/tether/ratelimit"
+)
+
+// wordOf is a criticality's place among the words of its setting, and criticalityAt the other way.
+func wordOf(c criticality.Level) float64        { return float64(c.InRange() - criticality.Sheddable) }
+func criticalityAt(v float64) criticality.Level { return criticality.Level(v) + criticality.Sheddable }
+
+// CriticalityHeader returns [Options].CriticalityHeader, for edges that write it themselves.
+func (e *Engine) CriticalityHeader() string { return e.opts.CriticalityHeader }
+
+// ceiling is what the configuration says of a call's criticality, if it says anything.
+type ceiling struct {
+	set bool
+	at  criticality.Level
+}
+
+func ceilingOf(v float64) ceiling {
+	if v == unsetNumber {
+		return ceiling{}
+	}
+	return ceiling{true, criticalityAt(v)}
+}
+
+// setCriticality settles the call's own criticality and the configuration's. One that says nothing of
+// itself takes the configuration's.
+func (v *visit) setCriticality() {
+	own, said := v.Context.Value(criticality.ContextKey{}).(criticality.Level)
+	v.criticality = own
+	if at := v.policy.criticality; at.set && (!said || at.at < own || v.engine.opts.Bounds.RaiseCriticality) {
+		v.criticality = at.at
+	}
+}
+
+// shed refuses a sheddable call for which the more critical ones that wait already leave no time: at the
+// rate of now their turns take all of its patience. Others wait, for the rate may rise meanwhile.
+func (c *call) shed(at place, now time.Time) *obstacle {
+	if c.criticality != criticality.Sheddable {
+		return nil
+	}
+	ahead, rate := at.line.ahead(criticality.Default), c.rate(at)
+	if ahead == 0 || rate == 0 {
+		return nil
+	}
+	turn := now.Add(time.Duration(float64(ahead) / rate * float64(time.Second)))
+	if turn.Sub(now) <= c.patience(now) {
+		return nil
+	}
+	o := c.behind(at)
+	if o.shed = true; o.retryAt.Before(turn) {
+		o.retryAt = turn
+	}
+	return o
+}
+
+// defers keeps a call back at its target that gives way to more critical ones.
+func (c *call) defers(at place, waiting int) *obstacle {
+	if at.breaker == nil || c.target.deference.pace(c.criticality) == 0 {
+		return nil
+	}
+	if until, _ := at.gate.Status(); !until.IsZero() { // which the gate says itself
+		return nil
+	}
+	retryAt, ok := c.target.deference.take(c.criticality, waiting)
+	if ok {
+		return nil
+	}
+	return &obstacle{stage: StagePacing, reason: ratelimit.ErrPaced, retryAt: retryAt, shed: true, change: true}
+}
+
+// untake gives back what let the call through at its target, when nothing is sent.
+func (c *call) untake() {
+	c.target.deference.untake(c.criticality)
+	c.target.gate.Untake()
+}
+
+// rate is how many calls like this one a place lets through a second; 0: as many as want.
+func (c *call) rate(at place) float64 {
+	rate := at.rate()
+	if at.breaker == nil {
+		return rate
+	}
+	if own := c.target.deference.pace(c.criticality); own > 0 && (rate == 0 || own < rate) {
+		return own
+	}
+	return rate
+}
