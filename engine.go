@@ -213,7 +213,7 @@ func (c *call) failure(last Outcome, reason error) error {
 		return reason
 	case last.Err == nil: // an answer that the caller's function called a failure, and gave no error
 		last.Err = errFailed
-	case c.attempts == 1 && (errors.Is(reason, retry.ErrFinal) || c.Context.Err() != nil):
+	case c.attempts == 1 && (errors.Is(reason, retry.ErrFinal) || errors.Is(last.Err, reason)): // it says all
 		return last.Err
 	}
 	return &failedError{&retry.Error{Attempts: c.attempts, Err: last.Err, Reason: reason}, Story{c.tried, reason, c.buffered}}

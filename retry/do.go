@@ -25,11 +25,13 @@ func (e *Error) Error() string {
 // Unwrap returns the failure and the reason.
 func (e *Error) Unwrap() []error { return []error{e.Err, e.Reason} }
 
-// Timeout tells whether the failure was a timeout. It exists because url.Error asks only the error
-// that it wraps directly.
-func (e *Error) Timeout() bool {
+// Timeout tells whether the failure was a timeout, or a deadline was the reason. It exists because url.Error
+// asks only the error that it wraps directly.
+func (e *Error) Timeout() bool { return isTimeout(e.Err) || isTimeout(e.Reason) }
+
+func isTimeout(err error) bool {
 	var t interface{ Timeout() bool }
-	return errors.As(e.Err, &t) && t.Timeout()
+	return errors.As(err, &t) && t.Timeout()
 }
 
 // final marks an error that must not be repeated.
@@ -122,7 +124,7 @@ func repeat(ctx context.Context, policy Policy, budget *Budget, fn func(context.
 			return ended(err, number, reason)
 		}
 		if ctx.Err() != nil {
-			return ctx.Err()
+			return ended(err, number, ctx.Err())
 		}
 		if err = fn(ctx); err == nil {
 			return nil

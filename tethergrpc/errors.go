@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/tether-go/tether"
+	"github.com/tether-go/tether/retry"
 )
 
 // statusError gives a status to an error that no server gave one.
@@ -25,24 +26,40 @@ func (e *statusError) GRPCStatus() *status.Status { return e.status }
 func (e *statusError) Timeout() bool              { return e.status.Code() == codes.DeadlineExceeded }
 func (e *statusError) Temporary() bool            { return false }
 
-// withStatus lets every error have a status. One that the server gave is found in the error as it is.
+// withStatus lets every error have a status. One that the server gave is found in the error as it is, unless
+// the caller's context ended the wait for a further attempt: then its end is the status, as in gRPC itself.
 func withStatus(err error) error {
 	if err == nil {
 		return nil
+	}
+	var failed *retry.Error
+	if errors.As(err, &failed) {
+		if code := codeOfContext(failed.Reason); code != codes.OK {
+			return &statusError{err, status.New(code, err.Error())}
+		}
 	}
 	if _, ok := status.FromError(err); ok {
 		return err
 	}
 	var refused *tether.RejectedError
-	switch {
-	case isRefusal(err) && errors.As(err, &refused) && refused.Ended == nil:
+	if isRefusal(err) && errors.As(err, &refused) && refused.Ended == nil {
 		return &statusError{err, statusOf(refused)}
-	case errors.Is(err, context.DeadlineExceeded):
-		return &statusError{err, status.New(codes.DeadlineExceeded, err.Error())}
-	case errors.Is(err, context.Canceled):
-		return &statusError{err, status.New(codes.Canceled, err.Error())}
+	}
+	if code := codeOfContext(err); code != codes.OK {
+		return &statusError{err, status.New(code, err.Error())}
 	}
 	return err
+}
+
+// codeOfContext is the code of a context's end; OK for other errors.
+func codeOfContext(err error) codes.Code {
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return codes.DeadlineExceeded
+	case errors.Is(err, context.Canceled):
+		return codes.Canceled
+	}
+	return codes.OK
 }
 
 // statusOf is RESOURCE_EXHAUSTED for limits of this process's own and UNAVAILABLE for the rest,
