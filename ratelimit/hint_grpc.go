@@ -30,12 +30,9 @@ type QuotaViolation struct {
 // is exact, the other a minimum; a negative minimum says nothing. The first quota that is named is the
 // partition.
 func (g GRPC) Hint() (hint Hint) {
-	for _, v := range g.Violations {
-		if v.ID != "" || v.Metric != "" {
-			hint.Partition = v.ID
-			if v.ID == "" {
-				hint.Partition = v.Metric
-			}
+	for _, v := range g.Violations[:min(len(g.Violations), maxLines)] {
+		if name := v.name(); name != "" {
+			hint.Partition = name
 			if v.Limit > 0 {
 				hint.Quota.Limit, hint.Quota.LimitKnown = v.Limit, true
 			}
@@ -57,9 +54,19 @@ func (g GRPC) Hint() (hint Hint) {
 	return hint
 }
 
+// name returns the first name of the quota that is no longer than a list of limits may be.
+func (v QuotaViolation) name() string {
+	for _, name := range [...]string{v.ID, v.Metric} {
+		if name != "" && len(name) <= maxListBytes {
+			return name
+		}
+	}
+	return ""
+}
+
 // parsePushback tells false for what forbids a repeat.
 func parsePushback(values []string) (time.Duration, bool) {
-	if len(values) != 1 || !isDigits(values[0]) { // the sign of a negative one too
+	if len(values) != 1 || len(values[0]) > maxLineBytes || !isDigits(values[0]) { // the sign of a negative one too
 		return 0, false
 	}
 	ms, err := strconv.ParseInt(values[0], 10, 32)

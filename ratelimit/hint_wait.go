@@ -53,13 +53,7 @@ func longestOf(lines []string, parse func(string) (time.Duration, bool)) (time.D
 	var wait time.Duration
 	found := false
 	for _, line := range lines[:min(len(lines), maxLines)] {
-		if len(line) > maxLineBytes {
-			if isDigits(line[:maxLineBytes]) {
-				return longest, true
-			}
-			continue
-		}
-		if w, ok := parse(trimSpace(line)); ok {
+		if w, ok := parse(readable(line)); ok {
 			wait, found = max(wait, w), true
 		}
 	}

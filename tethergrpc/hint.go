@@ -12,7 +12,10 @@ import (
 	"github.com/tether-go/tether/ratelimit"
 )
 
-const pushbackKey = "grpc-retry-pushback-ms" // gRFC A6, Pushback
+const (
+	pushbackKey   = "grpc-retry-pushback-ms" // gRFC A6, Pushback
+	maxViolations = 16                       // of quotas: the first that has a name counts
+)
 
 // hintOf reads what an answer says about when to come back: the fields that HTTP has for it, which
 // a gRPC answer may carry as metadata, and for a failure the status details and the pushback.
@@ -27,11 +30,11 @@ func hintOf(header, trailer metadata.MD, st *status.Status) (hint ratelimit.Hint
 	for _, detail := range st.Details() {
 		switch d := detail.(type) {
 		case *errdetails.RetryInfo:
-			if d.RetryDelay != nil {
-				said.RetryDelay, said.HasRetryDelay = max(said.RetryDelay, d.RetryDelay.AsDuration()), true
+			if delay := d.RetryDelay.AsDuration(); d.RetryDelay != nil && delay >= 0 {
+				said.RetryDelay, said.HasRetryDelay = max(said.RetryDelay, delay), true
 			}
 		case *errdetails.QuotaFailure:
-			for _, v := range d.Violations {
+			for _, v := range d.Violations[:min(len(d.Violations), maxViolations-len(said.Violations))] {
 				said.Violations = append(said.Violations, ratelimit.QuotaViolation{Subject: v.Subject,
 					Description: v.Description, Metric: v.QuotaMetric, ID: v.QuotaId, Limit: v.QuotaValue})
 			}

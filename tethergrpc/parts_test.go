@@ -160,6 +160,16 @@ func TestClassify(t *testing.T) {
 	}
 }
 
+// unnamed returns a quota failure with n violations that name nothing, before the others.
+func unnamed(n int, others *errdetails.QuotaFailure) *errdetails.QuotaFailure {
+	var failure errdetails.QuotaFailure
+	for range n {
+		failure.Violations = append(failure.Violations, &errdetails.QuotaFailure_Violation{})
+	}
+	failure.Violations = append(failure.Violations, others.Violations...)
+	return &failure
+}
+
 func TestHints(t *testing.T) {
 	info := func(d time.Duration) *errdetails.RetryInfo {
 		return &errdetails.RetryInfo{RetryDelay: durationpb.New(d)}
@@ -179,6 +189,7 @@ func TestHints(t *testing.T) {
 		{name: "nothing", header: metadata.Pairs("x-envoy-upstream-service-time", "3")},
 		{name: "RetryInfo", detail: info(3 * time.Second), wait: 3 * time.Second, said: true},
 		{name: "RetryInfo of nothing", detail: &errdetails.RetryInfo{}},
+		{name: "RetryInfo under zero", detail: info(-time.Second)},
 		{name: "pushback", trailer: metadata.Pairs(pushbackKey, "1500"), wait: 1500 * time.Millisecond, said: true},
 		{name: "the longer", trailer: metadata.Pairs(pushbackKey, "1500"), detail: info(time.Second),
 			wait: 1500 * time.Millisecond, said: true},
@@ -192,6 +203,7 @@ func TestHints(t *testing.T) {
 			wait: 7 * time.Second, said: true, verdict: ratelimit.DontRepeat},
 		{name: "a proxy's no", header: metadata.Pairs("x-should-retry", "false"), verdict: ratelimit.DontRepeat},
 		{name: "QuotaFailure", quota: quota, part: "per-user"},
+		{name: "QuotaFailure without end", quota: unnamed(16, quota)},
 	} {
 		st := status.New(codes.ResourceExhausted, "")
 		if test.detail != nil {
