@@ -63,7 +63,7 @@ func TestW17TenThousandClientsOneCallAMinute(t *testing.T) {
 		name    string
 		cfg     tether.Config
 		clients int // fewer with the defaults, whose breakers make the easier case
-	}{{"defaults", tether.Config{}, 1_000}, {"budget alone", budgetOnly(), 10_000}} {
+	}{{"defaults", tether.Config{}, 1_000}, {"budget alone", budgetOnly(), times(10_000)}} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b := &backend{serve: func(*http.Request, int) (*http.Response, error) { return nil, io.EOF }}
@@ -119,8 +119,8 @@ func TestW17SteadyErrors(t *testing.T) {
 		clients, calls int
 		every          time.Duration
 	}{
-		{"busy", 4, 20_000, 100 * time.Millisecond},
-		{"quiet", 200, 1_000, time.Minute},
+		{"busy", 4, times(20_000), 100 * time.Millisecond},
+		{"quiet", times(200), 1_000, time.Minute},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -77,6 +77,7 @@ func TestPacingEnds(t *testing.T) {
 		{"twenty a minute that don't wait", rhythm{20, time.Minute, 0, true}, held, time.Second, 10 * time.Millisecond},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				b := &backend{serve: takes(10 * time.Millisecond)}
 				c := client(t, b, tether.Options{})

@@ -74,6 +74,7 @@ func workers(c *tether.Client, n int, stop *atomic.Bool, auth string) *sync.Wait
 func TestFaultOutageThenWorkers(t *testing.T) {
 	for _, mode := range []string{"dead", "429", "503"} {
 		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				healthy := func(req *http.Request, _ int) (*http.Response, error) {
 					time.Sleep(50 * time.Millisecond)

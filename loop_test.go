@@ -64,6 +64,7 @@ func TestLaw13LoopIsNamed(t *testing.T) {
 		"what lasts is usual some day": {10 * time.Second, 100 * time.Millisecond, 2 * time.Hour, 5, 30},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				var l listener
 				c := client(t, &backend{serve: always(200)}, tether.Options{Observe: l.observe})

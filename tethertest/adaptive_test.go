@@ -24,9 +24,7 @@ func limited(pacing string) func(*http.Client, uint64) (*http.Client, error) {
 
 // An adaptive limit is of use by itself to instances with a hundred callers, and nowhere in the way.
 func TestAdaptiveConcurrency(t *testing.T) {
-	if testing.Short() || raceDetector {
-		t.Skip("whole fleets")
-	}
+	wholeFleets(t)
 	surge := tethertest.Rehearsal{Share: 100, Fault: tethertest.Fault{For: 60 * s, Demand: 5}}
 	brownout := tethertest.Rehearsal{Share: 100, Fault: tethertest.Fault{For: 30 * s, Capacity: 0.2}}
 	// Without pacing, to see the limit alone; it is 2 % and 4 % without both.

@@ -11,9 +11,7 @@ import (
 // TestCriticality: in a surge critical calls are served first. With a hundred callers an engine all of them
 // are; an engine for one caller has few calls to choose from, and docs/pacing.md says how far it gets.
 func TestCriticality(t *testing.T) {
-	if testing.Short() || raceDetector {
-		t.Skip("whole fleets")
-	}
+	wholeFleets(t)
 	for _, sc := range []struct {
 		name                        string
 		demand, critical, sheddable float64
@@ -45,9 +43,7 @@ func TestCriticality(t *testing.T) {
 
 // TestCriticalityHarmsNobody: on a healthy server it changes nothing, for any class.
 func TestCriticalityHarmsNobody(t *testing.T) {
-	if testing.Short() || raceDetector {
-		t.Skip("whole fleets")
-	}
+	wholeFleets(t)
 	for _, share := range []int{1, 100} {
 		for _, backend := range []tethertest.Backend{{Fail: 0.01, Workers: 20}, {Workers: 100}} {
 			r := tethertest.Rehearse(t, tethertest.Rehearsal{Share: share, Clients: 500, Warm: 10 * s, After: 30 * s,

@@ -59,6 +59,7 @@ func TestModelLoss(t *testing.T) {
 
 // TestModelWaste: in a queue deeper than callers wait, an overloaded server works for nobody.
 func TestModelWaste(t *testing.T) {
+	wholeFleets(t) // a short queue has room more often
 	r := tethertest.Rehearse(t, tethertest.Rehearsal{
 		Client: plain, Fault: tethertest.Fault{For: 30 * time.Second, Demand: 5},
 	})
@@ -90,12 +91,12 @@ func TestModelRepeats(t *testing.T) {
 
 // TestModelNaive: three retries without a pause never let the server come back.
 func TestModelNaive(t *testing.T) {
-	r := tethertest.Rehearse(t, tethertest.Rehearsal{
+	r := tethertest.Rehearse(t, sized(tethertest.Rehearsal{
 		Fault: tethertest.Fault{For: 30 * time.Second, Capacity: 0.2},
 		Client: func(base *http.Client, _ uint64) (*http.Client, error) {
 			return &http.Client{Transport: naive{base.Transport}}, nil
 		},
-	})
+	}))
 	if r.Recovery >= 0 || r.Attempts < 3 {
 		t.Errorf("%v", r)
 	}
