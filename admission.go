@@ -157,6 +157,7 @@ type obstacle struct {
 	change  bool          // something else than time may remove it: an answer that is still awaited
 	forced  bool          // it stands until somebody decides otherwise: waiting is in vain
 	shed    bool          // a less critical call is refused for more critical ones
+	kill    *Kill         // whose; nil: another stage's
 	look    time.Duration // after which to look again, for what nobody tells; 0: no need
 }
 
@@ -186,8 +187,8 @@ func (at place) rate() float64 {
 	return perSecond
 }
 
-// try goes through, or tells what stands in the way; then nothing is kept of what was given.
-func (c *call) try(at place, waiting int) *obstacle {
+// try takes the permit through a place, or tells what stands in the way; then nothing is kept of what was given.
+func (c *call) try(p *Permit, at place, waiting int) *obstacle {
 	if o := c.defers(at, waiting); o != nil {
 		return o
 	}
@@ -206,7 +207,7 @@ func (c *call) try(at place, waiting int) *obstacle {
 		}
 		return o
 	}
-	ticket, err := at.breaker.AllowIn(&c.permit.room)
+	ticket, err := at.breaker.AllowIn(&p.room)
 	if err != nil {
 		c.untake()
 		o := &obstacle{stage: StageBreaker, reason: breaker.ErrOpen}
@@ -217,12 +218,12 @@ func (c *call) try(at place, waiting int) *obstacle {
 		return o
 	}
 	c.target.stats.passed(StageBreaker)
-	if o := c.throughLimits(); o != nil {
+	if o := c.throughLimits(p); o != nil {
 		ticket.Done(breaker.Ignored)
 		c.untake()
 		return o
 	}
-	c.permit.ticket = ticket
+	p.ticket = ticket
 	return nil
 }
 
@@ -255,7 +256,7 @@ func throughAllowance(at place, waiting int) *obstacle {
 // in its turn, for as long as the call's patience lasts.
 func (c *call) pass(at place) *RejectedError {
 	if at.line.length.Load() == 0 {
-		o := c.try(at, 0)
+		o := c.try(c.permit, at, 0)
 		if o == nil {
 			return nil
 		}
@@ -282,7 +283,7 @@ func (c *call) pass(at place) *RejectedError {
 		case !turn:
 			o = c.behind(at)
 		default:
-			if o = c.try(at, others); o == nil {
+			if o = c.try(c.permit, at, others); o == nil {
 				return nil
 			}
 		}

@@ -190,6 +190,25 @@ func TestConcurrencyForgotten(t *testing.T) {
 	}
 }
 
+// Trailers that no header announced reach the caller of a limited client, although its response is a copy.
+func TestConcurrencyKeepsTrailers(t *testing.T) {
+	overHTTP(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, "body")
+		w.(http.Flusher).Flush()
+		w.Header().Set(http.TrailerPrefix+"Late", "word")
+	}), func(t *testing.T, c *tether.Client, url string) {
+		apply(t, c, 1, `,"defaults":{"target":{"concurrency":{"max":2}}}`)
+		resp, err := c.Get(url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		if _, err := io.Copy(io.Discard, resp.Body); err != nil || resp.Trailer.Get("Late") != "word" {
+			t.Errorf("%v, trailer %v", err, resp.Trailer)
+		}
+	})
+}
+
 // A stage that refuses gives back what the stages before it gave.
 func TestLimitsGiveBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -11,7 +11,7 @@ type EventKind uint8
 
 // The kinds of events.
 const (
-	EventRefused    EventKind = iota // a call, or a further attempt of one, was refused
+	EventRefused    EventKind = iota // a call, or a further attempt of one, was refused; Note is a kill's name and reason
 	EventWaited                      // a call waited more than a second and may go
 	EventRetry                       // a call will be repeated
 	EventGaveUp                      // a call failed and will not be repeated; Err says why

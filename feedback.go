@@ -52,7 +52,7 @@ func (c *call) settleHealthy(p *Permit, out *Outcome, now time.Time) {
 	}
 	t.gate.GoodAt(now, took, slow)
 	if t.concurrency.Answered(took, slow) {
-		c.tellLimit("lifted")
+		c.tellLimit(p, "lifted")
 	}
 	t.deference.good(took, slow)
 	t.answered(p.ticket, c.result(took, slow), now)
@@ -116,7 +116,7 @@ func (c *call) settleTransient(p *Permit, out *Outcome) {
 		p.ticket.Done(breaker.Fault)
 		return
 	case out.timedOut():
-		c.lost()
+		c.lost(p)
 		c.failedAt(t.gate, p, ratelimit.TimedOut)
 	default:
 		c.failedAt(t.gate, p, ratelimit.Refused)
@@ -169,7 +169,7 @@ func (c *call) settleOverloaded(p *Permit, out *Outcome, now time.Time) {
 	}
 	wait := out.wait()
 	if !out.Partitioned {
-		c.lost()
+		c.lost(p)
 		p.lane.ignored()
 		if wait <= 0 {
 			c.failedAt(t.gate, p, ratelimit.Overloaded)

@@ -67,11 +67,12 @@ func (c *call) learnLate(p *Permit, took time.Duration, calm bool) {
 }
 
 // admitHedge passes a hedge through the stages, as every attempt. But it takes only what no call waits
-// for, and doesn't wait: where anything at all stands in its way it isn't sent, and nil is returned.
+// for, and doesn't wait: where anything at all stands in its way it isn't sent, and nil is returned. It runs on the
+// goroutine of the hedge's timer, and writes nothing of the call; see [race].
 func (c *call) admitHedge() *Permit {
-	c.killers = c.engine.config.Load()
+	newest := c.engine.config.Load()
 	if c.Context.Err() != nil ||
-		c.killers.killed(c.Scheme, c.Host, c.Method, c.Path, c.GRPCMethod, time.Now()) != nil {
+		newest.killed(c.Scheme, c.Host, c.Method, c.Path, c.GRPCMethod, time.Now()) != nil {
 		return nil
 	}
 	p := &Permit{call: c, attempt: c.attempts + 1, hedge: true, lane: c.ownLane()}
@@ -81,14 +82,12 @@ func (c *call) admitHedge() *Permit {
 	if !calm || !c.target.budget.Take() {
 		return nil
 	}
-	defer func(of *Permit) { c.permit = of }(c.permit) // the attempt's, which is still under way
-	c.permit = p
-	if c.try(at, 0) != nil {
+	if c.try(p, at, 0) != nil {
 		c.target.budget.Refund()
 		return nil
 	}
 	late := p.ticket.Probe() // the breaker opened and half closed meanwhile
-	if p.lane != nil && c.try(p.lane.place(), 0) != nil {
+	if p.lane != nil && c.try(p, p.lane.place(), 0) != nil {
 		p.lane, late = nil, true
 	}
 	if late {
@@ -119,15 +118,14 @@ func (at place) calm() bool {
 
 // hedging counts and reports a hedge that is about to be sent. Who observes may be slow, and mustn't hold
 // up the attempt: the call's end delivers the event.
-func (c *call) hedging(p *Permit) {
+func (c *call) hedging(p, beside *Permit) {
 	p.after = c.passed()
 	c.target.stats.attempts.Add(1)
 	c.target.stats.hedges.Add(1)
 	c.target.inFlight.Add(1)
-	waited := p.after - c.permit.after
+	waited := p.after - beside.after
 	c.spanEvent("tether.hedge", attribute.Float64("tether.delay", waited.Seconds()))
-	c.engine.note(Event{Kind: EventHedge, Target: c.target.name, Attempt: c.attempts, Wait: waited})
-	c.attempts++
+	c.engine.note(Event{Kind: EventHedge, Target: c.target.name, Attempt: beside.attempt, Wait: waited})
 }
 
 // hedgeResult is what became of a hedge that was due.

@@ -9,8 +9,12 @@ import (
 	"github.com/tether-go/tether/ratelimit"
 )
 
-// race is an attempt and its hedge. The attempt runs where the call does, the hedge where its timer ends,
+// race is an attempt and its hedge. The attempt runs on the goroutine of the call, the hedge on that of its timer,
 // and the call waits for both. Each settles its own permit.
+//
+// While both may run, both read of the call what its start has set, and attempts; neither writes any field of it.
+// Each writes to its own permit only. What changes of the call (attempts, permit, tried, idle, the response) is
+// changed on the call's goroutine after await has returned.
 type race struct {
 	h    *httpCall
 	over chan struct{} // closed when the hedge has ended, or won't be sent
@@ -53,12 +57,15 @@ func (h *httpCall) race(p *Permit, delay time.Duration) Outcome {
 	return r.result()
 }
 
-// await returns when no hedge is under way, nor will be.
+// await returns when no hedge is under way, nor will be. It counts one that was sent.
 func (r *race) await(timer *time.Timer) {
 	if timer.Stop() {
 		close(r.over)
 	}
 	<-r.over
+	if r.hedge.permit != nil {
+		r.h.attempts++
+	}
 }
 
 // abandon leaves nothing of the race after a panic.
@@ -154,7 +161,7 @@ func (r *race) sendHedge() {
 		c.unadmitHedge(p)
 		return
 	}
-	c.hedging(p)
+	c.hedging(p, r.attempt.permit)
 	r.run(&r.hedge)
 }
 

@@ -44,6 +44,24 @@ func joined(on, more []killInForce) (kills []killInForce) {
 	return kills[max(0, len(kills)-maxKills):]
 }
 
+// said is the kill's name and reason, for people who read events.
+func (k *Kill) said() string {
+	if k.Name == "" || k.Reason == "" {
+		return k.Name + k.Reason
+	}
+	return k.Name + ": " + k.Reason
+}
+
+// killsOn are the kills that are in force.
+func (s *snapshot) killsOn(now time.Time) (on []Kill) {
+	for i := range s.kills {
+		if k := &s.kills[i].kill; !k.over(now) {
+			on = append(on, k.Kill)
+		}
+	}
+	return on
+}
+
 func published(kills []killInForce) (all []Kill) {
 	for i := range kills {
 		all = append(all, kills[i].Kill)

@@ -37,9 +37,9 @@ func (l limits) set(p targetPolicy) {
 	l.concurrency.SetPolicy(p.concurrency)
 }
 
-// throughLimits takes what the limits of the target give, or tells which has nothing left; then
+// throughLimits takes for a permit what the limits of the target give, or tells which has nothing left; then
 // nothing is kept.
-func (c *call) throughLimits() *obstacle {
+func (c *call) throughLimits(p *Permit) *obstacle {
 	t := c.target
 	if retryAt, err := t.rate.Take(); err != nil {
 		return &obstacle{stage: StageRate, reason: ratelimit.ErrLimited, retryAt: retryAt}
@@ -55,7 +55,7 @@ func (c *call) throughLimits() *obstacle {
 	if slot != nil {
 		t.stats.passed(StageConcurrency)
 	}
-	c.permit.slot = slot
+	p.slot = slot
 	return nil
 }
 
@@ -114,18 +114,24 @@ func (p *Permit) end() {
 	p.slot = nil
 }
 
-// lend leaves the attempt's place to the body of its answer. Nothing else may keep that alive: a body
-// that is forgotten frees it.
-func (p *Permit) lend(resp *http.Response) {
+// lend leaves the attempt's place to the body of its answer, and returns the answer with that body. It is a copy:
+// net/http may keep the response that it made until the body ends. Nothing but the caller may keep the new body
+// alive, so that one that is forgotten frees its place.
+func (p *Permit) lend(resp *http.Response) *http.Response {
 	if p.slot == nil {
-		return
+		return resp
 	}
 	slot, line := p.slot, &p.call.target.line
 	p.slot, p.lent, p.lentBy = nil, weak.Make(p.slot), line
-	whenEnded(resp, func() {
+	if resp.Trailer == nil {
+		resp.Trailer = make(http.Header) // net/http fills its response's when the body ends: both have the same
+	}
+	own := *resp
+	whenEnded(&own, func() {
 		slot.Release()
 		line.wakeNext()
 	})
+	return &own
 }
 
 // takeBack frees the place of an answer that its repeat will replace.
@@ -137,14 +143,14 @@ func (p *Permit) takeBack() {
 }
 
 // lost tells an adaptive concurrency limit that the server couldn't serve an attempt.
-func (c *call) lost() {
+func (c *call) lost(p *Permit) {
 	if c.target.concurrency.Lost() {
-		c.tellLimit("falls")
+		c.tellLimit(p, "falls")
 	}
 }
 
-func (c *call) tellLimit(what string) {
+func (c *call) tellLimit(p *Permit, what string) {
 	_, limit := c.target.concurrency.Status()
-	c.engine.emit(Event{Kind: EventLimit, Target: c.target.name, Stage: StageConcurrency, Attempt: c.attempts,
+	c.engine.emit(Event{Kind: EventLimit, Target: c.target.name, Stage: StageConcurrency, Attempt: p.attempt,
 		Note: fmt.Sprintf("%s: %d under way", what, limit)})
 }

@@ -7,6 +7,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 
 	"github.com/tether-go/tether/breaker"
+	"github.com/tether-go/tether/internal/jsondoc"
 )
 
 // checkKill reads the newest kill switches: the only part of a newer document that a call obeys. Its
@@ -38,9 +39,7 @@ func (c *call) checkKill() *RejectedError {
 	if here && kill.Match.wholeHost() { // else the rest of the host goes on as it is, and has nothing to return from
 		c.target.killed()
 	}
-	err := c.reject(&obstacle{stage: StageKill, reason: ErrKilled, retryAt: kill.Until}, nil)
-	err.Note = kill.Reason
-	return err
+	return c.reject(&obstacle{stage: StageKill, reason: ErrKilled, retryAt: kill.Until, kill: kill}, nil)
 }
 
 // reject counts and reports a refusal.
@@ -53,13 +52,20 @@ func (c *call) reject(o *obstacle, ended error) *RejectedError {
 		}
 	}
 	count(c.Context, c.engine.telemetry.refusals, c.target.series.byStage[o.stage])
-	c.spanEvent("tether.refused", attribute.String("tether.stage", o.stage.String()))
 	err := &RejectedError{
 		Target: c.target.name, Stage: o.stage, ServerAsked: o.stage == StageKill || o.stage == StageHold || o.forced,
 		RetryAt: o.retryAt, Reason: o.reason, Ended: ended, Criticality: c.criticality, Shed: o.shed,
 	}
-	c.engine.emit(Event{Kind: EventRefused, Target: c.target.name, Stage: o.stage, Shed: o.shed, Attempt: c.attempts,
-		Until: o.retryAt, Err: err})
+	event := Event{Kind: EventRefused, Target: c.target.name, Stage: o.stage, Shed: o.shed, Attempt: c.attempts,
+		Until: o.retryAt, Err: err}
+	told := []attribute.KeyValue{attribute.String("tether.stage", o.stage.String())}
+	if o.kill != nil {
+		err.Note, event.Note = o.kill.Reason, o.kill.said()
+		told = append(told, attribute.String("tether.kill", jsondoc.Plain(o.kill.Name)),
+			attribute.String("tether.kill.reason", jsondoc.Plain(o.kill.Reason)))
+	}
+	c.spanEvent("tether.refused", told...)
+	c.engine.emit(event) // which may hand err on: it is whole by now
 	return err
 }
 
