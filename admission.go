@@ -8,6 +8,7 @@ import (
 
 	"github.com/tether-go/tether/breaker"
 	"github.com/tether-go/tether/ratelimit"
+	"github.com/tether-go/tether/ratelimit/pacing"
 )
 
 // Permit is leave to send one attempt. Whoever has it says once what came of it.
@@ -165,9 +166,9 @@ type obstacle struct {
 // of a target.
 type place struct {
 	line      *line
-	gate      *ratelimit.Gate
-	allowance *ratelimit.Allowance // nil for a target
-	breaker   *breaker.Breaker     // nil for a lane
+	gate      *pacing.Gate
+	allowance *pacing.Allowance // nil for a target
+	breaker   *breaker.Breaker  // nil for a lane
 }
 
 // openRate is about how often a breaker that isn't closed lets a probe through, in calls a second.
@@ -227,17 +228,17 @@ func (c *call) try(p *Permit, at place, waiting int) *obstacle {
 	return nil
 }
 
-func (c *call) throughGate(g *ratelimit.Gate, waiting int) *obstacle {
+func (c *call) throughGate(g *pacing.Gate, waiting int) *obstacle {
 	retryAt, err := g.TakeAt(c.clock(), waiting)
 	switch {
 	case err == nil:
 		c.target.stats.passed(StageHold)
 		c.target.stats.passed(StagePacing)
 		return nil
-	case errors.Is(err, ratelimit.ErrHeld):
-		return &obstacle{stage: StageHold, reason: ratelimit.ErrHeld, retryAt: retryAt}
+	case errors.Is(err, pacing.ErrHeld):
+		return &obstacle{stage: StageHold, reason: pacing.ErrHeld, retryAt: retryAt}
 	default:
-		return &obstacle{stage: StagePacing, reason: ratelimit.ErrPaced, retryAt: retryAt,
+		return &obstacle{stage: StagePacing, reason: pacing.ErrPaced, retryAt: retryAt,
 			change: c.target.inFlight.Load() > 0} // a good answer makes the pace faster
 	}
 }
@@ -249,7 +250,7 @@ func throughAllowance(at place, waiting int) *obstacle {
 		return nil
 	}
 	at.gate.Untake()
-	return &obstacle{stage: StagePacing, reason: ratelimit.ErrQuota, retryAt: retryAt}
+	return &obstacle{stage: StagePacing, reason: pacing.ErrQuota, retryAt: retryAt}
 }
 
 // pass brings the call past a place: at once if nobody waits there and nothing stands in the way, else

@@ -9,6 +9,7 @@ import (
 
 	"github.com/tether-go/tether/breaker"
 	"github.com/tether-go/tether/ratelimit"
+	"github.com/tether-go/tether/ratelimit/hint"
 	"github.com/tether-go/tether/retry"
 )
 
@@ -26,7 +27,7 @@ func TestNext(t *testing.T) {
 	down := Outcome{Class: Transient, Code: grpcUnavailable, Err: errors.New("down")}
 	final, forbidden, exhausted := down, down, down
 	final.Final = true
-	forbidden.Hint.Verdict = ratelimit.DontRepeat
+	forbidden.Hint.Verdict = hint.DontRepeat
 	exhausted.Class, exhausted.Code, exhausted.Partitioned = Overloaded, grpcResourceExhausted, true
 	waits := exhausted
 	waits.Hint.Explicit, waits.Hint.Wait = true, 2*time.Second
@@ -116,7 +117,7 @@ func TestServicesLearnApart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.Done(Outcome{Class: Overloaded, Code: grpcUnavailable, Hint: ratelimit.Hint{Explicit: true, Wait: time.Minute}})
+	p.Done(Outcome{Class: Overloaded, Code: grpcUnavailable, Hint: hint.Hint{Explicit: true, Wait: time.Minute}})
 	restored := engineFor(t, Config{})
 	if err := restored.Restore(e.Snapshot()); err != nil {
 		t.Fatal(err)
@@ -245,7 +246,7 @@ func TestBeginWhoseCallbackPanics(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.Done(Outcome{Class: Overloaded, Answered: true, Partitioned: true, Hint: ratelimit.Hint{Wait: time.Minute, Explicit: true}})
+	p.Done(Outcome{Class: Overloaded, Answered: true, Partitioned: true, Hint: hint.Hint{Wait: time.Minute, Explicit: true}})
 	what.CredentialFrom = func(context.Context) string { panic("no credential") }
 	func() {
 		defer func() {

@@ -7,7 +7,7 @@ import (
 
 	"github.com/tether-go/tether/breaker"
 	"github.com/tether-go/tether/criticality"
-	"github.com/tether-go/tether/ratelimit"
+	"github.com/tether-go/tether/ratelimit/hint"
 	"github.com/tether-go/tether/retry"
 )
 
@@ -272,7 +272,7 @@ func (c *call) again(out *Outcome) (time.Duration, error) {
 		Retryable:  out.retryable(c.policy),
 		Safe:       c.Idempotent || out.Sent != MaybeSent,
 		Replayable: c.replayable,
-		Forbidden:  out.Hint.Verdict == ratelimit.DontRepeat,
+		Forbidden:  out.Hint.Verdict == hint.DontRepeat,
 		Wait:       out.wait(),
 		TimeLeft:   c.timeLeft(time.Now()),
 		WaitLeft:   c.waitLeft,

@@ -9,7 +9,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/tether-go/tether/ratelimit"
+	"github.com/tether-go/tether/ratelimit/hint"
 	"github.com/tether-go/tether/retry"
 )
 
@@ -21,13 +21,13 @@ func ClassifyHTTP(resp *http.Response, err error) Outcome {
 		return classifyError(err)
 	}
 	if isTrailersOnly(resp) {
-		return classifyGRPC(resp.Header, ratelimit.Profile{})
+		return classifyGRPC(resp.Header, hint.Profile{})
 	}
-	return classifyResponse(resp, ratelimit.Profile{})
+	return classifyResponse(resp, hint.Profile{})
 }
 
 // classifyResponse reads the response of a server with that profile.
-func classifyResponse(resp *http.Response, profile ratelimit.Profile) Outcome {
+func classifyResponse(resp *http.Response, profile hint.Profile) Outcome {
 	out := Outcome{Class: classOfStatus(resp.StatusCode), Status: resp.StatusCode}
 	out.Hint = profile.ParseHeader(resp.Header, time.Now())
 	switch resp.StatusCode {

@@ -15,7 +15,7 @@ import (
 
 	"github.com/tether-go/tether"
 	"github.com/tether-go/tether/criticality"
-	"github.com/tether-go/tether/ratelimit"
+	"github.com/tether-go/tether/ratelimit/pacing"
 	"github.com/tether-go/tether/retry"
 )
 
@@ -136,7 +136,7 @@ func TestShedInTrouble(t *testing.T) {
 					case !errors.As(err, &r) || !r.Shed:
 					case level != criticality.Sheddable:
 						others++
-					case !errors.Is(err, ratelimit.ErrPaced) || !strings.Contains(err.Error(), "more critical calls go before this sheddable one"):
+					case !errors.Is(err, pacing.ErrPaced) || !strings.Contains(err.Error(), "more critical calls go before this sheddable one"):
 						t.Errorf("the reason of %v", err)
 					default:
 						shedErr++

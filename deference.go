@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/tether-go/tether/criticality"
-	"github.com/tether-go/tether/ratelimit"
+	"github.com/tether-go/tether/ratelimit/pacing"
 	"github.com/tether-go/tether/retry"
 )
 
@@ -183,8 +183,8 @@ func (d *deference) weight(now time.Time) float64 {
 
 // failed hears of an attempt that the server let down. A refused connection cost it nothing: then pacing
 // alone decides.
-func (d *deference) failed(kind ratelimit.Failure) {
-	if kind == ratelimit.Refused || !d.seen.Load() {
+func (d *deference) failed(kind pacing.Failure) {
+	if kind == pacing.Refused || !d.seen.Load() {
 		return
 	}
 	d.mu.Lock()
@@ -195,7 +195,7 @@ func (d *deference) failed(kind ratelimit.Failure) {
 		d.gap, d.back = returnFirst, time.Time{}
 	}
 	d.doubt += weight
-	if kind == ratelimit.Overloaded {
+	if kind == pacing.Overloaded {
 		d.doubt += doubtSlow * weight
 	}
 	if d.rate == 0 || d.doubt >= doubtEnough {

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/tether-go/tether/criticality"
-	"github.com/tether-go/tether/ratelimit"
+	"github.com/tether-go/tether/ratelimit/pacing"
 )
 
 const (
@@ -23,13 +23,13 @@ func TestDeference(t *testing.T) {
 	ask := func(c criticality.Level) step {
 		return func(d *deference) { d.ask(c); time.Sleep(100 * time.Millisecond) }
 	}
-	fail := func(kind ratelimit.Failure) step {
+	fail := func(kind pacing.Failure) step {
 		return func(d *deference) { d.failed(kind); time.Sleep(time.Second) }
 	}
 	good := func(took time.Duration) step {
 		return func(d *deference) { d.good(took, slowFrom); time.Sleep(time.Second) }
 	}
-	timeout, busy, refused := fail(ratelimit.TimedOut), fail(ratelimit.Overloaded), fail(ratelimit.Refused)
+	timeout, busy, refused := fail(pacing.TimedOut), fail(pacing.Overloaded), fail(pacing.Refused)
 	fast, slow := good(fastAnswer), good(2*slowFrom)
 	for name, tc := range map[string]struct {
 		steps []step
@@ -74,7 +74,7 @@ func TestDeferenceEnds(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		for range 20 {
-			d.failed(ratelimit.TimedOut)
+			d.failed(pacing.TimedOut)
 		}
 		if got := d.pace(criticality.Sheddable); got != deferLeast {
 			t.Errorf("%v a second leave after 20 failures, want %v", got, deferLeast)
@@ -114,7 +114,7 @@ func TestDeferenceFollowsDemand(t *testing.T) {
 		d := &deference{rand: rand.New(rand.NewPCG(1, 1)).Float64}
 		d.ask(criticality.Critical)
 		d.ask(criticality.Sheddable)
-		d.failed(ratelimit.Overloaded)
+		d.failed(pacing.Overloaded)
 		began := time.Now()
 		for i := 0; time.Since(began) < 4*time.Minute; i++ {
 			if i%20 == 0 {
@@ -122,7 +122,7 @@ func TestDeferenceFollowsDemand(t *testing.T) {
 				d.good(fastAnswer, slowFrom)
 			}
 			if i%600 == 0 {
-				d.failed(ratelimit.TimedOut)
+				d.failed(pacing.TimedOut)
 			}
 			d.ask(criticality.Sheddable)
 			if _, ok := d.take(criticality.Sheddable, 1); ok {
@@ -208,28 +208,28 @@ func TestDeferenceReturns(t *testing.T) {
 		if after := returns(time.Minute); after >= 0 {
 			t.Errorf("calls return after %v, nothing has failed", after)
 		}
-		d.failed(ratelimit.Overloaded)
+		d.failed(pacing.Overloaded)
 		if after := returns(time.Minute); after < returnFirst/2 || after > returnFirst*3/2+100*time.Millisecond {
 			t.Errorf("calls return after %v", after)
 		}
 		if after := returns(20 * time.Second); after >= 0 {
 			t.Errorf("calls return again after %v", after)
 		}
-		d.failed(ratelimit.Overloaded)
+		d.failed(pacing.Overloaded)
 		if after := returns(time.Minute); after < returnLonger*returnFirst/2 || after > returnLonger*returnFirst*3/2+100*time.Millisecond {
 			t.Errorf("calls return in vain after %v", after)
 		}
 		for range 3 {
-			d.failed(ratelimit.Overloaded)
+			d.failed(pacing.Overloaded)
 			returns(time.Minute)
 		}
-		d.failed(ratelimit.Overloaded)
+		d.failed(pacing.Overloaded)
 		if after := returns(time.Minute); after < returnLast/2 || after > returnLast*3/2+100*time.Millisecond {
 			t.Errorf("calls return in vain at last after %v", after)
 		}
 		time.Sleep(2 * deferMemory)
 		d.ask(criticality.Critical)
-		d.failed(ratelimit.Overloaded)
+		d.failed(pacing.Overloaded)
 		if after := returns(time.Minute); after > returnFirst*3/2+100*time.Millisecond {
 			t.Errorf("new trouble begins with %v", after)
 		}

@@ -33,8 +33,8 @@ func (s Stage) String() string {
 		"rate limit", "concurrency limit", "queue", "unknown"}[min(s, stageCount)]
 }
 
-// Why a call is refused, beside [breaker.ErrOpen], [ratelimit.ErrHeld], [ratelimit.ErrPaced],
-// [ratelimit.ErrQuota], [ratelimit.ErrLimited] and [ratelimit.ErrBusy].
+// Why a call is refused, beside [breaker.ErrOpen], [pacing.ErrHeld], [pacing.ErrPaced],
+// [pacing.ErrQuota], [ratelimit.ErrLimited] and [ratelimit.ErrBusy].
 var (
 	// ErrKilled means that the document switches this call off.
 	ErrKilled = errors.New("switched off by the configuration")
@@ -70,7 +70,7 @@ type RejectedError struct {
 	ServerAsked bool
 	// RetryAt is when asking again may help; zero where that isn't known.
 	RetryAt time.Time
-	// Reason is the stage's own: breaker.ErrOpen, ratelimit.ErrHeld, ErrKilled and so on.
+	// Reason is the stage's own: breaker.ErrOpen, pacing.ErrHeld, ErrKilled and so on.
 	Reason error
 	// Criticality is what the call went by, and Shed tells that it was refused for more critical ones: with
 	// the same obstacle before it, one of these would have waited.

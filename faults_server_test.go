@@ -11,7 +11,7 @@ import (
 	"github.com/tether-go/tether"
 	"github.com/tether-go/tether/breaker"
 	"github.com/tether-go/tether/internal/memnet"
-	"github.com/tether-go/tether/ratelimit"
+	"github.com/tether-go/tether/ratelimit/hint"
 )
 
 // K: law 2: a "not before" that arrives as the caller gives up is heard.
@@ -24,7 +24,7 @@ func TestFaultHintOfCancelled(t *testing.T) {
 			n++
 			cancel()
 			return tether.Outcome{Class: tether.Overloaded, Err: io.EOF,
-				Hint: ratelimit.Hint{Wait: time.Minute, Explicit: true}}
+				Hint: hint.Hint{Wait: time.Minute, Explicit: true}}
 		}
 		e.Do(ctx, tether.Call{Host: "db"}, fn)
 		e.Do(t.Context(), tether.Call{Host: "db"}, fn)

@@ -7,7 +7,8 @@ import (
 	"time"
 
 	"github.com/tether-go/tether/breaker"
-	"github.com/tether-go/tether/ratelimit"
+	"github.com/tether-go/tether/ratelimit/hint"
+	"github.com/tether-go/tether/ratelimit/pacing"
 )
 
 // settle tells each stage that admitted the attempt, once.
@@ -66,14 +67,14 @@ func (c *call) settleHealthy(p *Permit, out *Outcome, now time.Time) {
 // where nothing is, calls of that credential and partition are held until there is more. It returns the
 // lane that is held, if one is.
 func (c *call) heed(p *Permit, out *Outcome) (held *lane) {
-	hint, e, t := &out.Hint, c.engine, c.target
-	q := hint.Quota
+	said, e, t := &out.Hint, c.engine, c.target
+	q := said.Quota
 	paces := q.Paces()
 	scarce := paces && (q.Remaining == 0 || q.Tight(t.gate.Usual()))
-	if hint.Scope == ratelimit.AllRequests && (!paces || !scarce && !t.hasLanes()) {
+	if said.Scope == hint.AllRequests && (!paces || !scarce && !t.hasLanes()) {
 		return nil
 	}
-	l := t.told(c.credential(), c.place(), e.nameOfPartition(*hint), hint.Scope, scarce, e.rand)
+	l := t.told(c.credential(), c.place(), e.nameOfPartition(*said), said.Scope, scarce, e.rand)
 	if l == nil || !paces || l.shared { // a number of one is no word about all who share
 		return nil
 	}
@@ -117,16 +118,16 @@ func (c *call) settleTransient(p *Permit, out *Outcome) {
 		return
 	case out.timedOut():
 		c.lost(p)
-		c.failedAt(t.gate, p, ratelimit.TimedOut)
+		c.failedAt(t.gate, p, pacing.TimedOut)
 	default:
-		c.failedAt(t.gate, p, ratelimit.Refused)
+		c.failedAt(t.gate, p, pacing.Refused)
 	}
 	p.ticket.Done(breaker.Failure)
 }
 
 // failedAt tells a gate of a failure, and whoever watches if that begins to pace calls. A lane's tells nothing
 // of the target: calls of other credentials have no reason to give way.
-func (c *call) failedAt(gate *ratelimit.Gate, p *Permit, kind ratelimit.Failure) {
+func (c *call) failedAt(gate *pacing.Gate, p *Permit, kind pacing.Failure) {
 	if gate == c.target.gate {
 		c.target.deference.failed(kind)
 	}
@@ -172,21 +173,21 @@ func (c *call) settleOverloaded(p *Permit, out *Outcome, now time.Time) {
 		c.lost(p)
 		p.lane.ignored()
 		if wait <= 0 {
-			c.failedAt(t.gate, p, ratelimit.Overloaded)
+			c.failedAt(t.gate, p, pacing.Overloaded)
 			return
 		}
 		c.holdAll(p, wait)
 		return
 	}
 	t.gate.Ignored()
-	hint := out.Hint
-	told := t.told(c.credential(), c.place(), c.engine.nameOfPartition(hint), hint.Scope, true, c.engine.rand)
+	said := out.Hint
+	told := t.told(c.credential(), c.place(), c.engine.nameOfPartition(said), said.Scope, true, c.engine.rand)
 	if told != p.lane {
 		p.lane.ignored()
 		p.lane = told
 	}
 	if wait <= 0 {
-		c.failedAt(told.gate, p, ratelimit.Overloaded)
+		c.failedAt(told.gate, p, pacing.Overloaded)
 		return
 	}
 	c.hold(p, told, wait, "")

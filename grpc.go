@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/tether-go/tether/ratelimit"
+	"github.com/tether-go/tether/ratelimit/hint"
 )
 
 // gRPC over HTTP is what clients such as connect-go's send through an *http.Client: an answer's status is 200
@@ -42,7 +42,7 @@ func isTrailersOnly(resp *http.Response) bool {
 }
 
 // classifyGRPC says what an answer with those fields teaches, of its head and of its trailer.
-func classifyGRPC(fields http.Header, profile ratelimit.Profile) Outcome {
+func classifyGRPC(fields http.Header, profile hint.Profile) Outcome {
 	out := Outcome{Class: Healthy, Code: grpcCode(fields), Answered: true}
 	out.Hint = profile.ParseHeader(fields, time.Now())
 	switch out.Code {
@@ -56,12 +56,12 @@ func classifyGRPC(fields http.Header, profile ratelimit.Profile) Outcome {
 	case grpcDeadlineExceeded, grpcCancelled, grpcInternal, grpcUnknown, grpcDataLoss:
 		out.Class = Transient
 	}
-	said := ratelimit.GRPC{Pushback: fields[grpcPushbackField]}.Hint()
+	said := hint.GRPC{Pushback: fields[grpcPushbackField]}.Hint()
 	if said.Explicit && (!out.Hint.Explicit || said.Wait >= out.Hint.Wait) {
 		out.Hint.Wait, out.Hint.Explicit, out.Hint.Exact = said.Wait, true, said.Exact
 	}
-	if said.Verdict == ratelimit.DontRepeat {
-		out.Hint.Verdict = ratelimit.DontRepeat
+	if said.Verdict == hint.DontRepeat {
+		out.Hint.Verdict = hint.DontRepeat
 	}
 	return out
 }
@@ -130,9 +130,9 @@ func (h *httpCall) hearTrailer(p *Permit, resp *http.Response) {
 		h.holdAll(p, wait)
 		return
 	}
-	hint := out.Hint
-	name := h.engine.nameOfPartition(hint)
-	h.hold(p, h.target.told(h.credential(), h.place(), name, hint.Scope, true, h.engine.rand), wait, "")
+	said := out.Hint
+	name := h.engine.nameOfPartition(said)
+	h.hold(p, h.target.told(h.credential(), h.place(), name, said.Scope, true, h.engine.rand), wait, "")
 }
 
 // trailedBody tells when its end has come, and with it the trailer.

@@ -14,7 +14,7 @@ import (
 
 	"github.com/tether-go/tether"
 	"github.com/tether-go/tether/internal/memnet"
-	"github.com/tether-go/tether/ratelimit"
+	"github.com/tether-go/tether/ratelimit/pacing"
 	"github.com/tether-go/tether/retry"
 )
 
@@ -199,11 +199,11 @@ func TestGRPCHoldsWhoIsMeant(t *testing.T) {
 						t.Fatalf("%q, %v, %v", got, story, err)
 					}
 					_, _, _, err = callRPC(t, c, url, opts, "Authorization", "a")
-					if !errors.Is(err, ratelimit.ErrHeld) {
+					if !errors.Is(err, pacing.ErrHeld) {
 						t.Errorf("the same caller: %v", err)
 					}
 					_, _, _, err = callRPC(t, c, url, opts, "Authorization", "b")
-					if errors.Is(err, ratelimit.ErrHeld) != others {
+					if errors.Is(err, pacing.ErrHeld) != others {
 						t.Errorf("another caller: %v", err)
 					}
 					n := arrived.Load()

@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/tether-go/tether/ratelimit"
+	"github.com/tether-go/tether/ratelimit/hint"
 )
 
 // race is an attempt and its hedge. The attempt runs on the goroutine of the call, the hedge on that of its timer,
@@ -207,8 +207,8 @@ func (r *race) result() Outcome {
 		h.permit = other.permit // whose place that response has
 	}
 	out.Hint.Wait = max(out.Hint.Wait, other.out.Hint.Wait)
-	if r.winner == nil && other.out.Hint.Verdict == ratelimit.DontRepeat {
-		out.Hint.Verdict = ratelimit.DontRepeat
+	if r.winner == nil && other.out.Hint.Verdict == hint.DontRepeat {
+		out.Hint.Verdict = hint.DontRepeat
 	}
 	count(h.Context, h.engine.telemetry.hedges, h.target.series.hedged[result])
 	if r.winner == nil || h.Explained {

@@ -11,7 +11,8 @@ import (
 
 	"github.com/tether-go/tether"
 	"github.com/tether-go/tether/internal/memnet"
-	"github.com/tether-go/tether/ratelimit"
+	"github.com/tether-go/tether/ratelimit/hint"
+	"github.com/tether-go/tether/ratelimit/pacing"
 	"github.com/tether-go/tether/retry"
 )
 
@@ -41,7 +42,7 @@ func (c tenant) get(path string) (int, error) {
 func (c tenant) wants(held bool, paths ...string) {
 	c.t.Helper()
 	for _, path := range paths {
-		if _, err := c.get(path); errors.Is(err, ratelimit.ErrHeld) != held {
+		if _, err := c.get(path); errors.Is(err, pacing.ErrHeld) != held {
 			c.t.Errorf("%s %s: %v, want held %v", c.token, path, err, held)
 		}
 	}
@@ -93,7 +94,7 @@ func TestEveryFormHolds(t *testing.T) {
 					}
 					return answer(req, 200), nil
 				}}
-				opts := tether.Options{HintProfiles: map[string]ratelimit.Profile{
+				opts := tether.Options{HintProfiles: map[string]hint.Profile{
 					"api.example": {Bare429: 20 * time.Second}}}
 				c := client(t, b, opts)
 				told := tenant{t, c, "told"}
@@ -314,7 +315,7 @@ func TestHintsOverTheWire(t *testing.T) {
 				}
 				began := time.Now()
 				_, _, err := get(c, url)
-				if r := rejected(t, err); !errors.Is(err, ratelimit.ErrHeld) || asked != 1 ||
+				if r := rejected(t, err); !errors.Is(err, pacing.ErrHeld) || asked != 1 ||
 					r.RetryAt.Sub(began) < 1799*time.Second || time.Since(began) > 50*time.Millisecond {
 					t.Errorf("%v after %v, %d requests", err, time.Since(began), asked)
 				}

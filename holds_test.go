@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/tether-go/tether"
-	"github.com/tether-go/tether/ratelimit"
+	"github.com/tether-go/tether/ratelimit/pacing"
 )
 
 // TestHoldOutlivesTheProcess: nothing leaves before the server's time (law 2), and clients that were
@@ -37,7 +37,7 @@ func TestHoldOutlivesTheProcess(t *testing.T) {
 			if again := c.Engine().Snapshot(); !bytes.Equal(again, snapshot) {
 				t.Fatalf("became %s, was %s", again, snapshot)
 			}
-			if _, _, err := get(c, api); !errors.Is(err, ratelimit.ErrHeld) {
+			if _, _, err := get(c, api); !errors.Is(err, pacing.ErrHeld) {
 				t.Fatalf("restored: %v", err)
 			}
 			go func() {

@@ -3,7 +3,8 @@ package tether
 import (
 	"time"
 
-	"github.com/tether-go/tether/ratelimit"
+	"github.com/tether-go/tether/ratelimit/hint"
+	"github.com/tether-go/tether/ratelimit/pacing"
 )
 
 // maxLanes bounds the lanes of one target; whoever finds no room shares one.
@@ -12,8 +13,8 @@ const maxLanes = 256
 // lane holds the calls of one credential at one target, or one partition of them. A target that told
 // nobody to wait or to slow down has none.
 type lane struct {
-	gate      *ratelimit.Gate
-	allowance *ratelimit.Allowance
+	gate      *pacing.Gate
+	allowance *pacing.Allowance
 	line      line
 	shared    bool // by whoever found no room for a lane of their own
 }
@@ -64,7 +65,7 @@ func (t *target) hasLanes() bool { return t.laned.Load() }
 // told returns the lane of what an answer to a credential's request at a place was about, and notes
 // what partition that place is of. Where nobody was told anything before it opens a lane, or returns nil.
 func (t *target) told(
-	credential, place, name uint64, scope ratelimit.Scope, open bool, rand func() float64,
+	credential, place, name uint64, scope hint.Scope, open bool, rand func() float64,
 ) *lane {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -129,15 +130,15 @@ func (t *target) openLane(key laneKey, rand func() float64) *lane {
 			sharers++
 		}
 	}
-	opts := ratelimit.Options{Rand: rand, Usual: t.gate.Usual() / sharers}
-	gate, err := ratelimit.NewGate(t.settings.gate, opts)
+	opts := pacing.Options{Rand: rand, Usual: t.gate.Usual() / sharers}
+	gate, err := pacing.NewGate(t.settings.gate, opts)
 	if err != nil {
-		gate, _ = ratelimit.NewGate(ratelimit.Policy{}, opts)
+		gate, _ = pacing.NewGate(pacing.Policy{}, opts)
 	}
 	if t.lanes == nil {
 		t.lanes = make(map[laneKey]*lane)
 	}
-	l := &lane{gate: gate, allowance: ratelimit.NewAllowance(opts), shared: key == laneKey{}}
+	l := &lane{gate: gate, allowance: pacing.NewAllowance(opts), shared: key == laneKey{}}
 	t.lanes[key] = l
 	t.laned.Store(true) // for good: lanes are only dropped to make room for one
 	if whole := t.lanes[laneKey{key.credential, 0}]; key.partition != 0 && whole != nil {

@@ -20,7 +20,7 @@ import (
 	"github.com/tether-go/tether"
 	"github.com/tether-go/tether/breaker"
 	"github.com/tether-go/tether/internal/random"
-	"github.com/tether-go/tether/ratelimit"
+	"github.com/tether-go/tether/ratelimit/pacing"
 )
 
 // Law 7: no wait goes past the caller's deadline, or towards one that can't be met, or over the limit.
@@ -259,9 +259,9 @@ func TestLaw12Errors(t *testing.T) {
 		stage  tether.Stage
 		server bool
 	}{
-		{"held", always(503, "Retry-After", "30"), "", 1, 0, ratelimit.ErrHeld, tether.StageHold, true},
+		{"held", always(503, "Retry-After", "30"), "", 1, 0, pacing.ErrHeld, tether.StageHold, true},
 		{"open", dead, "", 6, 30 * time.Second, breaker.ErrOpen, tether.StageBreaker, false},
-		{"paced", always(503), "", 4, 0, ratelimit.ErrPaced, tether.StagePacing, false},
+		{"paced", always(503), "", 4, 0, pacing.ErrPaced, tether.StagePacing, false},
 		{"killed", always(200), string(killAll), 0, 0, tether.ErrKilled, tether.StageKill, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {

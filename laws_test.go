@@ -16,7 +16,7 @@ import (
 
 	"github.com/tether-go/tether"
 	"github.com/tether-go/tether/internal/random"
-	"github.com/tether-go/tether/ratelimit"
+	"github.com/tether-go/tether/ratelimit/pacing"
 )
 
 const api = "http://api.example/v1/items"
@@ -211,7 +211,7 @@ func TestLaw2Partitions(t *testing.T) {
 				return err
 			}
 			as("Bearer a")
-			if err := as("Bearer a"); !errors.Is(err, ratelimit.ErrHeld) {
+			if err := as("Bearer a"); !errors.Is(err, pacing.ErrHeld) {
 				t.Errorf("%d: the tenant that was told to wait got %v", test.status, err)
 			} else if strings.Contains(err.Error(), "Bearer") {
 				t.Errorf("the error shows the credential: %v", err)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/tether-go/tether/breaker"
 	"github.com/tether-go/tether/ratelimit"
+	"github.com/tether-go/tether/ratelimit/pacing"
 )
 
 // lookAgain is how long the first in line for a slot sleeps at most: one that was forgotten is free
@@ -77,11 +78,11 @@ func (c *call) outOfReach(at place, now time.Time) *obstacle {
 
 // behind is what keeps those back who wait before the call.
 func (c *call) behind(at place) *obstacle {
-	o := &obstacle{stage: StagePacing, reason: ratelimit.ErrPaced, change: true}
+	o := &obstacle{stage: StagePacing, reason: pacing.ErrPaced, change: true}
 	until, perSecond := at.gate.Status()
 	switch {
 	case !until.IsZero():
-		return &obstacle{stage: StageHold, reason: ratelimit.ErrHeld, retryAt: until}
+		return &obstacle{stage: StageHold, reason: pacing.ErrHeld, retryAt: until}
 	case at.breaker == nil:
 	case at.breaker.Refuses():
 		o.stage, o.reason = StageBreaker, breaker.ErrOpen

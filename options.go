@@ -9,7 +9,7 @@ import (
 
 	"go.opentelemetry.io/otel/metric"
 
-	"github.com/tether-go/tether/ratelimit"
+	"github.com/tether-go/tether/ratelimit/hint"
 )
 
 // Options are what only code can set: nothing in here ever comes from a document.
@@ -44,7 +44,7 @@ type Options struct {
 	Partition func(*http.Request) string
 	// HintProfiles says, by host (with the port where it isn't the scheme's default), how to read hints
 	// whose values alone don't tell. Default: every server's by size and form.
-	HintProfiles map[string]ratelimit.Profile
+	HintProfiles map[string]hint.Profile
 	// MaxTargets caps the servers whose state is kept; beyond it the longest idle is forgotten, and
 	// what can't be forgotten yet is shared. Default 1,000.
 	MaxTargets int

@@ -4,7 +4,7 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/tether-go/tether/ratelimit"
+	"github.com/tether-go/tether/ratelimit/hint"
 )
 
 // Class says what an attempt taught about the server.
@@ -73,7 +73,7 @@ type Outcome struct {
 	Final bool
 	Sent  Sent
 	// Hint is when the server asks to come back, and what it says about its quota and about a repeat.
-	Hint ratelimit.Hint
+	Hint hint.Hint
 	// Partitioned says that the refusal covers this caller's credential only, not the whole target.
 	Partitioned bool
 }
@@ -88,11 +88,11 @@ func (o *Outcome) retryable(p *policy) bool {
 	}
 	switch {
 	case o.Code != 0:
-		return o.Hint.Verdict == ratelimit.Repeat || p.retryable.has(o.Code) &&
+		return o.Hint.Verdict == hint.Repeat || p.retryable.has(o.Code) &&
 			(o.Code != grpcResourceExhausted || o.Hint.Explicit || o.Hint.Quota.Exhausted())
 	case o.Status == 0:
 		return true
-	case o.Status >= 400 && o.Hint.Verdict == ratelimit.Repeat:
+	case o.Status >= 400 && o.Hint.Verdict == hint.Repeat:
 		return true
 	case o.Status == http.StatusForbidden && o.Partitioned: // what other servers call 429
 		return p.retryable.hasHTTP(http.StatusTooManyRequests)

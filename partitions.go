@@ -4,7 +4,7 @@ import (
 	"hash/maphash"
 	"strings"
 
-	"github.com/tether-go/tether/ratelimit"
+	"github.com/tether-go/tether/ratelimit/hint"
 )
 
 // maxRoutes bounds the routes of one target whose partition is kept in mind.
@@ -31,11 +31,11 @@ type partition struct {
 
 // learn notes the partition that a route's answer has named. It tells whether this shows for the first
 // time that policies don't divide the requests.
-func (ps *partitions) learn(route, name uint64, scope ratelimit.Scope) (mixed bool) {
-	if scope == ratelimit.AllRequests {
+func (ps *partitions) learn(route, name uint64, scope hint.Scope) (mixed bool) {
+	if scope == hint.AllRequests {
 		return false
 	}
-	is := partition{name, scope == ratelimit.OnePolicy}
+	is := partition{name, scope == hint.OnePolicy}
 	was, known := ps.byRoute[route]
 	if known && was == is {
 		return false
@@ -62,9 +62,9 @@ func (ps *partitions) learn(route, name uint64, scope ratelimit.Scope) (mixed bo
 
 // covered is the partition that an answer's word is about. A bucket or a resource divides the requests
 // by its nature; a policy may apply to all of them, until others turn out to be under another one.
-func (ps *partitions) covered(name uint64, scope ratelimit.Scope) uint64 {
+func (ps *partitions) covered(name uint64, scope hint.Scope) uint64 {
 	switch {
-	case scope == ratelimit.SomeRequests, scope == ratelimit.OnePolicy && ps.several && !ps.mixed:
+	case scope == hint.SomeRequests, scope == hint.OnePolicy && ps.several && !ps.mixed:
 		return name
 	}
 	return 0
@@ -98,6 +98,6 @@ func isKey(segment string) bool {
 }
 
 // nameOfPartition keys a partition's name and key for the life of the engine.
-func (e *Engine) nameOfPartition(hint ratelimit.Hint) uint64 {
-	return max(1, maphash.Comparable(e.hashSeed, [2]string{hint.Partition, hint.PartitionKey}))
+func (e *Engine) nameOfPartition(h hint.Hint) uint64 {
+	return max(1, maphash.Comparable(e.hashSeed, [2]string{h.Partition, h.PartitionKey}))
 }

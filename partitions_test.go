@@ -9,7 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/tether-go/tether/ratelimit"
+	"github.com/tether-go/tether/ratelimit/hint"
 )
 
 func TestKeysInPaths(t *testing.T) {
@@ -53,7 +53,7 @@ func TestPartitionsAreBounded(t *testing.T) {
 		}
 		var ps partitions
 		for route := range uint64(3 * maxRoutes) {
-			ps.learn(route, route%5, ratelimit.SomeRequests)
+			ps.learn(route, route%5, hint.SomeRequests)
 			if is := ps.byRoute[route]; len(ps.byRoute) > maxRoutes || is.name != route%5 {
 				t.Fatalf("route %d: %d routes, %v", route, len(ps.byRoute), is)
 			}
@@ -82,15 +82,15 @@ func TestPartitionHolds(t *testing.T) {
 			routes := map[uint64]uint64{}
 			for step := range 300 {
 				credential, route := 1+rng.Uint64N(2), 1+rng.Uint64N(6)
-				name, scope := 1+rng.Uint64N(3), ratelimit.SomeRequests
+				name, scope := 1+rng.Uint64N(3), hint.SomeRequests
 				if rng.IntN(4) == 0 {
-					name, scope = 99, ratelimit.AllRequests
+					name, scope = 99, hint.AllRequests
 				}
 				if rng.IntN(2) == 0 {
 					wait := time.Duration(1+rng.IntN(20)) * time.Second
 					c.target.hold(c.target.told(credential, route, name, scope, true, e.rand), wait)
 					until := time.Now().Add(wait)
-					if scope == ratelimit.AllRequests {
+					if scope == hint.AllRequests {
 						whole[credential] = latest(whole[credential], until)
 					} else {
 						routes[route] = name

@@ -4,7 +4,7 @@ import (
 	"time"
 
 	"github.com/tether-go/tether/criticality"
-	"github.com/tether-go/tether/ratelimit"
+	"github.com/tether-go/tether/ratelimit/pacing"
 )
 
 // wordOf is a criticality's place among the words of its setting, and criticalityAt the other way.
@@ -70,7 +70,7 @@ func (c *call) defers(at place, waiting int) *obstacle {
 	if ok {
 		return nil
 	}
-	return &obstacle{stage: StagePacing, reason: ratelimit.ErrPaced, retryAt: retryAt, shed: true, change: true}
+	return &obstacle{stage: StagePacing, reason: pacing.ErrPaced, retryAt: retryAt, shed: true, change: true}
 }
 
 // untake gives back what let the call through at its target, when nothing is sent.

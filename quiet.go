@@ -4,7 +4,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/tether-go/tether/ratelimit"
+	"github.com/tether-go/tether/ratelimit/hint"
 )
 
 // tellTime is how long calls may go by before the stages are told of them.
@@ -191,5 +191,5 @@ func (t *target) divides() bool {
 
 // teachesLittle tells of an answer that is good and says nothing of a quota.
 func (o *Outcome) teachesLittle(p *policy) bool {
-	return o.served(p) && o.Hint.Scope == ratelimit.AllRequests && !o.Hint.Quota.Paces()
+	return o.served(p) && o.Hint.Scope == hint.AllRequests && !o.Hint.Quota.Paces()
 }

@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/tether-go/tether/criticality"
-	"github.com/tether-go/tether/ratelimit"
+	"github.com/tether-go/tether/ratelimit/hint"
 )
 
 // A random history is the same whether targets are quiet or never are: the same calls are refused, and all that is
@@ -228,12 +228,12 @@ func (m moods) outcome(ctx context.Context, rng *rand.Rand, began time.Time) Out
 	}
 	if !fails {
 		if mood.how == 5 {
-			return Outcome{Class: Healthy, Status: 200, Hint: ratelimit.Hint{Scope: ratelimit.AllRequests,
-				Quota: ratelimit.Quota{Remaining: int64(rng.IntN(5)), RemainingKnown: true, ResetKnown: true, Reset: mood.retryIn}}}
+			return Outcome{Class: Healthy, Status: 200, Hint: hint.Hint{Scope: hint.AllRequests,
+				Quota: hint.Quota{Remaining: int64(rng.IntN(5)), RemainingKnown: true, ResetKnown: true, Reset: mood.retryIn}}}
 		}
 		return Outcome{Class: Healthy, Status: 200}
 	}
-	hint := ratelimit.Hint{Wait: mood.retryIn, Explicit: mood.retryIn > 0}
+	said := hint.Hint{Wait: mood.retryIn, Explicit: mood.retryIn > 0}
 	switch mood.how {
 	case 0:
 		return Outcome{Class: Transient, Status: 500}
@@ -242,9 +242,9 @@ func (m moods) outcome(ctx context.Context, rng *rand.Rand, began time.Time) Out
 	case 2:
 		return Outcome{Class: Transient, Err: context.DeadlineExceeded}
 	case 3:
-		return Outcome{Class: Overloaded, Status: 503, Hint: hint}
+		return Outcome{Class: Overloaded, Status: 503, Hint: said}
 	case 4:
-		return Outcome{Class: Overloaded, Status: 429, Partitioned: true, Hint: hint}
+		return Outcome{Class: Overloaded, Status: 429, Partitioned: true, Hint: said}
 	default:
 		return Outcome{Class: Ignored, Err: errors.New("ours")}
 	}

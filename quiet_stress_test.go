@@ -13,15 +13,15 @@ import (
 	"time"
 
 	"github.com/tether-go/tether/criticality"
-	"github.com/tether-go/tether/ratelimit"
+	"github.com/tether-go/tether/ratelimit/hint"
 )
 
 // Once whoever ends the calm has returned, no call that begins passes, whatever good answers come at that moment.
 func TestQuietEndsAtOnce(t *testing.T) {
 	impatient := db
 	impatient.NoWait = true
-	minute := ratelimit.Hint{Wait: time.Minute, Explicit: true}
-	spent := ratelimit.Quota{RemainingKnown: true, ResetKnown: true, Reset: time.Minute}
+	minute := hint.Hint{Wait: time.Minute, Explicit: true}
+	spent := hint.Quota{RemainingKnown: true, ResetKnown: true, Reset: time.Minute}
 	const until = `"until":"2100-01-01T00:00:00Z","reason":"r"`
 	version := 0
 	push := func(e *Engine, members string) {
@@ -39,7 +39,7 @@ func TestQuietEndsAtOnce(t *testing.T) {
 	for name, end := range map[string]func(*Engine){
 		"hold":        answers(Outcome{Class: Overloaded, Status: 503, Hint: minute}),
 		"hold of one": answers(Outcome{Class: Overloaded, Partitioned: true, Hint: minute}),
-		"quota":       answers(Outcome{Class: Healthy, Hint: ratelimit.Hint{Quota: spent}}),
+		"quota":       answers(Outcome{Class: Healthy, Hint: hint.Hint{Quota: spent}}),
 		"kill": func(e *Engine) {
 			push(e, `"kill":[{"name":"k","match":{"host":"orders-db"},`+until+`}]`)
 		},
@@ -157,7 +157,7 @@ func TestQuietStress(t *testing.T) {
 						case 6:
 							defer permits.Go(func() { p.Done(Outcome{Class: Transient}) })
 						case 7:
-							return Outcome{Class: Overloaded, Status: 503, Hint: ratelimit.Hint{Wait: time.Microsecond, Explicit: true}}
+							return Outcome{Class: Overloaded, Status: 503, Hint: hint.Hint{Wait: time.Microsecond, Explicit: true}}
 						case 8:
 							e.Health()
 						}

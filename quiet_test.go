@@ -11,7 +11,7 @@ import (
 
 	"github.com/tether-go/tether/breaker"
 	"github.com/tether-go/tether/criticality"
-	"github.com/tether-go/tether/ratelimit"
+	"github.com/tether-go/tether/ratelimit/hint"
 )
 
 // quietly makes an engine whose target is quiet, and returns that.
@@ -130,7 +130,7 @@ func TestNoCallIsQuietOnceAHoldIsTold(t *testing.T) {
 				}
 			})
 		}
-		held := Outcome{Class: Overloaded, Final: true, Hint: ratelimit.Hint{Wait: time.Minute, Explicit: true}}
+		held := Outcome{Class: Overloaded, Final: true, Hint: hint.Hint{Wait: time.Minute, Explicit: true}}
 		wg.Go(func() {
 			e.Do(t.Context(), db, func(context.Context, *Permit) Outcome { return held })
 			over.Store(true)

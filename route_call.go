@@ -8,7 +8,7 @@ import (
 	"sync"
 
 	"github.com/tether-go/tether/flags"
-	"github.com/tether-go/tether/ratelimit"
+	"github.com/tether-go/tether/ratelimit/hint"
 )
 
 // routing is the part of a call that a route matches in going elsewhere, or in not doing so.
@@ -129,7 +129,7 @@ func (c *call) fallBack(out Outcome) Outcome {
 	there := out
 	switch {
 	case c.withheld(&out):
-		out.Hint.Verdict = ratelimit.Repeat
+		out.Hint.Verdict = hint.Repeat
 	case out.Class == Ignored:
 		return out
 	}
@@ -140,7 +140,7 @@ func (c *call) fallBack(out Outcome) Outcome {
 		c.routing.failed = fmt.Errorf("tether: the status was %s", out.attempt(0).result())
 	}
 	c.leave()
-	out.Hint = ratelimit.Hint{Verdict: out.Hint.Verdict}
+	out.Hint = hint.Hint{Verdict: out.Hint.Verdict}
 	return out
 }
 

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/tether-go/tether/internal/jsondoc"
-	"github.com/tether-go/tether/ratelimit"
+	"github.com/tether-go/tether/ratelimit/pacing"
 )
 
 // Schedule says how often periodic work is to be done, where no document says otherwise.
@@ -237,7 +237,7 @@ func (p *periodic) skip() bool {
 		refused.Stage, refused.Reason = StageKill, ErrKilled
 		refused.RetryAt, refused.Note = kill.Until, kill.Reason
 	} else if until := p.engine.heldUntil(p.own.Target); !until.IsZero() {
-		refused.Stage, refused.Reason, refused.RetryAt = StageHold, ratelimit.ErrHeld, until
+		refused.Stage, refused.Reason, refused.RetryAt = StageHold, pacing.ErrHeld, until
 	} else {
 		return false
 	}

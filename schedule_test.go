@@ -12,7 +12,8 @@ import (
 	"time"
 
 	"github.com/tether-go/tether"
-	"github.com/tether-go/tether/ratelimit"
+	"github.com/tether-go/tether/ratelimit/hint"
+	"github.com/tether-go/tether/ratelimit/pacing"
 )
 
 // events keeps what an engine reports of some kinds.
@@ -212,7 +213,7 @@ func TestEverySkipsWhileHeld(t *testing.T) {
 		time.Sleep(5 * time.Minute)
 		held := time.Now()
 		hold := tether.Outcome{Class: tether.Overloaded, Status: 503, Final: true, Err: errQuery,
-			Hint: ratelimit.Hint{Wait: 5 * time.Minute}}
+			Hint: hint.Hint{Wait: 5 * time.Minute}}
 		e.Do(t.Context(), tether.Call{Scheme: "https", Host: "a.example"},
 			func(context.Context, *tether.Permit) tether.Outcome { return hold })
 		time.Sleep(5 * time.Minute)
@@ -222,7 +223,7 @@ func TestEverySkipsWhileHeld(t *testing.T) {
 			t.Errorf("%d runs and %d skipped during a hold", n, len(skipped))
 		}
 		for _, s := range skipped {
-			if !errors.Is(s.Err, ratelimit.ErrHeld) || s.Stage != tether.StageHold ||
+			if !errors.Is(s.Err, pacing.ErrHeld) || s.Stage != tether.StageHold ||
 				s.Target != "A.example:443" || !s.Until.After(held) {
 				t.Errorf("%+v", s)
 			}

@@ -19,7 +19,7 @@ import (
 
 	"github.com/tether-go/tether"
 	"github.com/tether-go/tether/internal/memnet"
-	"github.com/tether-go/tether/ratelimit"
+	"github.com/tether-go/tether/ratelimit/pacing"
 	"github.com/tether-go/tether/retry"
 )
 
@@ -193,7 +193,7 @@ func TestStoryOfErrors(t *testing.T) {
 			t.Errorf("%v, %v", err, s)
 		}
 	})
-	refusal := &tether.RejectedError{Reason: ratelimit.ErrHeld}
+	refusal := &tether.RejectedError{Reason: pacing.ErrHeld}
 	for name, err := range map[string]error{"none": nil, "a stranger's": io.EOF,
 		"a loop of the caller's": &retry.Error{Attempts: 3, Err: refusal, Reason: retry.ErrAttempts}} {
 		if s, ok := tether.Explain(nil, err); ok {

@@ -10,6 +10,7 @@ import (
 	"github.com/tether-go/tether/breaker"
 	"github.com/tether-go/tether/internal/jsondoc"
 	"github.com/tether-go/tether/ratelimit"
+	"github.com/tether-go/tether/ratelimit/pacing"
 	"github.com/tether-go/tether/retry"
 )
 
@@ -38,7 +39,7 @@ type target struct {
 	name    string        // for errors and events
 	epoch   time.Time     // when the engine was made
 	born    time.Duration // after that
-	gate    *ratelimit.Gate
+	gate    *pacing.Gate
 	breaker *breaker.Breaker
 	budget  *retry.Budget
 	limits
@@ -72,7 +73,7 @@ type target struct {
 // targetPolicy is the part of a policy that belongs to a target.
 type targetPolicy struct {
 	budgetRatio float64
-	gate        ratelimit.Policy
+	gate        pacing.Policy
 	breaker     breaker.Policy
 	rate        ratelimit.LimitPolicy
 	concurrency ratelimit.ConcurrencyPolicy
@@ -81,7 +82,7 @@ type targetPolicy struct {
 func (p *policy) forTarget() targetPolicy {
 	b := p.breaker
 	b.SlowCallDuration = 0 // we tell it what is slow: it can't tell a stream from an answer
-	return targetPolicy{p.budgetRatio, ratelimit.Policy{MaxHold: p.holdMax, PacingOff: p.pacingOff}, b,
+	return targetPolicy{p.budgetRatio, pacing.Policy{MaxHold: p.holdMax, PacingOff: p.pacingOff}, b,
 		p.rate, p.concurrency}
 }
 
@@ -99,8 +100,8 @@ func (e *Engine) newTarget(key targetKey, settings targetPolicy, version uint64)
 	// What Validate and Clamp let through is valid for the leaves: a failure here is a bug of ours, and
 	// then the leaf's own defaults protect.
 	var err error
-	if t.gate, err = ratelimit.NewGate(settings.gate, ratelimit.Options{Rand: e.rand}); err != nil {
-		t.gate, _ = ratelimit.NewGate(ratelimit.Policy{}, ratelimit.Options{Rand: e.rand})
+	if t.gate, err = pacing.NewGate(settings.gate, pacing.Options{Rand: e.rand}); err != nil {
+		t.gate, _ = pacing.NewGate(pacing.Policy{}, pacing.Options{Rand: e.rand})
 	}
 	opts := breaker.Options{Rand: e.rand, Observe: e.observeBreaker(t)}
 	if t.breaker, err = breaker.New(settings.breaker, opts); err != nil {
@@ -330,7 +331,7 @@ func (e *Engine) heldUntil(host string) (until time.Time) {
 	return until
 }
 
-func busy(g *ratelimit.Gate, recent bool) bool {
+func busy(g *pacing.Gate, recent bool) bool {
 	until, perSecond := g.Status()
 	return !until.IsZero() || recent && perSecond > 0
 }

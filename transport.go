@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"github.com/tether-go/tether/criticality"
-	"github.com/tether-go/tether/ratelimit"
+	"github.com/tether-go/tether/ratelimit/hint"
 )
 
 // transport is the HTTP edge.
@@ -186,7 +186,7 @@ func (h *httpCall) classify(resp *http.Response) Outcome {
 	return classifyResponse(resp, h.profile())
 }
 
-func (h *httpCall) profile() ratelimit.Profile { return h.engine.opts.HintProfiles[h.Host] }
+func (h *httpCall) profile() hint.Profile { return h.engine.opts.HintProfiles[h.Host] }
 
 // failed is the outcome of an attempt without a response, or with one that came too late.
 func (h *httpCall) failed(req *http.Request, resp *http.Response, err, timeout error) Outcome {

@@ -17,7 +17,7 @@ import (
 
 	"github.com/tether-go/tether"
 	"github.com/tether-go/tether/internal/memnet"
-	"github.com/tether-go/tether/ratelimit"
+	"github.com/tether-go/tether/ratelimit/pacing"
 	"github.com/tether-go/tether/remoteconfig"
 )
 
@@ -227,7 +227,7 @@ func TestHoldsSurviveARestart(t *testing.T) {
 		if err := third.watcher.Load(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if err := third.call(t); !errors.Is(err, ratelimit.ErrHeld) {
+		if err := third.call(t); !errors.Is(err, pacing.ErrHeld) {
 			t.Errorf("in the next life: %v", err)
 		}
 		if got := third.engine.Health().Targets[0].HeldUntil; !got.Equal(held) {

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/tether-go/tether"
-	"github.com/tether-go/tether/ratelimit"
+	"github.com/tether-go/tether/ratelimit/hint"
 	"github.com/tether-go/tether/remoteconfig"
 )
 
@@ -108,7 +108,7 @@ func TestTargetsKeep(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			permit.Done(tether.Outcome{Class: tether.Overloaded, Status: 503, Hint: ratelimit.Hint{Explicit: true, Wait: time.Minute}})
+			permit.Done(tether.Outcome{Class: tether.Overloaded, Status: 503, Hint: hint.Hint{Explicit: true, Wait: time.Minute}})
 		}
 		return engine
 	}

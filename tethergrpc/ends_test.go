@@ -14,7 +14,7 @@ import (
 
 	"github.com/tether-go/tether"
 	"github.com/tether-go/tether/breaker"
-	"github.com/tether-go/tether/ratelimit"
+	"github.com/tether-go/tether/ratelimit/pacing"
 )
 
 // A channel that its owner has closed teaches nothing, and is not asked again.
@@ -62,7 +62,7 @@ func TestEndOfAWait(t *testing.T) {
 				check(within(t, time.Minute), c)
 				ctx, cancel := test.end()
 				defer cancel()
-				if err := check(ctx, c); status.Code(err) != test.code || !errors.Is(err, ratelimit.ErrHeld) {
+				if err := check(ctx, c); status.Code(err) != test.code || !errors.Is(err, pacing.ErrHeld) {
 					t.Errorf("%v: %v", status.Code(err), err)
 				}
 			})

@@ -9,7 +9,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
-	"github.com/tether-go/tether/ratelimit"
+	"github.com/tether-go/tether/ratelimit/hint"
 )
 
 const (
@@ -19,14 +19,14 @@ const (
 
 // hintOf reads what an answer says about when to come back: the fields that HTTP has for it, which
 // a gRPC answer may carry as metadata, and for a failure the status details and the pushback.
-func hintOf(header, trailer metadata.MD, st *status.Status) (hint ratelimit.Hint) {
+func hintOf(header, trailer metadata.MD, st *status.Status) (h hint.Hint) {
 	if fields := httpFields(header, trailer); fields != nil {
-		hint = ratelimit.ParseHeader(fields, time.Now())
+		h = hint.ParseHeader(fields, time.Now())
 	}
 	if st == nil {
-		return hint
+		return h
 	}
-	said := ratelimit.GRPC{Pushback: trailer[pushbackKey]}
+	said := hint.GRPC{Pushback: trailer[pushbackKey]}
 	for _, detail := range st.Details() {
 		switch d := detail.(type) {
 		case *errdetails.RetryInfo:
@@ -35,22 +35,22 @@ func hintOf(header, trailer metadata.MD, st *status.Status) (hint ratelimit.Hint
 			}
 		case *errdetails.QuotaFailure:
 			for _, v := range d.Violations[:min(len(d.Violations), maxViolations-len(said.Violations))] {
-				said.Violations = append(said.Violations, ratelimit.QuotaViolation{Subject: v.Subject,
+				said.Violations = append(said.Violations, hint.Violation{Subject: v.Subject,
 					Description: v.Description, Metric: v.QuotaMetric, ID: v.QuotaId, Limit: v.QuotaValue})
 			}
 		}
 	}
-	return merge(said.Hint(), hint)
+	return merge(said.Hint(), h)
 }
 
 // merge adds what HTTP's fields say to what gRPC says: the longer wait, the verdict against a
 // repeat, and for the rest gRPC first.
-func merge(grpc, fields ratelimit.Hint) ratelimit.Hint {
+func merge(grpc, fields hint.Hint) hint.Hint {
 	out := grpc
 	if fields.Explicit && (!grpc.Explicit || fields.Wait > grpc.Wait) {
 		out.Wait, out.Explicit, out.Exact = fields.Wait, true, false
 	}
-	if out.Verdict == ratelimit.Unsaid || fields.Verdict == ratelimit.DontRepeat {
+	if out.Verdict == hint.Unsaid || fields.Verdict == hint.DontRepeat {
 		out.Verdict = fields.Verdict
 	}
 	if fields.Quota.RemainingKnown || !grpc.Quota.LimitKnown {

@@ -11,7 +11,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/tether-go/tether"
-	"github.com/tether-go/tether/ratelimit"
+	"github.com/tether-go/tether/ratelimit/pacing"
 )
 
 // Law 1: against a server that only fails, callers in a loop make no more re-attempts than were
@@ -56,7 +56,7 @@ func TestLawSilence(t *testing.T) {
 			synctest.Wait()
 		}
 		now := tether.WithCall(context.Background(), tether.CallOptions{NoWait: true})
-		if err := check(now, c); status.Code(err) != codes.Unavailable || !errors.Is(err, ratelimit.ErrHeld) || time.Since(began) > 0 {
+		if err := check(now, c); status.Code(err) != codes.Unavailable || !errors.Is(err, pacing.ErrHeld) || time.Since(began) > 0 {
 			t.Errorf("%v after %v", err, time.Since(began))
 		}
 		for range cap(done) {

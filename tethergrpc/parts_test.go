@@ -17,7 +17,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/tether-go/tether"
-	"github.com/tether-go/tether/ratelimit"
+	"github.com/tether-go/tether/ratelimit/hint"
 )
 
 func TestTargets(t *testing.T) {
@@ -183,7 +183,7 @@ func TestHints(t *testing.T) {
 		quota   *errdetails.QuotaFailure
 		wait    time.Duration
 		said    bool
-		verdict ratelimit.Verdict
+		verdict hint.Verdict
 		part    string
 	}{
 		{name: "nothing", header: metadata.Pairs("x-envoy-upstream-service-time", "3")},
@@ -193,15 +193,15 @@ func TestHints(t *testing.T) {
 		{name: "pushback", trailer: metadata.Pairs(pushbackKey, "1500"), wait: 1500 * time.Millisecond, said: true},
 		{name: "the longer", trailer: metadata.Pairs(pushbackKey, "1500"), detail: info(time.Second),
 			wait: 1500 * time.Millisecond, said: true},
-		{name: "no", trailer: metadata.Pairs(pushbackKey, "-5"), verdict: ratelimit.DontRepeat},
+		{name: "no", trailer: metadata.Pairs(pushbackKey, "-5"), verdict: hint.DontRepeat},
 		{name: "Retry-After in the trailer", trailer: metadata.Pairs("retry-after", "7"), wait: 7 * time.Second, said: true},
 		{name: "Retry-After in the header", header: metadata.Pairs("retry-after", "7"), detail: info(9 * time.Second),
 			wait: 9 * time.Second, said: true},
 		{name: "Retry-After is longer", header: metadata.Pairs("retry-after", "7"), detail: info(time.Second),
 			wait: 7 * time.Second, said: true},
 		{name: "no, and Retry-After", header: metadata.Pairs("retry-after", "7"), trailer: metadata.Pairs(pushbackKey, "x"),
-			wait: 7 * time.Second, said: true, verdict: ratelimit.DontRepeat},
-		{name: "a proxy's no", header: metadata.Pairs("x-should-retry", "false"), verdict: ratelimit.DontRepeat},
+			wait: 7 * time.Second, said: true, verdict: hint.DontRepeat},
+		{name: "a proxy's no", header: metadata.Pairs("x-should-retry", "false"), verdict: hint.DontRepeat},
 		{name: "QuotaFailure", quota: quota, part: "per-user"},
 		{name: "QuotaFailure without end", quota: unnamed(16, quota)},
 	} {
@@ -237,7 +237,7 @@ func FuzzHints(f *testing.F) {
 		if h.Wait < 0 || h.MinWait(0) < 0 {
 			t.Errorf("a wait of %v", h.Wait)
 		}
-		if asked := detail.RetryDelay.AsDuration(); h.Verdict != ratelimit.DontRepeat && h.Wait < asked {
+		if asked := detail.RetryDelay.AsDuration(); h.Verdict != hint.DontRepeat && h.Wait < asked {
 			t.Errorf("a wait of %v, asked for %v", h.Wait, asked)
 		}
 	})

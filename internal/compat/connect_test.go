@@ -17,7 +17,7 @@ import (
 
 	"github.com/tether-go/tether"
 	"github.com/tether-go/tether/internal/memnet"
-	"github.com/tether-go/tether/ratelimit"
+	"github.com/tether-go/tether/ratelimit/pacing"
 )
 
 type text = wrapperspb.StringValue
@@ -229,7 +229,7 @@ func TestConnectRefusals(t *testing.T) {
 					said.Meta().Get("Retry-After") != "5" || arrived.Load() != 3 {
 					t.Errorf("not repeatable: %v after %d attempts", err, arrived.Load())
 				}
-				if _, err = send(tether.CallOptions{NoWait: true}); !errors.Is(err, ratelimit.ErrHeld) {
+				if _, err = send(tether.CallOptions{NoWait: true}); !errors.Is(err, pacing.ErrHeld) {
 					t.Errorf("in the hold: %v", err)
 				}
 				if took, err = send(tether.CallOptions{}); err != nil || took < 5*time.Second || arrived.Load() != 4 {
@@ -285,7 +285,7 @@ func TestConnectStreamIsRefusedAtItsEnd(t *testing.T) {
 					err = next.Err()
 					next.Close()
 				}
-				if errors.Is(err, ratelimit.ErrHeld) != (name == "grpc") {
+				if errors.Is(err, pacing.ErrHeld) != (name == "grpc") {
 					t.Errorf("the next: %v", err)
 				}
 			})

@@ -22,7 +22,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/tether-go/tether"
-	"github.com/tether-go/tether/ratelimit"
+	"github.com/tether-go/tether/ratelimit/pacing"
 )
 
 // overGRPC runs a test of connect's gRPC protocol, through the HTTP edge, against grpc-go's server, which
@@ -124,7 +124,7 @@ func TestConnectOverGRPCHearsPushback(t *testing.T) {
 			}()
 			time.Sleep(time.Second)
 			hasty := tether.WithCall(t.Context(), tether.CallOptions{NoWait: true})
-			if _, err := client.CallUnary(hasty, connect.NewRequest(&text{})); !errors.Is(err, ratelimit.ErrHeld) {
+			if _, err := client.CallUnary(hasty, connect.NewRequest(&text{})); !errors.Is(err, pacing.ErrHeld) {
 				t.Errorf("beside it, early %v: %v", early, err)
 			}
 			if took := <-done; took < 5*time.Second || took > 8*time.Second || arrived.Load() != 2 {

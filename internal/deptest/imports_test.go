@@ -12,9 +12,17 @@ import (
 var leaves = map[string][]string{
 	"retry":        {"github.com/cenkalti/backoff/v4"},
 	"breaker":      {"github.com/sony/gobreaker/v2"},
-	"ratelimit":    {"golang.org/x/time/rate", "github.com/dunglas/httpsfv"},
+	"ratelimit":    {"github.com/dunglas/httpsfv"},
 	"flags":        nil,
 	"remoteconfig": nil,
+}
+
+// ideas are the packages of the leaf ratelimit, each with what it may import besides the standard library and
+// internal packages.
+var ideas = map[string][]string{
+	"ratelimit":        nil,                            // a client's own limits need no server's word
+	"ratelimit/hint":   {"github.com/dunglas/httpsfv"}, // RateLimit is a structured field
+	"ratelimit/pacing": {module + "/ratelimit/hint"},   // an Allowance is told a server's quota
 }
 
 // telemetryAPI is the part of OpenTelemetry that a library may know; the application picks the
@@ -47,6 +55,8 @@ func TestLeavesAreUsableAlone(t *testing.T) {
 		report(t, leafProblems(graph, leaf, leaves[leaf]))
 	}
 }
+
+func TestIdeasOfALeafStandApart(t *testing.T) { report(t, ideaProblems(readTree(t).graph())) }
 
 func TestRootDoesNotKnowItsUsers(t *testing.T) {
 	report(t, rootProblems(readTree(t).graph()))
@@ -96,6 +106,24 @@ func leafProblems(graph map[string][]string, leaf string, libraries []string) pr
 		}
 		return false
 	})
+	return found
+}
+
+// ideaProblems finds imports that tie the packages of ratelimit together.
+func ideaProblems(graph map[string][]string) problems {
+	var found problems
+	for _, folder := range sortedKeys(graph) {
+		if !within(folder, "ratelimit") {
+			continue
+		}
+		for _, imported := range graph[folder] {
+			own, ours := ownFolder(imported)
+			if !standard(imported) && !(ours && within(own, "internal")) && !slices.Contains(ideas[folder], imported) {
+				found.addf("%s imports %s: the packages of ratelimit are one idea each, and a stranger reads one "+
+					"without the others; a new edge needs its reason beside ideas", folder, imported)
+			}
+		}
+	}
 	return found
 }
 

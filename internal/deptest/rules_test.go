@@ -45,6 +45,16 @@ func TestImportRules(t *testing.T) {
 			"retry": {"time"}, "internal/a": {gobreaker},
 		}, ""},
 
+		{"idea with its library", ideaProblems, graphOf("ratelimit/hint", "time", "github.com/dunglas/httpsfv"), ""},
+		{"idea with a sibling's library", ideaProblems, graphOf("ratelimit/pacing", "github.com/dunglas/httpsfv"),
+			"ratelimit/pacing imports github.com/dunglas/httpsfv"},
+		{"idea with its reason", ideaProblems, graphOf("ratelimit/pacing", module+"/internal/decay",
+			module+"/ratelimit/hint"), ""},
+		{"idea the other way round", ideaProblems, graphOf("ratelimit/hint", module+"/ratelimit/pacing"),
+			"ratelimit/hint imports " + module + "/ratelimit/pacing"},
+		{"idea without a line", ideaProblems, graphOf("ratelimit/new", module+"/ratelimit"),
+			"ratelimit/new imports " + module + "/ratelimit"},
+
 		{"root with leaves", rootProblems, graphOf(".", module+"/retry", module+"/breaker"), ""},
 		{"root with remoteconfig", rootProblems, graphOf(".", module+"/remoteconfig"),
 			"the root imports remoteconfig"},
