@@ -67,7 +67,7 @@ func (e *evaluation) parsed(v value) float64 {
 		return math.NaN()
 	}
 	text := e.text(v)
-	if !e.read(len(text)) {
+	if !e.readNumber(len(text)) {
 		return math.NaN()
 	}
 	if text = strings.TrimSpace(text); text == "" && v.kind == kindText {

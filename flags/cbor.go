@@ -57,8 +57,11 @@ func appendUint(out []byte, n uint64, size int) []byte {
 // cbor hashes the deterministic encoding of a value.
 func (e *evaluation) cbor(m *murmur, v value, depth int) bool {
 	if v.kind == kindText { // without a copy
+		if !e.read(len(v.str())) {
+			return false
+		}
 		m.cborText(v.str())
-		return e.read(len(v.str()))
+		return true
 	}
 	var buf [16]byte
 	out, ok := e.appendCBOR(buf[:0], v, depth)

@@ -101,12 +101,19 @@ func (e *evaluation) primitive(v value) value {
 func (e *evaluation) number(v value) float64 {
 	switch v = e.primitive(v); v.kind {
 	case kindText:
-		if !e.read(len(v.str())) {
+		if !e.readNumber(len(v.str())) {
 			return math.NaN()
 		}
 		return parseNumber(v.str())
 	}
 	return v.num
+}
+
+// readNumber takes steps for a text that is read as a number: each digit of up to 800 may be shifted twenty
+// times.
+func (e *evaluation) readNumber(length int) bool {
+	e.steps -= min(length/8, maxSteps+1)
+	return e.steps >= 0
 }
 
 // text is JavaScript's String(), except that null is empty.
@@ -126,6 +133,9 @@ func (e *evaluation) appendText(out []byte, v value, depth int) []byte {
 		}
 		return append(out, "false"...)
 	case kindNumber:
+		if !e.spend(0) {
+			return out
+		}
 		return appendNumber(out, v.num)
 	case kindText:
 		if !e.spend(len(v.str()) / 64) {

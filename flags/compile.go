@@ -82,6 +82,7 @@ func (c *compiler) compile(v *jsondoc.Value, path string) node {
 	switch {
 	case v.Kind == jsondoc.Array:
 		n := node{op: opList, args: c.compileAll(v.Items, path)}
+		n.priced()
 		c.nodes -= c.fold(&n)
 		return n
 	case v.Kind != jsondoc.Object:
@@ -131,7 +132,9 @@ func arguments(v *jsondoc.Value) []jsondoc.Value {
 
 func (c *compiler) operation(o op, v *jsondoc.Value, path string) node {
 	if o == opFractional {
-		return node{op: o, fractional: c.fractional(arguments(v), v, path)}
+		n := node{op: o, fractional: c.fractional(arguments(v), v, path)}
+		n.priced()
+		return n
 	}
 	n := node{op: o, args: c.compileAll(arguments(v), path),
 		spread: v.Kind == jsondoc.Object && o.spreads()}
@@ -141,6 +144,7 @@ func (c *compiler) operation(o op, v *jsondoc.Value, path string) node {
 	case opIn:
 		n.compileSet()
 	}
+	n.priced()
 	c.check(&n, v, path)
 	c.fold(&n)
 	return n

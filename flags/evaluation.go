@@ -5,15 +5,24 @@ import (
 	"time"
 )
 
-// maxSteps bounds one evaluation to about a millisecond. Each operator costs a step each time it is run,
-// and another for each eight arguments, each element gone through and each 64 bytes of text made or read.
+// maxSteps bounds one evaluation. A step stands for 10 to 500 ns of work:
+//   - an operator costs one each time it is run, and one more for every eight arguments or buckets,
+//     or every two that it puts into a list;
+//   - an element of a list, a member of an object and a name in a path after the first cost one each;
+//   - a text costs one for every 64 bytes made, compared, searched, hashed or split, and one for every
+//     8 bytes read as a number;
+//   - a search for more than 64 bytes costs as much again for every 64 of them, as Go's search may compare
+//     all of them at every place;
+//   - a map that var makes costs mapSteps.
+//
+// TestEveryOperatorIsCharged holds every operator to it.
 const maxSteps = 20_000
+
+// mapSteps is the charge for a small map of the evaluation's own, which takes as long as so many operators.
+const mapSteps = 8
 
 // maxTextDepth bounds how deep lists within lists are written as text: one may contain itself.
 const maxTextDepth = 16
-
-// longText is a length of text that costs more to read than the step it is part of.
-const longText = 1024
 
 // evaluation is one run of a rule. It lives on the stack of whoever asks.
 type evaluation struct {
@@ -46,9 +55,10 @@ func (e *evaluation) spend(steps int) bool {
 	return e.steps >= 0
 }
 
-// read takes steps for a text that is long enough to matter beside the operator that reads it.
+// read takes steps for so many bytes of a text.
 func (e *evaluation) read(length int) bool {
-	return length < longText || e.spend(length/64)
+	e.steps -= min(length/64, maxSteps+1)
+	return e.steps >= 0
 }
 
 func (e *evaluation) exhausted() bool { return e.steps < 0 }
@@ -60,7 +70,7 @@ func (e *evaluation) run(n *node) value {
 	if n.op == opConst {
 		return n.constant
 	}
-	if e.steps -= 1 + len(n.args)/8; e.steps < 0 {
+	if e.steps -= n.cost; e.steps < 0 {
 		return value{}
 	}
 	switch n.op {
@@ -142,7 +152,7 @@ func (e *evaluation) lookUp(path string) value {
 	if path == "" {
 		return e.scoped(nil)
 	}
-	if !e.spend(len(path) / 8) {
+	if !e.read(len(path)) || !e.spend(strings.Count(path, ".")) {
 		return value{}
 	}
 	return e.scoped(strings.Split(path, "."))
@@ -161,6 +171,9 @@ func (e *evaluation) scoped(path []string) value {
 			break
 		}
 		if len(path) == 1 {
+			if !e.spend(mapSteps) {
+				return value{}
+			}
 			return value{kind: kindObject, ref: e.flagd()}
 		}
 		switch path[1] {
@@ -192,10 +205,13 @@ func (e *evaluation) everything() value {
 	case inElement:
 		return e.scope.current
 	case inReduce:
+		if !e.spend(mapSteps) {
+			return value{}
+		}
 		return value{kind: kindObject,
 			ref: map[string]any{"current": e.scope.current, "accumulator": e.scope.accumulator}}
 	}
-	if !e.spend(len(e.attributes)) {
+	if !e.spend(len(e.attributes) + 2*mapSteps) {
 		return value{}
 	}
 	whole := make(map[string]any, len(e.attributes)+1)

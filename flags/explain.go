@@ -31,13 +31,17 @@ type Explanation struct {
 
 const maxExplained = 1000
 
+// maxExplainedSteps bounds the work of an explanation to so many evaluations.
+const maxExplainedSteps = 100 * maxSteps
+
 // Explain evaluates a flag and tells how the value came about. It is for people: it takes some hundred
 // times as long as an evaluation.
 func (s *Set) Explain(attributes Attributes, key string) Explanation {
 	r := s.decide(attributes, key)
 	x := Explanation{Details: details(r, nil, func(v value) (any, bool) { return v.plain(), true })}
 	if r.flag != nil && r.flag.targeted && r.flag.enabled && r.flag.broken == "" {
-		w := explainer{flag: r.flag, attributes: attributes, bucketing: s.bucketing, now: time.Now().Unix()}
+		w := explainer{flag: r.flag, attributes: attributes, bucketing: s.bucketing, now: time.Now().Unix(),
+			left: maxExplainedSteps}
 		w.node(&r.flag.rule, 0)
 		x.Steps = w.steps
 	}
@@ -62,10 +66,19 @@ type explainer struct {
 	bucketing  int
 	now        int64
 	steps      []Step
+	left       int         // steps of evaluation, for the parts that follow
+	last       *evaluation // which has not been taken off yet; nil at first
+	given      int         // the steps that it had
 }
 
+// evaluation is a new one for a part, with a share of the steps that are left.
 func (x *explainer) evaluation() *evaluation {
-	return &evaluation{flag: x.flag, attributes: x.attributes, steps: maxSteps, now: x.now, bucketing: x.bucketing}
+	if x.last != nil {
+		x.left -= x.given - x.last.steps
+	}
+	x.given = max(min(maxSteps, x.left), 0)
+	x.last = &evaluation{flag: x.flag, attributes: x.attributes, steps: x.given, now: x.now, bucketing: x.bucketing}
+	return x.last
 }
 
 func (x *explainer) add(depth int, what, result string) {
@@ -186,6 +199,8 @@ func (n *node) what() string {
 const (
 	maxShown      = 200 // bytes of a result
 	maxShownDepth = 4
+	// maxShownMembers is how large an object may be whose members are sorted: more wouldn't be shown.
+	maxShownMembers = 100
 )
 
 // appendShown writes a value much as JSON, for people, cut short where it is long or deep. None of the caller's methods is
@@ -217,6 +232,9 @@ func (v value) appendShown(out []byte, depth int) []byte {
 		}
 		return append(out, ']')
 	case kindObject:
+		if n := reflect.ValueOf(v.ref).Len(); n > maxShownMembers {
+			return fmt.Appendf(out, "{… %d members …}", n)
+		}
 		var names []string
 		for _, name := range reflect.ValueOf(v.ref).MapKeys() {
 			names = append(names, name.String())

@@ -104,7 +104,7 @@ func (e *evaluation) hash(f *fractional) (hash uint32, ok bool) {
 	}
 	key := toValue(e.attributes[TargetingKey])
 	switch {
-	case key.kind != kindText:
+	case key.kind != kindText || !e.read(len(e.flag.key)+len(key.str())):
 		return 0, false
 	case e.bucketing == bucketing2:
 		if key.str() == "" {
@@ -117,13 +117,16 @@ func (e *evaluation) hash(f *fractional) (hash uint32, ok bool) {
 		m.cborHead(cborText, uint64(len(key.str())))
 	}
 	m.write(key.str())
-	return m.sum(), e.read(len(key.str()))
+	return m.sum(), true
 }
 
 // hashSeed hashes what the seed gives. Version 2 takes only texts; the parts of a cat are hashed as
 // they come, for a text made to be hashed need not exist.
 func (e *evaluation) hashSeed(m *murmur, seed *node) (ok, missing bool) {
 	if e.bucketing == bucketing2 && seed.op == opCat {
+		if e.steps -= seed.cost; e.steps < 0 {
+			return false, false
+		}
 		o := e.operands(seed)
 		for i := range o.count {
 			e.hashText(m, e.operand(&o, i))

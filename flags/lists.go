@@ -90,19 +90,27 @@ func (e *evaluation) merge(n *node) value {
 func (e *evaluation) in(n *node) value {
 	needle := e.arg(n, 0)
 	if n.set != nil {
+		if needle.kind != kindText || !e.read(len(needle.str())) {
+			return boolOf(false)
+		}
 		_, found := n.set[needle.str()]
-		return boolOf(found && needle.kind == kindText && e.read(len(needle.str())))
+		return boolOf(found)
 	}
 	switch hay := e.arg(n, 1); hay.kind {
 	case kindText:
-		if needle.kind == kindNull || !e.read(len(hay.str())) {
-			break
-		}
-		return boolOf(strings.Contains(hay.str(), e.text(needle)))
+		return boolOf(needle.kind != kindNull && e.search(hay.str(), e.text(needle)))
 	case kindList:
 		return boolOf(e.contains(hay, needle))
 	}
 	return boolOf(false)
+}
+
+// search looks for a text within another. Go's search takes the product of both lengths where every place of
+// the hay has the needle's hash, which a document may bring about.
+func (e *evaluation) search(hay, needle string) bool {
+	cost := min(len(hay)/64, maxSteps) * (1 + min(len(needle)/64, maxSteps))
+	e.steps -= min(cost, maxSteps+1)
+	return e.steps >= 0 && strings.Contains(hay, needle)
 }
 
 func (e *evaluation) contains(list, needle value) bool {

@@ -58,18 +58,25 @@ func mustRun(t *testing.T, rule string, data any) any {
 	return result
 }
 
-func compileRule(t *testing.T, rule string) node {
+func compileRule(t testing.TB, rule string) node {
+	t.Helper()
+	c, n := compileAny(t, rule)
+	if c.nodes > maxNodes || c.broken != "" {
+		t.Fatalf("%.200s: %d nodes, %.200s", rule, c.nodes, c.broken)
+	}
+	return n
+}
+
+// compileAny compiles rules beyond the limits of documents, too.
+func compileAny(t testing.TB, rule string) (compiler, node) {
 	t.Helper()
 	doc, problems := jsondoc.Parse([]byte(rule), jsondoc.Limits{Depth: maxDepth, Values: maxValues})
 	if doc == nil {
 		t.Fatal(problems)
 	}
 	c := compiler{loader: &loader{lenient: true}}
-	n := c.rule(&doc.Root, "")
-	if c.broken != "" {
-		t.Fatalf("%s: %s", rule, c.broken)
-	}
-	return n
+	n := c.compile(&doc.Root, "")
+	return c, n
 }
 
 func toPlain(v value) any {

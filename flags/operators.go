@@ -106,6 +106,7 @@ func (o op) constant() bool {
 // node is one operator with its arguments, compiled.
 type node struct {
 	op         op
+	cost       int // in steps, of running it without its arguments; 0 for opConst
 	args       []node
 	spread     bool                // what args[0] gives is the arguments; see operands
 	constant   value               // of opConst
@@ -113,6 +114,24 @@ type node struct {
 	dynamic    bool                // the path of opVar is args[0], not constant
 	set        map[string]struct{} // of opIn, where the list is long and constant
 	fractional *fractional
+}
+
+// priced sets the cost, once all else is compiled.
+func (n *node) priced() {
+	n.cost = 1 + len(n.args)/8
+	if n.op == opList || n.op == opMerge { // which keep what their arguments give
+		n.cost = 1 + len(n.args)/2
+	}
+	if n.fractional != nil {
+		n.cost += len(n.fractional.buckets) / 8
+	}
+	if n.op == opVar && len(n.path) > 0 {
+		bytes := 0
+		for _, name := range n.path {
+			bytes += len(name)
+		}
+		n.cost += len(n.path) - 1 + bytes/64
+	}
 }
 
 func constantNode(v value) node { return node{constant: v} }

@@ -91,7 +91,11 @@ func (s *Set) target(f *definition, attributes Attributes) (r resolution) {
 	case kindNull:
 		return resolution{f, f.fallback, asDefault}
 	case kindText, kindBool, kindNumber:
-		if v := f.variants[e.text(result)]; v != nil {
+		name := e.text(result)
+		if !e.read(len(name)) {
+			return resolution{flag: f, how: asExhausted}
+		}
+		if v := f.variants[name]; v != nil {
 			return resolution{f, v, asMatched}
 		}
 	}

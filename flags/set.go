@@ -94,8 +94,8 @@ func (m Metadata) All() iter.Seq2[string, any] {
 // Set is a compiled document; see [Load]. The zero Set has no flags. It never changes, so it is safe for
 // concurrent use, and whoever keeps one for the length of a request sees one version of every flag.
 //
-// An evaluation never blocks and never panics. It takes at most 20,000 steps, about a millisecond: what
-// needs more, such as lists of lists of a caller's own making, ends in General.
+// An evaluation never blocks and never panics. It takes at most 20,000 steps, which are milliseconds
+// at worst: a rule that needs more, such as one over lists of lists, ends in General.
 type Set struct {
 	flags     map[string]*definition
 	metadata  Metadata

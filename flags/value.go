@@ -31,6 +31,9 @@ type value struct {
 	ref any
 }
 
+// maxNumber is the length up to which a json.Number is read: no charge follows its digits.
+const maxNumber = 1024
+
 func boolOf(b bool) value {
 	if b {
 		return value{kind: kindBool, num: 1}
@@ -83,6 +86,9 @@ func toValue(v any) value {
 	case value: // an element of a list that a rule made
 		return typed
 	case json.Number:
+		if len(typed) > maxNumber {
+			return value{}
+		}
 		if f, err := strconv.ParseFloat(string(typed), 64); err == nil {
 			return numberOf(f)
 		}
@@ -104,8 +110,8 @@ func reflected(v any) value {
 		if r = r.Elem(); r.Kind() == reflect.Invalid {
 			return value{}
 		}
-		if t, ok := r.Interface().(time.Time); ok {
-			return toValue(t)
+		if r.Type() == reflect.TypeFor[time.Time]() {
+			return toValue(r.Interface())
 		}
 	}
 	switch r.Kind() {
@@ -119,7 +125,12 @@ func reflected(v any) value {
 		return numberOf(float64(r.Uint()))
 	case reflect.Float32, reflect.Float64:
 		return numberOf(r.Float())
-	case reflect.Slice, reflect.Array:
+	case reflect.Array:
+		if r.CanAddr() {
+			r = r.Slice(0, r.Len()) // Interface would copy the array
+		}
+		return value{kind: kindList, ref: r.Interface()}
+	case reflect.Slice:
 		return value{kind: kindList, ref: r.Interface()}
 	case reflect.Map:
 		if r.Type().Key().Kind() == reflect.String && !r.IsNil() {
@@ -154,7 +165,14 @@ func (v value) element(i int) value {
 	case []string:
 		return textOf(list[i])
 	}
-	return toValue(reflect.ValueOf(v.ref).Index(i).Interface())
+	element := reflect.ValueOf(v.ref).Index(i)
+	switch kind := element.Kind(); {
+	case kind == reflect.Array && element.CanAddr(): // which Interface would copy
+		return toValue(element.Addr().Interface())
+	case kind == reflect.Struct && element.Type() != reflect.TypeFor[time.Time]():
+		return value{}
+	}
+	return toValue(element.Interface())
 }
 
 // member returns one member of an object, or an element of a list by its decimal index. What isn't
@@ -222,7 +240,16 @@ func parseNumber(text string) float64 {
 		return 0
 	}
 	if len(text) > 2 && text[0] == '0' {
-		if base := map[byte]int{'x': 16, 'o': 8, 'b': 2}[text[1]|0x20]; base != 0 {
+		base := 0
+		switch text[1] | 0x20 {
+		case 'x':
+			base = 16
+		case 'o':
+			base = 8
+		case 'b':
+			base = 2
+		}
+		if base != 0 {
 			u, err := strconv.ParseUint(text[2:], base, 64)
 			if err != nil {
 				return math.NaN()
