@@ -37,7 +37,7 @@ func TestHedgeBesideAdaptiveLimit(t *testing.T) {
 			Call: tether.CallSettings{HedgingPolicy: &tether.HedgingSettings{HedgingDelay: tether.Set(hedgeDelay)}},
 			Target: tether.TargetSettings{
 				Pacing:      &tether.PacingSettings{Mode: tether.Set("off")},
-				Concurrency: &tether.ConcurrencySettings{Max: tether.Set(40), Mode: tether.Set("adaptive")},
+				Concurrency: &tether.ConcurrencySettings{Max: tether.Set(400), Mode: tether.Set("adaptive")},
 			},
 		}, tether.Options{Observe: observe, InitialRetries: tether.Set(2)})
 		for range 300 {

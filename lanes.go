@@ -149,6 +149,21 @@ func (t *target) openLane(key laneKey, rand func() float64) *lane {
 	return l
 }
 
+// lanesIdle tells whether no lane keeps anybody back. The lanes that don't are forgotten on the way, and the first that
+// does ends it: so each lane is looked at once, and not again for every new server. The target is locked.
+func (t *target) lanesIdle(recent bool, looks *int) bool {
+	for key, l := range t.lanes {
+		if *looks == 0 {
+			return false
+		}
+		if *looks--; l.busy(recent) {
+			return false
+		}
+		delete(t.lanes, key)
+	}
+	return true
+}
+
 // dropIdleLanes forgets the lanes that keep nobody back. The target is locked.
 func (t *target) dropIdleLanes() {
 	for key, l := range t.lanes {

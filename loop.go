@@ -85,18 +85,9 @@ func (v *visit) routeName() string {
 		segments, more = segments[:most], "/..."
 	}
 	for i, s := range segments {
-		if !isPlainWord(s) {
+		if s != "" && !isWord(s) {
 			segments[i] = "*"
 		}
 	}
 	return strings.TrimSpace(v.Method + " /" + strings.Join(segments, "/") + more)
-}
-
-// isPlainWord tells whether a segment of a path is a word that programmers write: "items", "v2",
-// "line-items". Identifiers and tokens have digits, capitals, or are long.
-func isPlainWord(s string) bool {
-	if len(s) > 1 && len(s) <= 3 && s[0] == 'v' && strings.Trim(s[1:], "0123456789") == "" {
-		return true
-	}
-	return len(s) <= 20 && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz-_.") == ""
 }

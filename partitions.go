@@ -79,23 +79,50 @@ func (c *call) place() uint64 {
 	h.WriteString(c.GRPCMethod)
 	for segment := range strings.SplitSeq(c.Path, "/") {
 		h.WriteByte('/')
-		if !isKey(segment) {
+		if isWord(segment) {
 			h.WriteString(segment)
 		}
 	}
 	return h.Sum64()
 }
 
-// isKey tells segments such as "4711" or "3f2a90c1" from names such as "items" or "v2".
-func isKey(segment string) bool {
-	digits := 0
-	for _, c := range []byte(segment) {
-		if '0' <= c && c <= '9' {
-			digits++
+// isWord tells words that programmers write into paths ("items", "v2", "line-items", "ListBuckets") from what may be a
+// number, a name or a secret. Where it is in doubt it says no: then places are counted together, or a star is told.
+func isWord(s string) bool {
+	if len(s) > 1 && len(s) <= 3 && s[0] == 'v' && strings.Trim(s[1:], "0123456789") == "" {
+		return true
+	}
+	const most = 20
+	if s == "" || len(s) > most || len(s) >= 8 && strings.Trim(s, "abcdefABCDEF") == "" { // of hex digits
+		return false
+	}
+	consonants, small := 0, 0 // in a row; small letters since the last capital
+	for i, c := range []byte(s) {
+		switch {
+		case c == '-' || c == '_' || c == '.':
+			consonants, small = 0, 0
+			continue
+		case 'A' <= c && c <= 'Z':
+			if i > 0 && isLetter(s[i-1]) && small < 2 { // "aB", as tokens have it
+				return false
+			}
+			consonants, small = 0, 0
+		case 'a' <= c && c <= 'z':
+			small++
+		default:
+			return false
+		}
+		if consonants++; strings.IndexByte("aeiouyAEIOUY", c) >= 0 {
+			consonants = 0
+		}
+		if consonants > 5 { // "downstream" has five
+			return false
 		}
 	}
-	return digits > 0 && (digits == len(segment) || len(segment) > 7)
+	return true
 }
+
+func isLetter(c byte) bool { return 'a' <= c|0x20 && c|0x20 <= 'z' }
 
 // nameOfPartition keys a partition's name and key for the life of the engine.
 func (e *Engine) nameOfPartition(h hint.Hint) uint64 {

@@ -244,11 +244,21 @@ func (e *Engine) use(key targetKey, p *policy, version uint64) *target {
 // forgotten is so few users that none who still finds the target takes it for one in use.
 const forgotten = math.MinInt32 / 2
 
+// useLease is how long a call keeps its target in the table while no other begins there: longer than any but a stream
+// takes. A permit that its caller forgot must not keep it for good (laws 5 and 11).
+const useLease = time.Hour
+
+// inUse tells whether calls are under way whose lease has not ended. The target is locked.
+func (t *target) inUse() bool {
+	return (t.users.Load() > 0 || t.quiet.underWay > 0) && time.Since(t.epoch)-t.used < useLease
+}
+
 // forget reports false for a target that is in use.
 func (t *target) forget() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.quiet.underWay == 0 && t.users.CompareAndSwap(0, forgotten)
+	users := t.users.Load()
+	return !t.inUse() && t.users.CompareAndSwap(users, users+forgotten)
 }
 
 func (t *target) release() { t.users.Add(-1) }
@@ -273,9 +283,9 @@ func (ts *targets) forgetOne() bool {
 	var oldest targetKey
 	var since time.Duration
 	found := false
-	looked := 0
+	looked, lanes := 0, maxLanes+1 // looks at lanes in all: one target's at least can be seen to be idle
 	for key, t := range ts.byKey {
-		if used, idle := t.idle(); idle && (!found || used < since) {
+		if used, idle := t.idle(&lanes); idle && (!found || used < since) {
 			oldest, since, found = key, used, true
 		}
 		if looked++; looked >= 32 {
@@ -290,23 +300,21 @@ func (ts *targets) forgetOne() bool {
 	return true
 }
 
-// idle tells when the target was last used and whether forgetting it would loosen nothing.
-func (t *target) idle() (used time.Duration, idle bool) {
+// idle tells when the target was last used and whether forgetting it would loosen nothing. It looks at that many of
+// its lanes at most; one whose lanes are more is not idle yet.
+func (t *target) idle(looks *int) (used time.Duration, idle bool) {
 	t.mu.Lock()
-	used, idle = t.used, !t.wasKilled.Load() && t.quiet.underWay == 0
-	recent := time.Since(t.epoch)-used < returnMemory
-	for _, l := range t.lanes {
-		if l.busy(recent) {
-			idle = false
-		}
+	defer t.mu.Unlock()
+	recent := time.Since(t.epoch)-t.used < returnMemory
+	if t.inUse() || t.wasKilled.Load() || busy(t.gate, recent) {
+		return t.used, false
 	}
 	mode := t.settings.breaker.Mode
-	t.mu.Unlock()
 	if state := t.breaker.State(); state == breaker.Open && mode != breaker.ForcedOpen && mode != breaker.ForcedClosed ||
 		recent && (state != breaker.Closed || mode == breaker.ForcedOpen) {
-		idle = false // else a thousand dead servers would keep the table for ever
+		return t.used, false // else a thousand dead servers would keep the table for ever
 	}
-	return used, idle && t.users.Load() == 0 && !busy(t.gate, recent)
+	return t.used, t.lanesIdle(recent, looks)
 }
 
 // returnMemory is how long a target that nobody calls is kept for the sake of its pacing alone.
