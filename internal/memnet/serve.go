@@ -14,7 +14,7 @@ const serverHost = "server.test"
 // transport and the URL that reaches it. Within a bubble, t must be the bubble's.
 //
 // At the end of the test every connection is closed, which cancels the contexts of requests still
-// being served, and Serve's cleanup waits for their handlers. It does not hide a leak: a response
+// being served, and Serve's cleanup waits for their handlers and for net/http's end of each connection. It does not hide a leak: a response
 // that the client has neither read to its end, nor closed, nor cancelled keeps a goroutine of the
 // transport, and the bubble fails for it.
 func Serve(t testing.TB, handler http.Handler) (*http.Transport, string) {
@@ -60,6 +60,10 @@ type gate struct {
 	closed   bool
 	hijacked []net.Conn
 	serving  sync.WaitGroup // added to under mu, and not once closed
+
+	// open counts the connections of server.Serve, from before it returns. A connection may outlive its handler:
+	// net/http lingers for 500 ms after an answer to a body that it has not read.
+	open sync.WaitGroup
 }
 
 func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -75,7 +79,16 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (g *gate) connState(conn net.Conn, state http.ConnState) {
-	if state != http.StateHijacked {
+	switch state {
+	case http.StateNew:
+		g.open.Add(1)
+		return
+	case http.StateClosed:
+		g.open.Done()
+		return
+	case http.StateHijacked:
+		g.open.Done()
+	default:
 		return
 	}
 	g.mu.Lock()
@@ -95,4 +108,5 @@ func (g *gate) close() {
 	}
 	g.mu.Unlock()
 	g.serving.Wait()
+	g.open.Wait()
 }
