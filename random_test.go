@@ -3,6 +3,7 @@ package tether
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"time"
 
@@ -98,7 +99,7 @@ func (g generator) count(most int) *int {
 		return nil
 	}
 	if g.bold && g.rng.IntN(4) == 0 {
-		return Set(1 << 62)
+		return Set(math.MaxInt)
 	}
 	return Set(1 + g.rng.IntN(most))
 }

@@ -32,7 +32,7 @@ func widthOf(from, to time.Duration) time.Duration { return (to - from + day) % 
 func (w DailyWindow) widened() DailyWindow {
 	from, _ := parseTimeOfDay(w.From)
 	if to, _ := parseTimeOfDay(w.To); widthOf(from, to) < minWindowWidth {
-		minutes := int((from+minWindowWidth)%day) / int(time.Minute)
+		minutes := int((from + minWindowWidth) % day / time.Minute) // an int of 32 bits holds no minute in nanoseconds
 		w.To = fmt.Sprintf("%02d:%02d", minutes/60, minutes%60)
 	}
 	return w
