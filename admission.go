@@ -7,6 +7,7 @@ import (
 	"weak"
 
 	"github.com/tether-go/tether/breaker"
+	"github.com/tether-go/tether/internal/queue"
 	"github.com/tether-go/tether/ratelimit"
 	"github.com/tether-go/tether/ratelimit/pacing"
 )
@@ -20,7 +21,7 @@ type Permit struct {
 	lane    *lane                        // of the credential; nil if it was never told to wait
 	slot    *ratelimit.Slot              // among the attempts under way; nil where nothing limits them
 	lent    weak.Pointer[ratelimit.Slot] // what the answer's body has instead
-	lentBy  *line                        // where that place is
+	lentBy  *queue.Queue                 // where that place is
 	after   time.Duration                // its call began it was sent
 	settled atomic.Bool
 	hedge   bool
@@ -136,7 +137,7 @@ func (c *call) throughLines() *RejectedError {
 		c.untake()
 		c.target.rate.Untake()
 		c.permit.end()
-		c.target.line.wakeNext()
+		c.target.line.WakeNext()
 	}
 }
 
@@ -165,7 +166,7 @@ type obstacle struct {
 // place is where calls may have to wait: before the gate of a lane, or before the gate and the breaker
 // of a target.
 type place struct {
-	line      *line
+	line      *queue.Queue
 	gate      *pacing.Gate
 	allowance *pacing.Allowance // nil for a target
 	breaker   *breaker.Breaker  // nil for a lane
@@ -198,7 +199,7 @@ func (c *call) try(p *Permit, at place, waiting int) *obstacle {
 			o = throughAllowance(at, waiting)
 		}
 		if o != nil && at.breaker != nil {
-			c.target.deference.untake(c.criticality)
+			c.target.deference.Untake(c.criticality)
 		}
 		if o != nil && o.stage == StagePacing && at.breaker != nil && at.breaker.Refuses() {
 			o.stage, o.reason = StageBreaker, breaker.ErrOpen // pacing only tells when to try it again
@@ -256,7 +257,7 @@ func throughAllowance(at place, waiting int) *obstacle {
 // pass brings the call past a place: at once if nobody waits there and nothing stands in the way, else
 // in its turn, for as long as the call's patience lasts.
 func (c *call) pass(at place) *RejectedError {
-	if at.line.length.Load() == 0 {
+	if at.line.Len() == 0 {
 		o := c.try(c.permit, at, 0)
 		if o == nil {
 			return nil
@@ -270,14 +271,14 @@ func (c *call) pass(at place) *RejectedError {
 	if o := c.outOfReach(at, now); o != nil {
 		return c.reject(o, nil)
 	}
-	w, ok := at.line.enter(c.criticality, uint64(c.entered), now.Add(c.patience(now)))
+	w, ok := at.line.Enter(c.criticality, uint64(c.entered), now.Add(c.patience(now)))
 	if !ok {
 		return c.reject(&obstacle{stage: StageQueue, reason: ErrQueueFull}, nil)
 	}
-	defer at.line.leave(w)
+	defer at.line.Leave(w)
 	for {
 		var o *obstacle
-		turn, others, displaced := at.line.turn(w, c.rate(at))
+		turn, others, displaced := at.line.Turn(w, c.rate(at))
 		switch {
 		case displaced:
 			return c.reject(&obstacle{stage: StageQueue, reason: ErrQueueFull, shed: true}, nil)
@@ -296,7 +297,7 @@ func (c *call) pass(at place) *RejectedError {
 
 // await sleeps until it may help to look again: the obstacle's time has come, the line has moved,
 // the configuration has changed. It returns a refusal when the call can't wait for that.
-func (c *call) await(w *waiter, o *obstacle) *RejectedError {
+func (c *call) await(w *queue.Waiter, o *obstacle) *RejectedError {
 	if err := c.hopeless(o); err != nil {
 		return err
 	}
@@ -314,7 +315,7 @@ func (c *call) await(w *waiter, o *obstacle) *RejectedError {
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-	case <-w.wake:
+	case <-w.Woken():
 	case <-c.killers.replaced:
 	case <-c.Context.Done():
 		return c.reject(o, c.Context.Err())

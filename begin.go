@@ -86,6 +86,6 @@ func (p *Permit) Keep() (end func()) {
 	p.slot = nil
 	return func() {
 		slot.Release()
-		line.wakeNext()
+		line.WakeNext()
 	}
 }

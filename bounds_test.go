@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tether-go/tether/breaker"
+	"github.com/tether-go/tether/internal/latency"
 )
 
 func ExampleBounds_Clamp() {
@@ -85,7 +86,7 @@ func looser(p, own *policy, b Bounds) (ways []string) {
 	span("hedgingDelay", timeout(p.hedge.delay), b.MinHedgingDelay, timeout(own.hedge.delay), -1)
 	lowest := own.hedge.up // 0 is the whole of all answers
 	if b.MinHedgingQuantile > 0 {
-		lowest = quantileUp(b.MinHedgingQuantile)
+		lowest = latency.QuantileUp(b.MinHedgingQuantile)
 	}
 	off("lower quantile", p.hedge.up > 0 && (lowest == 0 || p.hedge.up < lowest), false, false)
 	num("ratio", p.budgetRatio, b.MaxRetryRatio, own.budgetRatio)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/tether-go/tether/breaker"
 	"github.com/tether-go/tether/criticality"
+	"github.com/tether-go/tether/internal/priority"
 	"github.com/tether-go/tether/ratelimit/hint"
 	"github.com/tether-go/tether/retry"
 )
@@ -170,9 +171,9 @@ func (c *call) join(serial uint64, now time.Duration) {
 // ask tells the stages of a call that is asked for.
 func (c *call) ask(now time.Duration) {
 	c.target.budget.CallAt(c.target.epoch.Add(now))
-	if c.target.deference.ask(c.criticality) && c.target.gate.Paced() {
+	if c.target.deference.Ask(c.criticality) && c.target.gate.Paced() {
 		c.target.gate.Resume()
-		c.target.line.wakeNext()
+		c.target.line.WakeNext()
 	}
 	if c.criticality != criticality.Default {
 		c.target.disturb()
@@ -278,10 +279,10 @@ func (c *call) again(out *Outcome) (time.Duration, error) {
 		WaitLeft:   c.waitLeft,
 		Useful:     c.target.useful(),
 	}, c.backoff, c.target.budget)
-	if err == nil && c.target.deference.reserves(c.criticality) {
+	if err == nil && c.target.deference.Reserves(c.criticality) {
 		if saved, _ := c.target.budget.Saved(); saved < 1 {
 			c.target.budget.Refund()
-			err = errReserved
+			err = priority.ErrReserved
 		}
 	}
 	if err == nil {

@@ -35,9 +35,9 @@ func (c *call) settle(p *Permit, out *Outcome, now time.Time) {
 		p.lane.ignored()
 	}
 	p.end()
-	t.line.wakeNext()
+	t.line.WakeNext()
 	if p.lane != nil {
-		p.lane.line.wakeNext()
+		p.lane.line.WakeNext()
 	}
 }
 
@@ -55,7 +55,7 @@ func (c *call) settleHealthy(p *Permit, out *Outcome, now time.Time) {
 	if t.concurrency.Answered(took, slow) {
 		c.tellLimit(p, "lifted")
 	}
-	t.deference.good(took, slow)
+	t.deference.Good(took, slow)
 	t.answered(p.ticket, c.result(took, slow), now)
 	held := c.heed(p, out)
 	if p.lane != nil && p.lane != held {
@@ -98,7 +98,7 @@ func (c *call) holdAll(p *Permit, wait time.Duration) {
 	c.target.beginTrouble()
 	until := c.target.gate.Hold(wait)
 	c.target.endTrouble()
-	c.target.line.wakeAll()
+	c.target.line.WakeAll()
 	c.engine.emit(Event{Kind: EventHeld, Target: c.target.name, Stage: StageHold, Attempt: p.attempt, Until: until})
 }
 
@@ -129,7 +129,7 @@ func (c *call) settleTransient(p *Permit, out *Outcome) {
 // of the target: calls of other credentials have no reason to give way.
 func (c *call) failedAt(gate *pacing.Gate, p *Permit, kind pacing.Failure) {
 	if gate == c.target.gate {
-		c.target.deference.failed(kind)
+		c.target.deference.Failed(kind)
 	}
 	if gate.Failed(kind) {
 		c.engine.emit(Event{Kind: EventPaced, Target: c.target.name, Stage: StagePacing, Attempt: p.attempt,

@@ -84,7 +84,7 @@ func (t *target) health() TargetHealth {
 	h := TargetHealth{
 		Target: t.name, Calls: t.stats.calls.Load(), Attempts: t.stats.attempts.Load(),
 		Retries: t.stats.retries.Load(), Hedges: t.stats.hedges.Load(), Stages: make(map[Stage]StageHealth),
-		Waiting: int(t.line.length.Load()), UsualTime: t.useful(),
+		Waiting: t.line.Len(), UsualTime: t.useful(),
 	}
 	b := t.breaker.Health()
 	h.Breaker, h.BreakerMode, h.BreakerCause = b.State, b.Mode, b.Cause

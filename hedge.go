@@ -1,7 +1,6 @@
 package tether
 
 import (
-	"math"
 	"net/http"
 	"time"
 
@@ -14,15 +13,6 @@ import (
 type hedgePolicy struct {
 	delay time.Duration // at least
 	up    time.Duration // of a normal that learns the quantile; 0: there is none
-}
-
-// quantileUp is by how many stepParts a normal goes up that learns a quantile; 0 for the whole of all
-// answers, which none is later than.
-func quantileUp(quantile float64) time.Duration {
-	if quantile >= 1 {
-		return 0
-	}
-	return time.Duration(min(math.Round(quantile*normalStep), normalStep-1))
 }
 
 // isHedgeable tells whether two of a request may be under way at once. Declared is what its caller said of
@@ -104,7 +94,7 @@ func (c *call) unadmitHedge(p *Permit) {
 	c.untake()
 	c.target.rate.Untake()
 	p.end()
-	c.target.line.wakeNext()
+	c.target.line.WakeNext()
 	if p.lane != nil {
 		p.lane.untake()
 	}
@@ -112,7 +102,7 @@ func (c *call) unadmitHedge(p *Permit) {
 
 // calm tells whether nobody waits at the place, and who passes it takes nothing from others.
 func (at place) calm() bool {
-	return at.rate() == 0 && at.line.length.Load() == 0 &&
+	return at.rate() == 0 && at.line.Len() == 0 &&
 		(at.breaker == nil || at.breaker.State() == breaker.Closed)
 }
 

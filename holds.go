@@ -152,7 +152,7 @@ func (e *Engine) restoreHold(h savedHold) {
 	t.beginTrouble()
 	until := t.gate.Hold(min(wait, policy.holdMax))
 	t.endTrouble()
-	t.line.wakeAll()
+	t.line.WakeAll()
 	e.note(Event{Kind: EventHeld, Target: t.name, Stage: StageHold, Until: until, Note: "restored"})
 }
 

@@ -64,7 +64,7 @@ func (t *target) holdLanes(held map[laneKey]time.Time, divided partitions, rand 
 		}
 		l := t.openLane(key, rand)
 		l.gate.Hold(time.Until(until))
-		l.line.wakeAll()
+		l.line.WakeAll()
 	}
 }
 
@@ -82,10 +82,10 @@ func (e *Engine) regroup(old, next *snapshot) {
 			if other != t {
 				t.inherit([]*target{other}, e.rand)
 				other.inherit([]*target{t}, e.rand)
-				other.line.wakeAll()
+				other.line.WakeAll()
 			}
 		}
-		t.line.wakeAll()
+		t.line.WakeAll()
 	}
 }
 

@@ -3,6 +3,7 @@ package tether
 import (
 	"time"
 
+	"github.com/tether-go/tether/internal/queue"
 	"github.com/tether-go/tether/ratelimit/hint"
 	"github.com/tether-go/tether/ratelimit/pacing"
 )
@@ -15,7 +16,7 @@ const maxLanes = 256
 type lane struct {
 	gate      *pacing.Gate
 	allowance *pacing.Allowance
-	line      line
+	line      queue.Queue
 	shared    bool // by whoever found no room for a lane of their own
 }
 
@@ -31,7 +32,7 @@ func (l *lane) ask() {
 func (l *lane) untake() {
 	l.gate.Untake()
 	l.allowance.Untake()
-	l.line.wakeNext()
+	l.line.WakeNext()
 }
 
 // ignored tells the lane's gate, if the attempt passed one, that it taught nothing.
@@ -42,7 +43,7 @@ func (l *lane) ignored() {
 }
 
 func (l *lane) busy(recent bool) bool {
-	return l.line.length.Load() > 0 || busy(l.gate, recent) || recent && l.allowance.Rate() > 0
+	return l.line.Len() > 0 || busy(l.gate, recent) || recent && l.allowance.Rate() > 0
 }
 
 // lane returns the lane of a credential's requests at a place, or nil if they were never told to wait.
@@ -83,13 +84,13 @@ func (t *target) told(
 // was said of all of its requests holds for each of them. It reports when the hold ends.
 func (t *target) hold(l *lane, wait time.Duration) (until time.Time) {
 	until = l.gate.Hold(wait)
-	l.line.wakeAll()
+	l.line.WakeAll()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for key, other := range t.lanes {
 		if key.partition != 0 && t.lanes[laneKey{key.credential, 0}] == l {
 			other.gate.Hold(wait)
-			other.line.wakeAll()
+			other.line.WakeAll()
 		}
 	}
 	return until
@@ -126,7 +127,7 @@ func (t *target) openLane(key laneKey, rand func() float64) *lane {
 	t.disturbLocked()
 	sharers := 1.0 // of the target's usual rate: those that were told to wait lately
 	for _, l := range t.lanes {
-		if until, _ := l.gate.Status(); !until.IsZero() || l.line.length.Load() > 0 {
+		if until, _ := l.gate.Status(); !until.IsZero() || l.line.Len() > 0 {
 			sharers++
 		}
 	}

@@ -69,7 +69,7 @@ func (c *call) outOfReach(at place, now time.Time) *obstacle {
 	if at.breaker == nil || c.attempts > 0 {
 		return nil
 	}
-	retryAt := c.target.rate.ReadyAt(at.line.ahead(c.criticality))
+	retryAt := c.target.rate.ReadyAt(at.line.Ahead(c.criticality))
 	if retryAt.Sub(now) <= c.patience(now) {
 		return nil
 	}
@@ -86,7 +86,7 @@ func (c *call) behind(at place) *obstacle {
 	case at.breaker == nil:
 	case at.breaker.Refuses():
 		o.stage, o.reason = StageBreaker, breaker.ErrOpen
-	case c.target.deference.pace(c.criticality) > 0:
+	case c.target.deference.Pace(c.criticality) > 0:
 		o.shed = true
 	case perSecond > 0:
 	case !c.target.rate.ReadyAt(0).IsZero():
@@ -130,7 +130,7 @@ func (p *Permit) lend(resp *http.Response) *http.Response {
 	own := *resp
 	whenEnded(&own, func() {
 		slot.Release()
-		line.wakeNext()
+		line.WakeNext()
 	})
 	return &own
 }
@@ -139,7 +139,7 @@ func (p *Permit) lend(resp *http.Response) *http.Response {
 func (p *Permit) takeBack() {
 	if p.lentBy != nil {
 		p.lent.Value().Release()
-		p.lentBy.wakeNext()
+		p.lentBy.WakeNext()
 	}
 }
 

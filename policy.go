@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tether-go/tether/breaker"
+	"github.com/tether-go/tether/internal/latency"
 	"github.com/tether-go/tether/ratelimit"
 	"github.com/tether-go/tether/retry"
 )
@@ -122,7 +123,7 @@ func (v *settingValues) policy() *policy {
 			Multiplier:     v.number[retryMultiplier],
 			Jitter:         retry.Jitter(jitters[int(v.number[retryJitter])]),
 		},
-		hedge:       hedgePolicy{span(hedgingDelay), quantileUp(v.number[hedgingQuantile])},
+		hedge:       hedgePolicy{span(hedgingDelay), latency.QuantileUp(v.number[hedgingQuantile])},
 		criticality: ceilingOf(v.number[callCriticality]),
 		retryable:   v.codes,
 		budgetRatio: v.number[budgetRatio],

@@ -43,7 +43,7 @@ func (c *call) shed(at place, now time.Time) *obstacle {
 	if c.criticality != criticality.Sheddable {
 		return nil
 	}
-	ahead, rate := at.line.ahead(criticality.Default), c.rate(at)
+	ahead, rate := at.line.Ahead(criticality.Default), c.rate(at)
 	if ahead == 0 || rate == 0 {
 		return nil
 	}
@@ -60,13 +60,13 @@ func (c *call) shed(at place, now time.Time) *obstacle {
 
 // defers keeps a call back at its target that gives way to more critical ones.
 func (c *call) defers(at place, waiting int) *obstacle {
-	if at.breaker == nil || c.target.deference.pace(c.criticality) == 0 {
+	if at.breaker == nil || c.target.deference.Pace(c.criticality) == 0 {
 		return nil
 	}
 	if until, _ := at.gate.Status(); !until.IsZero() { // which the gate says itself
 		return nil
 	}
-	retryAt, ok := c.target.deference.take(c.criticality, waiting)
+	retryAt, ok := c.target.deference.Take(c.criticality, waiting)
 	if ok {
 		return nil
 	}
@@ -75,7 +75,7 @@ func (c *call) defers(at place, waiting int) *obstacle {
 
 // untake gives back what let the call through at its target, when nothing is sent.
 func (c *call) untake() {
-	c.target.deference.untake(c.criticality)
+	c.target.deference.Untake(c.criticality)
 	c.target.gate.Untake()
 }
 
@@ -85,7 +85,7 @@ func (c *call) rate(at place) float64 {
 	if at.breaker == nil {
 		return rate
 	}
-	if own := c.target.deference.pace(c.criticality); own > 0 && (rate == 0 || own < rate) {
+	if own := c.target.deference.Pace(c.criticality); own > 0 && (rate == 0 || own < rate) {
 		return own
 	}
 	return rate

@@ -4,11 +4,12 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/tether-go/tether/internal/latency"
 	"github.com/tether-go/tether/ratelimit/hint"
 )
 
 // tellTime is how long calls may go by before the stages are told of them.
-const tellTime = 10 * time.Millisecond
+const tellTime = latency.Quick
 
 // quiet lets calls pass a target that keeps nobody back, counts them, and tells its stages of many at once: a
 // busy client's calls come closer than its stages need to hear of them, and each stage's lock costs as much
@@ -41,7 +42,7 @@ func (v *visit) enterQuiet(now time.Duration) bool {
 	if !q.on.Load() || !v.plain {
 		return false
 	}
-	v.spell, v.timed = q.spell, v.target.normals.due(v.route, now)
+	v.spell, v.timed = q.spell, v.target.normals.Due(v.route, now)
 	v.target.noteLocked(now)
 	q.passed++
 	q.underWay++
@@ -172,7 +173,7 @@ func (t *target) calmDown() {
 	q := &t.quiet
 	q.on.Store(true)
 	era, calm := t.breaker.Calm()
-	if !calm || q.troubles.Load() > 0 || !t.gate.Calm() || t.divides() || t.wasKilled.Load() || t.line.length.Load() > 0 {
+	if !calm || q.troubles.Load() > 0 || !t.gate.Calm() || t.divides() || t.wasKilled.Load() || t.line.Len() > 0 {
 		q.on.Store(false)
 		return
 	}
@@ -186,7 +187,7 @@ func (t *target) calmDown() {
 
 // divides tells whether calls are told apart here, or counted by limits: then the stages judge each.
 func (t *target) divides() bool {
-	return t.rate.On() || t.concurrency.On() || t.deference.seen.Load() || t.hasLanes()
+	return t.rate.On() || t.concurrency.On() || t.deference.Active() || t.hasLanes()
 }
 
 // teachesLittle tells of an answer that is good and says nothing of a quota.

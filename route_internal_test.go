@@ -160,7 +160,7 @@ func TestRoutedCallsLeaveNothing(t *testing.T) {
 			}
 			left := func(name string, target *target) {
 				taken, _ := target.concurrency.Status()
-				if users, under := target.users.Load(), target.inFlight.Load(); users != 0 || under != 0 || taken != 0 || target.line.length.Load() != 0 {
+				if users, under := target.users.Load(), target.inFlight.Load(); users != 0 || under != 0 || taken != 0 || target.line.Len() != 0 {
 					t.Errorf("seed %d: %s has %d users, %d attempts under way, %d places taken", seed, name, users, under, taken)
 				}
 			}

@@ -25,8 +25,8 @@ func TestCriticalCallsAreHeard(t *testing.T) {
 			if err := make(criticality.With(t.Context(), criticality.Critical), e, what); err != nil {
 				t.Fatal(err)
 			}
-			if !target.deference.seen.Load() || target.quiet.on.Load() {
-				t.Errorf("%s: heard of a critical call: %v; quiet: %v", name, target.deference.seen.Load(), target.quiet.on.Load())
+			if !target.deference.Active() || target.quiet.on.Load() {
+				t.Errorf("%s: heard of a critical call: %v; quiet: %v", name, target.deference.Active(), target.quiet.on.Load())
 			}
 		})
 	}

@@ -9,6 +9,9 @@ import (
 
 	"github.com/tether-go/tether/breaker"
 	"github.com/tether-go/tether/internal/jsondoc"
+	"github.com/tether-go/tether/internal/latency"
+	"github.com/tether-go/tether/internal/priority"
+	"github.com/tether-go/tether/internal/queue"
 	"github.com/tether-go/tether/ratelimit"
 	"github.com/tether-go/tether/ratelimit/pacing"
 	"github.com/tether-go/tether/retry"
@@ -43,8 +46,8 @@ type target struct {
 	breaker *breaker.Breaker
 	budget  *retry.Budget
 	limits
-	line      line
-	deference deference
+	line      queue.Queue
+	deference *priority.Shedder
 	stats     stats
 	inFlight  atomic.Int32 // attempts that are not settled
 	series    *series      // attributes of its metrics
@@ -62,7 +65,7 @@ type target struct {
 	lanes       map[laneKey]*lane // since a credential was told to wait or to slow down
 	partitions  partitions
 	usual       time.Duration // about the median time to an answer; 0: not known
-	normals     normals
+	normals     latency.Endpoints
 	pulses      [32]pulse     // of routes, as normals has them
 	tooShort    time.Duration // the longest time that brought no answer since the last one
 	nextRefusal time.Time     // before which a refusal is slowed
@@ -95,7 +98,7 @@ func (e *Engine) newTarget(key targetKey, settings targetPolicy, version uint64)
 	if key.rule != "" {
 		t.name += " " + jsondoc.Plain(key.rule)
 	}
-	t.deference.rand = e.rand
+	t.deference = priority.New(e.rand)
 	t.series = e.telemetry.of(t.name)
 	// What Validate and Clamp let through is valid for the leaves: a failure here is a bug of ours, and
 	// then the leaf's own defaults protect.
@@ -156,7 +159,7 @@ func (t *target) followLocked(p *policy, version uint64, now time.Duration) {
 	t.breaker.SetPolicy(settings.breaker)
 	t.budget.SetRatio(settings.budgetRatio)
 	t.limits.set(settings)
-	t.line.wakeAll() // what stood in the way may not do so any more
+	t.line.WakeAll() // what stood in the way may not do so any more
 }
 
 // useful is what an attempt takes at least to be of use: about the median of the answers so far.

@@ -1,25 +1,29 @@
-package tether
+package latency
 
 import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"go.uber.org/goleak"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // The onset of trouble must not pass for normal at a busy client, and what is normal for good must.
 func TestNormalOfABusyClient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var n normals
+		var n Endpoints
 		start := time.Now()
 		answers := func(perSecond int, total, took time.Duration) (slow time.Duration) {
 			for range int(total.Seconds() * float64(perSecond)) {
 				time.Sleep(time.Second / time.Duration(perSecond))
-				slow = n.learn(time.Since(start), 1, took, true, false)
+				slow = n.Learn(time.Since(start), 1, took, true, false)
 			}
 			return slow
 		}
 		for _, perSecond := range []int{50, 1000} {
-			n = normals{}
+			n = Endpoints{}
 			before := answers(perSecond, 5*time.Minute, 60*time.Millisecond)
 			if before < 100*time.Millisecond || before > 200*time.Millisecond {
 				t.Errorf("%d/s: slow is from %v on, with 60 ms the usual time", perSecond, before)
@@ -36,7 +40,7 @@ func TestNormalOfABusyClient(t *testing.T) {
 
 // TestRoutesHaveSlotsOfTheirOwn: two routes whose hashes meet don't learn together; a fifth one joins the first.
 func TestRoutesHaveSlotsOfTheirOwn(t *testing.T) {
-	var n normals
+	var n Endpoints
 	taken := make(map[uint64]bool)
 	for i := range uint64(4) {
 		route := 7 + 32*(i+1)

@@ -1,4 +1,4 @@
-package tether
+package priority
 
 import (
 	"fmt"
@@ -43,13 +43,13 @@ const (
 )
 
 // errReserved is why a call that gives way isn't repeated although there is a re-attempt left.
-var errReserved = fmt.Errorf("%w: the rest is kept for more critical calls", retry.ErrBudget)
+var ErrReserved = fmt.Errorf("%w: the rest is kept for more critical calls", retry.ErrBudget)
 
 // deference keeps a target's less critical calls back for its more critical ones while failures say that it
 // has too little for all: they leave at a rate of their own, by what all answers teach. Before anything has
 // failed nobody gives way, nor where no more critical call was asked for lately. It only ever keeps calls
 // back, but for that return at the usual rate. It is safe for concurrent use.
-type deference struct {
+type Shedder struct {
 	seen atomic.Bool    // a call that isn't Default, for a look without the lock
 	rand func() float64 // set once
 
@@ -67,6 +67,11 @@ type deference struct {
 	gap     time.Duration
 }
 
+func New(rand func() float64) *Shedder { return &Shedder{rand: rand} }
+
+// active tells whether a call that isn't Default was ever asked for.
+func (d *Shedder) Active() bool { return d.seen.Load() }
+
 // decaying counts what happened within about a time.
 type decaying struct {
 	n  float64
@@ -83,7 +88,7 @@ func (d *decaying) count(now time.Time, over time.Duration) float64 {
 
 // ask counts a call that is asked for, once a call. It tells whether such calls are to return at their usual
 // rate now.
-func (d *deference) ask(c criticality.Level) (returns bool) {
+func (d *Shedder) Ask(c criticality.Level) (returns bool) {
 	if c == criticality.Default && !d.seen.Load() {
 		return false
 	}
@@ -104,7 +109,7 @@ func (d *deference) ask(c criticality.Level) (returns bool) {
 }
 
 // givesWay tells whether a more critical call was asked for lately. It is locked.
-func (d *deference) givesWay(c criticality.Level, now time.Time) bool {
+func (d *Shedder) givesWay(c criticality.Level, now time.Time) bool {
 	for _, at := range d.asked[c-criticality.Sheddable+1:] {
 		if !at.IsZero() && now.Sub(at) < deferMemory {
 			return true
@@ -115,7 +120,7 @@ func (d *deference) givesWay(c criticality.Level, now time.Time) bool {
 
 // take lets a call go, or says when it may. Waiting is how many wait beside it: with a call that nobody waits
 // beside the calls cease to give way, when all that is asked for may leave or the trouble is long past.
-func (d *deference) take(c criticality.Level, waiting int) (retryAt time.Time, ok bool) {
+func (d *Shedder) Take(c criticality.Level, waiting int) (retryAt time.Time, ok bool) {
 	if c == criticality.Critical || !d.seen.Load() {
 		return retryAt, true
 	}
@@ -138,7 +143,7 @@ func (d *deference) take(c criticality.Level, waiting int) (retryAt time.Time, o
 }
 
 // untake gives back what take let go and nobody sent.
-func (d *deference) untake(c criticality.Level) {
+func (d *Shedder) Untake(c criticality.Level) {
 	if c == criticality.Critical || !d.seen.Load() {
 		return
 	}
@@ -148,7 +153,7 @@ func (d *deference) untake(c criticality.Level) {
 }
 
 // pace is how many calls a second may leave of those that give way, if calls of c do; 0: as many as want.
-func (d *deference) pace(c criticality.Level) float64 {
+func (d *Shedder) Pace(c criticality.Level) float64 {
 	if c == criticality.Critical || !d.seen.Load() {
 		return 0
 	}
@@ -162,7 +167,7 @@ func (d *deference) pace(c criticality.Level) float64 {
 
 // reserves tells whether the last re-attempt of the budget is kept from calls of c: in doubt, while more
 // critical ones are asked for.
-func (d *deference) reserves(c criticality.Level) bool {
+func (d *Shedder) Reserves(c criticality.Level) bool {
 	if c == criticality.Critical || !d.seen.Load() {
 		return false
 	}
@@ -171,19 +176,19 @@ func (d *deference) reserves(c criticality.Level) bool {
 	return (d.doubt > 0 || d.rate > 0) && d.givesWay(c, time.Now())
 }
 
-func (d *deference) demand(now time.Time) float64 {
+func (d *Shedder) demand(now time.Time) float64 {
 	return max(demandLeast, d.lesser.count(now, demandTime)/demandTime.Seconds())
 }
 
 // weight counts an attempt that ended. All of one second weigh as much as one. It is locked.
-func (d *deference) weight(now time.Time) float64 {
+func (d *Shedder) weight(now time.Time) float64 {
 	d.ended.add(now, time.Second)
 	return 1 / max(1, d.ended.n-1)
 }
 
 // failed hears of an attempt that the server let down. A refused connection cost it nothing: then pacing
 // alone decides.
-func (d *deference) failed(kind pacing.Failure) {
+func (d *Shedder) Failed(kind pacing.Failure) {
 	if kind == pacing.Refused || !d.seen.Load() {
 		return
 	}
@@ -219,7 +224,7 @@ func (d *deference) failed(kind pacing.Failure) {
 }
 
 // good hears of a good answer. Slow is when answers of its kind are slow; 0: unknown.
-func (d *deference) good(took, slow time.Duration) {
+func (d *Shedder) Good(took, slow time.Duration) {
 	if !d.seen.Load() {
 		return
 	}

@@ -1,7 +1,6 @@
-package tether
+package latency
 
 import (
-	"hash/maphash"
 	"math"
 	"time"
 
@@ -14,13 +13,16 @@ import (
 // learns other quantiles. All answers of a second together move it no further than one does, once some
 // are known: the onset of trouble must not pass for normal at a client that gets hundreds of answers before
 // the first of them fails.
-type normal struct {
+type Baseline struct {
 	most    time.Duration // about what nine in ten answers take at most
 	answers uint16        // up to 65,535
 	lately  float64       // answers of about countTime
 	at      time.Duration // of the last one, since the engine was made
 	due     time.Duration // before which a quiet target times no other answer
 }
+
+// quickAnswer is less time than what a quiet target reports at once may span.
+const Quick = 10 * time.Millisecond
 
 const (
 	enoughAnswers = 8
@@ -35,7 +37,7 @@ const (
 )
 
 // slow is from when on an answer is slow; 0: not known.
-func (n *normal) slow() time.Duration {
+func (n *Baseline) slow() time.Duration {
 	if n.answers < enoughAnswers {
 		return 0
 	}
@@ -43,7 +45,7 @@ func (n *normal) slow() time.Duration {
 }
 
 // weight counts an answer at a time, and is what it weighs where all of a second weigh as much as one.
-func (n *normal) weight(now time.Duration) float64 {
+func (n *Baseline) weight(now time.Duration) float64 {
 	n.lately = n.lately*decay.Of(now-n.at, countTime) + 1
 	n.at = max(n.at, now) // another call's clock may have been read later
 	return min(1, max(enoughAnswers/(float64(n.answers)+1), countTime.Seconds()/n.lately))
@@ -51,7 +53,7 @@ func (n *normal) weight(now time.Duration) float64 {
 
 // learn goes up by so many stepParts for an answer above, and down by the rest of normalStep for one
 // below, or by weight of that.
-func (n *normal) learn(took, up time.Duration, weight float64) {
+func (n *Baseline) learn(took, up time.Duration, weight float64) {
 	n.answers = min(n.answers, math.MaxUint16-1) + 1
 	switch {
 	case n.answers <= enoughAnswers:
@@ -65,15 +67,34 @@ func (n *normal) learn(took, up time.Duration, weight float64) {
 
 // normals are those of a target's routes: a search, a batch and a health check of one server each have
 // a normal of their own, and one in common. Routes share a slot where too many of their hashes meet.
-type normals struct {
-	all    normal
-	owners [32]uint64 // the route that a slot is for; 0: nobody's yet
-	routes [32]normal
-	late   [32]normal // of each route, the quantile from which its attempts are hedged
+type Endpoints struct {
+	all       Baseline
+	owners    [32]uint64 // the route that a slot is for; 0: nobody's yet
+	endpoints [32]Baseline
+	late      [32]Baseline // of each route, the quantile from which its attempts are hedged
+}
+
+// hedgeAt is when an attempt of a route is due to be hedged by a quantile; 0: not known yet.
+func (n *Endpoints) HedgeAt(route uint64) time.Duration {
+	if late := &n.late[n.slot(route)]; late.answers >= enoughToHedge {
+		return late.most
+	}
+	return 0
+}
+
+// learnLate learns the quantile that up stands for, see [quantileUp].
+func (n *Endpoints) LearnLate(route uint64, took, up time.Duration) {
+	n.late[n.slot(route)].learn(took, up, 1)
+}
+
+// isUsual tells whether an answer took no longer than usual on a route of which enough is known.
+func (n *Endpoints) IsUsual(route uint64, took time.Duration) bool {
+	slow := n.endpoints[n.slot(route)].slow()
+	return slow > 0 && took <= slow
 }
 
 // slot is the route's own, or where that is another's one of the next three; the first where all are.
-func (n *normals) slot(route uint64) uint64 {
+func (n *Endpoints) slot(route uint64) uint64 {
 	const slots = uint64(len(n.owners))
 	for at := route; at < route+4; at++ {
 		switch owner := &n.owners[at%slots]; *owner {
@@ -87,8 +108,8 @@ func (n *normals) slot(route uint64) uint64 {
 	return route % slots
 }
 
-func (n *normals) learn(now time.Duration, route uint64, took time.Duration, calm, slowCounts bool) (slow time.Duration) {
-	own := &n.routes[n.slot(route)]
+func (n *Endpoints) Learn(now time.Duration, route uint64, took time.Duration, calm, slowCounts bool) (slow time.Duration) {
+	own := &n.endpoints[n.slot(route)]
 	if slow = own.slow(); slow == 0 {
 		slow = n.all.slow()
 	}
@@ -103,86 +124,26 @@ func (n *normals) learn(now time.Duration, route uint64, took time.Duration, cal
 	return slow
 }
 
-// late is when an attempt on a route is due to be hedged by a quantile; 0: not known yet.
-func (t *target) late(route uint64) time.Duration {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if n := &t.normals.late[t.normals.slot(route)]; n.answers >= enoughToHedge {
-		return n.most
-	}
-	return 0
-}
-
-func (t *target) learnLate(route uint64, took, up time.Duration) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.normals.late[t.normals.slot(route)].learn(took, up, 1)
-}
-
-// lastRoute remembers the hash of the gRPC method that was called last, which most clients call again. Paths are
-// not kept: they may be long, differ each time, and have in them what is nobody's business.
-type lastRoute struct {
-	grpcMethod string
-	hash       uint64
-}
-
-// hashOf is the hash of a visit that has a gRPC method only.
-func (r *lastRoute) hashOf(v *visit) uint64 {
-	if r.hash == 0 || r.grpcMethod != v.GRPCMethod {
-		*r = lastRoute{v.GRPCMethod, v.hashRoute()}
-	}
-	return r.hash
-}
-
-// hashRoute names what answers are comparable with the visit's.
-func (v *visit) hashRoute() uint64 {
-	return maphash.Comparable(v.engine.hashSeed, [3]string{v.Method, v.Path, v.GRPCMethod})
-}
-
-// learn takes note of how long a good answer took: towards the median by a twentieth, and what is
-// normal on its route. It returns from when on it would have been slow.
-func (t *target) learn(now time.Duration, route uint64, took time.Duration, calm, slowCounts bool) (slow time.Duration) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.learnLocked(now, route, took, calm, slowCounts)
-}
-
 // learnOften is how often the time of an answer is taken on a route of a quiet target: all answers of a second
 // weigh as much as one anyway, and reading the clock costs as much as all else.
 const learnOften = time.Millisecond
 
 // due tells whether the answer to a call that begins now is to be timed. Those that aren't are dated by when
 // their calls began: that is of use only where they take less time than what is told at once.
-func (n *normals) due(route uint64, now time.Duration) bool {
-	own := &n.routes[n.slot(route)]
-	if now < own.due && own.answers >= enoughAnswers && own.most < tellTime {
+func (n *Endpoints) Due(route uint64, now time.Duration) bool {
+	own := &n.endpoints[n.slot(route)]
+	if now < own.due && own.answers >= enoughAnswers && own.most < Quick {
 		return false
 	}
 	own.due = now + learnOften
 	return true
 }
 
-// usualTime takes note of a good answer of a calm time, unless it was slow or it isn't known what is. The
-// target is locked.
-func (t *target) usualTime(now time.Duration, route uint64, took time.Duration) bool {
-	own := &t.normals.routes[t.normals.slot(route)]
-	if slow := own.slow(); slow == 0 || took > slow {
-		return false
+// quantileUp is by how many stepParts a normal goes up that learns a quantile; 0 for the whole of all
+// answers, which none is later than.
+func QuantileUp(quantile float64) time.Duration {
+	if quantile >= 1 {
+		return 0
 	}
-	t.learnLocked(now, route, took, true, false)
-	return true
-}
-
-func (t *target) learnLocked(now time.Duration, route uint64, took time.Duration, calm, slowCounts bool) (slow time.Duration) {
-	t.tooShort = min(t.tooShort, took)
-	t.hasty = 0
-	switch {
-	case t.usual == 0:
-		t.usual = took
-	case took > t.usual:
-		t.usual += t.usual/20 + 1
-	default:
-		t.usual -= t.usual / 20
-	}
-	return t.normals.learn(now, route, took, calm, slowCounts)
+	return time.Duration(min(math.Round(quantile*normalStep), normalStep-1))
 }

@@ -1,0 +1,71 @@
+package tether
+
+import (
+	"hash/maphash"
+	"time"
+)
+
+// late is when an attempt on a route is due to be hedged by a quantile; 0: not known yet.
+func (t *target) late(route uint64) time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.normals.HedgeAt(route)
+}
+
+func (t *target) learnLate(route uint64, took, up time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.normals.LearnLate(route, took, up)
+}
+
+// lastRoute remembers the hash of the gRPC method that was called last, which most clients call again. Paths are
+// not kept: they may be long, differ each time, and have in them what is nobody's business.
+type lastRoute struct {
+	grpcMethod string
+	hash       uint64
+}
+
+// hashOf is the hash of a visit that has a gRPC method only.
+func (r *lastRoute) hashOf(v *visit) uint64 {
+	if r.hash == 0 || r.grpcMethod != v.GRPCMethod {
+		*r = lastRoute{v.GRPCMethod, v.hashRoute()}
+	}
+	return r.hash
+}
+
+// hashRoute names what answers are comparable with the visit's.
+func (v *visit) hashRoute() uint64 {
+	return maphash.Comparable(v.engine.hashSeed, [3]string{v.Method, v.Path, v.GRPCMethod})
+}
+
+// learn takes note of how long a good answer took: towards the median by a twentieth, and what is
+// normal on its route. It returns from when on it would have been slow.
+func (t *target) learn(now time.Duration, route uint64, took time.Duration, calm, slowCounts bool) (slow time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.learnLocked(now, route, took, calm, slowCounts)
+}
+
+// usualTime takes note of a good answer of a calm time, unless it was slow or it isn't known what is. The
+// target is locked.
+func (t *target) usualTime(now time.Duration, route uint64, took time.Duration) bool {
+	if !t.normals.IsUsual(route, took) {
+		return false
+	}
+	t.learnLocked(now, route, took, true, false)
+	return true
+}
+
+func (t *target) learnLocked(now time.Duration, route uint64, took time.Duration, calm, slowCounts bool) (slow time.Duration) {
+	t.tooShort = min(t.tooShort, took)
+	t.hasty = 0
+	switch {
+	case t.usual == 0:
+		t.usual = took
+	case took > t.usual:
+		t.usual += t.usual/20 + 1
+	default:
+		t.usual -= t.usual / 20
+	}
+	return t.normals.Learn(now, route, took, calm, slowCounts)
+}
