@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/tether-go/tether/flags"
@@ -86,7 +87,7 @@ func (e *Engine) adopt(document []byte, adopted time.Time) (notes []string, err 
 	next, read, known, err := e.replace(document, adopted)
 	e.flagsChanged()
 	for _, n := range read {
-		notes = append(notes, fmt.Sprintf("%s: %s", n.Path, n.Text))
+		notes = append(notes, strings.TrimPrefix(n.Path+": "+n.Text, ": "))
 		if !known {
 			e.emit(Event{Kind: EventNote, Version: next.Version, Note: notes[len(notes)-1]})
 		}

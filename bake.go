@@ -112,7 +112,13 @@ func (e *Engine) before(next *current, watched []*trial, i int) *snapshot {
 			others = append(others, next.on[j])
 		}
 	}
-	s, _ := builds(others, func(on []ConfigStage) staged { return e.stage(next.published, next.plain, next.inForce, on) })
+	s, _ := builds(others, func(on []ConfigStage) staged {
+		cfg := Config{Defaults: next.published.Defaults, Rules: next.published.Rules}
+		for i := range on { // its timeouts are all that is asked for
+			on[i].Patch = ConfigPatch{Defaults: on[i].Patch.Defaults, Rules: on[i].Patch.Rules}
+		}
+		return e.stage(cfg, nil, on)
+	})
 	return s.snapshot
 }
 

@@ -260,7 +260,7 @@ func (b *Bounds) codes(own statusSet) statusSet {
 }
 
 // Clamp returns the pushed document as it may be applied in an application whose own Config is
-// local, and a note for each value that was changed: what was asked and what is given. Neither
+// local, and a note for each value that was changed, of the first 100: what was asked and what is given. Neither
 // argument is changed. The result passes Validate if pushed came from Parse, and clamping it again
 // changes nothing.
 //
@@ -289,7 +289,7 @@ func (b Bounds) Clamp(pushed, local Config) (Config, []Note) {
 			c.clamped("pollInterval", jsondoc.FormatDuration(*asked), jsondoc.FormatDuration(given))
 		}
 	}
-	return pushed, c.notes
+	return pushed, c.told()
 }
 
 // capKills ends kills that would last too long from the moment they are applied, and notes which.
@@ -298,8 +298,12 @@ func (b Bounds) capKills(kills []Kill, applied time.Time) ([]Kill, []Note) {
 	kills = slices.Clone(kills)
 	var notes []Note
 	for i := range kills {
-		if asked := kills[i].Until; asked.After(last) {
-			kills[i].Until = last
+		asked := kills[i].Until
+		if !asked.After(last) {
+			continue
+		}
+		kills[i].Until = last
+		if len(notes) < maxListed {
 			notes = append(notes, clampNote(jsondoc.Index("kill", i)+".until",
 				asked.Format(time.RFC3339), last.Format(time.RFC3339)))
 		}

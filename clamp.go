@@ -1,6 +1,7 @@
 package tether
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -17,6 +18,8 @@ type configClamper struct {
 	// loosest of them, for it may meet calls of any.
 	own   []ownLayer
 	notes []Note
+
+	clamps int // values that were brought back, told or not
 }
 
 // ownLayer is what the application's own defaults or one of its rules set.
@@ -70,7 +73,17 @@ func hostOf(m Match) matcher {
 }
 
 func (c *configClamper) clamped(path, asked, given string) {
-	c.notes = append(c.notes, clampNote(path, asked, given))
+	if c.clamps++; c.clamps <= maxListed {
+		c.notes = append(c.notes, clampNote(path, asked, given))
+	}
+}
+
+// told are the notes: the first hundred, and how many more values were brought back.
+func (c *configClamper) told() []Note {
+	if more := c.clamps - maxListed; more > 0 {
+		c.notes = append(c.notes, Note{"", fmt.Sprintf("%d more values are outside the bounds", more), NoteClamped})
+	}
+	return c.notes
 }
 
 // settings clamps what defaults or one rule set, in place; s is the caller's own copy.
@@ -222,9 +235,13 @@ func splitCodes(codes []StatusCode, allowed statusSet) (given, refused []StatusC
 }
 
 func codeList(codes []StatusCode) string {
-	words := make([]string, len(codes))
-	for i, code := range codes {
-		words[i] = code.String()
+	const most = 20 // there are not many more
+	words := make([]string, 0, most)
+	for _, code := range codes[:min(len(codes), most)] {
+		words = append(words, code.String())
+	}
+	if more := len(codes) - most; more > 0 {
+		words = append(words, fmt.Sprintf("and %d more", more))
 	}
 	return strings.Join(words, ", ")
 }

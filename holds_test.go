@@ -121,6 +121,28 @@ func TestRestoreBelievesLittle(t *testing.T) {
 	})
 }
 
+// TestRestoredHoldGoesByThePolicyInForce: a target that is there already has the settings of its last call, while a
+// restored hold lasts as long as the policy of the next one lets it.
+func TestRestoredHoldGoesByThePolicyInForce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &backend{serve: always(200)}
+		c := client(t, b, tether.Options{Bounds: tether.Bounds{MinHoldMax: time.Minute}})
+		get(c, api) // with a hold.max of 1 h
+		if _, err := c.Engine().Apply(document(1, `,"defaults":{"target":{"hold":{"max":"60s"}}}`)); err != nil {
+			t.Fatal(err)
+		}
+		saved := fmt.Sprintf(`{"tether":1,"holds":[{"scheme":"http","host":"api.example","until":%q}]}`,
+			time.Now().Add(30*time.Minute).Format(time.RFC3339Nano))
+		if err := c.Engine().Restore([]byte(saved)); err != nil {
+			t.Fatal(err)
+		}
+		targets := c.Engine().Health().Targets
+		if len(targets) != 1 || time.Until(targets[0].HeldUntil) != time.Minute {
+			t.Errorf("want one target, held for a minute: %+v", targets)
+		}
+	})
+}
+
 // TestSnapshotIsBounded: it has the longest holds of many, and none of a credential.
 func TestSnapshotIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -26,7 +26,7 @@ const (
 // Schema, Document, Audience, Version, Issued and Expires, and those kills that are sound in
 // themselves: an emergency stop must not fail for a typing error elsewhere. There are none when
 // those members are in doubt, for then nobody knows whom the kills are meant for. Kills are read
-// from a later schema too.
+// from a later schema too, and of a list that is too long the first 1,000.
 //
 // Parse takes any value that is possible, if too bold: Bounds.Clamp is what makes a published
 // document safe, and Validate tells whether it is safe as it stands.
@@ -46,7 +46,7 @@ func parse(document []byte, tally *flags.Tally) (Config, *flags.Set, []Note, err
 	known := jsondoc.Names[Config]()
 	doc, problems := jsondoc.Parse(document, jsondoc.Limits{Depth: maxDepth, Values: maxValues,
 		Opaque: func(name string) bool { return opaque(name) || !slices.Contains(known, name) }})
-	r := configReader{doc: doc, at: make(map[string]bool)}
+	r := configReader{doc: doc, binder: jsondoc.Binder{Doc: doc}, at: make(map[string]bool)}
 	r.refuse(problems)
 	if doc == nil {
 		return Config{}, nil, nil, r.err()
@@ -75,6 +75,7 @@ func parse(document []byte, tally *flags.Tally) (Config, *flags.Set, []Note, err
 // configReader turns one document into a Config.
 type configReader struct {
 	doc      *jsondoc.Document
+	binder   jsondoc.Binder
 	check    configChecker
 	problems []Problem
 	at       map[string]bool // paths of problems: one is enough for each place
@@ -82,7 +83,9 @@ type configReader struct {
 	unknown  int        // notes of that kind
 	set      *flags.Set // of the document; nil: it has none
 
-	flagStages int // stages that change flags
+	flagStages  int // stages that change flags
+	flagPatches int // bytes of the flags, with the patches so far
+	flagBytes   int // bytes of flags that were read for stages
 }
 
 func (r *configReader) refuse(problems []jsondoc.Problem) {
@@ -200,29 +203,37 @@ func (r *configReader) part(keep func(member string) bool) jsondoc.Value {
 
 // bind copies a part of the document into cfg and tells whether it could.
 func (r *configReader) bind(root *jsondoc.Value, cfg *Config) bool {
-	b := jsondoc.Binder{Doc: r.doc}
-	b.Bind(root, "", cfg)
-	r.refuse(b.Problems)
-	r.ignore(b.Unknown)
-	return len(b.Problems) == 0
+	problems, unknown := r.read(root, "", cfg)
+	r.refuse(problems)
+	r.ignore(unknown)
+	return len(problems) == 0
+}
+
+// read copies what stands at path into what dst points to.
+func (r *configReader) read(v *jsondoc.Value, path string, dst any) (problems, unknown []jsondoc.Problem) {
+	r.binder.Bind(v, path, dst)
+	return r.binder.Take()
 }
 
 func (r *configReader) kills() (kills []Kill) {
 	// Two lists are refused as duplicates, yet both are meant: somebody in haste added the second.
+	read := 0
 	for i := range r.doc.Root.Items {
 		if list := &r.doc.Root.Items[i]; list.Name == "kill" && r.isList(list) {
-			kills = append(kills, r.killsOf(list)...)
+			r.check.counts(len(list.Items), 0)
+			entries := list.Items[:min(len(list.Items), maxKills-read)]
+			read += len(entries)
+			kills = append(kills, r.killsOf(entries)...)
 		}
 	}
-	return kills[:min(len(kills), maxKills)]
+	return kills
 }
 
-// killsOf returns the kills that are sound in themselves.
-func (r *configReader) killsOf(list *jsondoc.Value) (kills []Kill) {
-	r.check.counts(len(list.Items), 0)
-	for i := range list.Items {
+// killsOf returns those of the entries that are sound in themselves.
+func (r *configReader) killsOf(entries []jsondoc.Value) (kills []Kill) {
+	for i := range entries {
 		path := jsondoc.Index("kill", i)
-		k, ok := readEntry(r, &list.Items[i], path, func(k *Kill) Match { return k.Match })
+		k, ok := readEntry(r, &entries[i], path, func(k *Kill) Match { return k.Match })
 		if ok && r.check.kill(path, k) {
 			kills = append(kills, k)
 		}
@@ -266,19 +277,24 @@ func (r *configReader) isList(v *jsondoc.Value) bool {
 func readEntry[T any](
 	r *configReader, v *jsondoc.Value, path string, match func(*T) Match,
 ) (e T, ok bool) {
-	b := jsondoc.Binder{Doc: r.doc}
-	b.Bind(v, path, &e)
+	problems, unknown := r.read(v, path, &e)
 	within := func(p jsondoc.Problem) bool {
 		return p.Path == path+".match" || strings.HasPrefix(p.Path, path+".match.")
 	}
-	problems := slices.DeleteFunc(b.Problems, within)
+	problems = slices.DeleteFunc(problems, within)
 	r.refuse(problems)
-	r.ignore(slices.DeleteFunc(b.Unknown, within))
+	r.ignore(slices.DeleteFunc(unknown, within))
 	doubts := r.matchDoubts(v, path, match(&e))
 	if v.Kind == jsondoc.Object && r.skips(doubts) {
 		return e, false
 	}
 	return e, len(problems) == 0 && !v.Twice
+}
+
+// doubts is all that is odd about a value that must be understood as a whole.
+func (r *configReader) doubts(v *jsondoc.Value, path string, dst any) []jsondoc.Problem {
+	problems, unknown := r.read(v, path, dst)
+	return append(problems, unknown...)
 }
 
 // matchDoubts are the reasons why a match may not mean what it seems to.
@@ -292,9 +308,7 @@ func (r *configReader) matchDoubts(
 			Hint: "write {} to match every call"}}
 	}
 	// Bound again by itself, for the list of what is unknown in the whole entry may be cut short.
-	b := jsondoc.Binder{Doc: r.doc}
-	b.Bind(written, path, new(Match))
-	doubts = slices.Concat(b.Problems, b.Unknown)
+	doubts = r.doubts(written, path, new(Match))
 	doubt := func(member, problem, hint string) {
 		at := jsondoc.Join(path, member)
 		doubts = append(doubts, jsondoc.Problem{Path: at, Problem: problem, Hint: hint})

@@ -1,55 +1,72 @@
 package tether
 
 import (
-	"encoding/json"
+	"maps"
 	"reflect"
 	"slices"
+	"sort"
 	"time"
 
 	"github.com/tether-go/tether/flags"
+	"github.com/tether-go/tether/internal/jsondoc"
 )
 
-// patched returns cfg with a stage's patch over it. It changes neither.
-func patched(cfg Config, p *ConfigPatch) Config {
-	rules := slices.Concat(cfg.Rules, p.Rules)
-	base := ConfigPatch{PollInterval: cfg.PollInterval, Nudge: cfg.Nudge, Defaults: cfg.Defaults, Schedules: cfg.Schedules}
-	lay(reflect.ValueOf(&base).Elem(), reflect.ValueOf(p).Elem())
+// How deep patches merge: of flags down to "flags", the flag's key and its members, of the application's
+// settings as deep as a document goes.
+const (
+	flagMember = 3
+	whole      = maxDepth
+)
+
+// evaluators are flagd's: its members are rules, and two rules in one are none. So they merge one level less.
+const evaluators = "$evaluators"
+
+// patched returns cfg with patches over it, in order. It changes none of them, and does each patch once.
+func patched(cfg Config, patches ...*ConfigPatch) Config {
+	cfg = patchedFlags(cfg, patches...)
+	base := ConfigPatch{PollInterval: cfg.PollInterval, Nudge: cfg.Nudge, Defaults: cfg.Defaults,
+		Schedules: maps.Clone(cfg.Schedules)}
+	app, rules := jsondoc.Over(cfg.App), slices.Clip(cfg.Rules)
+	for _, p := range patches {
+		lay(reflect.ValueOf(&base).Elem(), reflect.ValueOf(p).Elem())
+		rules = append(rules, p.Rules...)
+		if len(p.App) > 0 {
+			app.Lay(p.App, whole, evaluators)
+		}
+	}
 	cfg.PollInterval, cfg.Nudge, cfg.Defaults, cfg.Schedules = base.PollInterval, base.Nudge, base.Defaults, base.Schedules
-	cfg.Rules = rules
-	const flagMember, whole = 3, maxDepth // "flags", the flag's key, its members
-	cfg.Flags = mergedJSON(cfg.Flags, p.Flags, flagMember)
-	cfg.FlagSettings = mergedJSON(cfg.FlagSettings, p.FlagSettings, flagMember)
-	cfg.App = mergedJSON(cfg.App, p.App, whole)
+	cfg.Rules, cfg.App = rules, app.Bytes()
 	return cfg
+}
+
+// patchedFlags is patched of the flags and their settings alone.
+func patchedFlags(cfg Config, patches ...*ConfigPatch) Config {
+	flags, settings := jsondoc.Over(cfg.Flags), jsondoc.Over(cfg.FlagSettings)
+	for _, p := range patches {
+		if len(p.Flags) > 0 {
+			flags.Lay(p.Flags, flagMember, evaluators)
+		}
+		if len(p.FlagSettings) > 0 {
+			settings.Lay(p.FlagSettings, flagMember, evaluators)
+		}
+	}
+	cfg.Flags, cfg.FlagSettings = flags.Bytes(), settings.Bytes()
+	return cfg
+}
+
+// patchesOf are the patches of stages, in order.
+func patchesOf(on []ConfigStage) []*ConfigPatch {
+	patches := make([]*ConfigPatch, len(on))
+	for i := range on {
+		patches[i] = &on[i].Patch
+	}
+	return patches
 }
 
 func (p *ConfigPatch) hasFlags() bool { return len(p.Flags) > 0 || len(p.FlagSettings) > 0 }
 
-// mergedJSON lays over on top of base, objects member by member down to a depth. Null is a value, as everywhere
-// in the document.
-func mergedJSON(base, over json.RawMessage, depth int) json.RawMessage {
-	var under, members map[string]json.RawMessage
-	switch {
-	case len(over) == 0:
-		return base
-	case depth == 0 || json.Unmarshal(over, &members) != nil || members == nil:
-		return over
-	case json.Unmarshal(base, &under) != nil || under == nil:
-		return over
-	}
-	for name, member := range members {
-		deeper := depth - 1
-		if name == "$evaluators" { // flagd's: its members are rules, and two rules in one are none
-			deeper--
-		}
-		under[name] = mergedJSON(under[name], member, deeper)
-	}
-	both, _ := json.Marshal(under) // of what was just read
-	return both
-}
-
 // lay puts what over sets on top of base, member by member; what over leaves out stays. Whatever base
-// points to may be shared, and is copied before it is changed.
+// points to may be shared, and is copied before it is changed. Its maps are its own.
 func lay(base, over reflect.Value) {
 	switch over.Kind() {
 	case reflect.Struct:
@@ -78,18 +95,17 @@ func lay(base, over reflect.Value) {
 		if over.IsNil() {
 			return
 		}
-		own := reflect.MakeMap(over.Type())
-		for _, from := range [...]reflect.Value{base, over} {
-			for entries := from.MapRange(); entries.Next(); {
-				entry := reflect.New(over.Type().Elem()).Elem()
-				if before := own.MapIndex(entries.Key()); before.IsValid() {
-					entry.Set(before)
-				}
-				lay(entry, entries.Value())
-				own.SetMapIndex(entries.Key(), entry)
-			}
+		if base.IsNil() {
+			base.Set(reflect.MakeMapWithSize(over.Type(), over.Len()))
 		}
-		base.Set(own)
+		for entries := over.MapRange(); entries.Next(); {
+			entry := reflect.New(over.Type().Elem()).Elem()
+			if before := base.MapIndex(entries.Key()); before.IsValid() {
+				entry.Set(before)
+			}
+			lay(entry, entries.Value())
+			base.SetMapIndex(entries.Key(), entry)
+		}
 	default:
 		if !over.IsZero() {
 			base.Set(over)
@@ -102,24 +118,12 @@ type staged struct {
 	config   Config
 	snapshot *snapshot
 	notes    []Note
-	flags    *flags.Set
-	err      error // the flags can't be put together
 }
 
 // stage makes the published document, with the patches of some of its stages in order, ready. What comes out is
 // clamped as a whole, so that a stage can't loosen anything beyond the bounds either.
-func (e *Engine) stage(document Config, set *flags.Set, kills []killInForce, on []ConfigStage) (s staged) {
-	merged, own := document, false
-	for i := range on {
-		merged, own = patched(merged, &on[i].Patch), own || on[i].Patch.hasFlags()
-	}
-	if s.flags = set; own {
-		var problems []Problem
-		if s.flags, problems = merged.flagSet(&e.tally); len(problems) > 0 {
-			s.err = &ConfigError{Problems: problems}
-		}
-	}
-	s.config, s.notes = e.opts.Bounds.Clamp(merged, e.local)
+func (e *Engine) stage(document Config, kills []killInForce, on []ConfigStage) (s staged) {
+	s.config, s.notes = e.opts.Bounds.Clamp(patched(document, patchesOf(on)...), e.local)
 	s.config.Kill = nil
 	s.snapshot = compile(e.local, s.config, e.opts.Bounds)
 	s.snapshot.stop(kills)
@@ -127,19 +131,54 @@ func (e *Engine) stage(document Config, set *flags.Set, kills []killInForce, on 
 	return s
 }
 
-// withStages builds with as many stages as can be built with, and returns those that panicked or failed. Without
-// any it lets a panic go: that is the document's.
-func withStages(on []ConfigStage, build func(on []ConfigStage) staged) (s staged, kept, bad []ConfigStage) {
-	if s, ok := builds(on, build); ok || len(on) == 0 {
-		return s, on, nil
+// stagedFlags compiles the document's flags with as many of its stages as can be together, and returns the stages
+// that can't be with those before them. Without a stage that changes flags they are set, which are compiled.
+func (e *Engine) stagedFlags(document *Config, set *flags.Set, on []ConfigStage) (_ *flags.Set, kept, bad []ConfigStage) {
+	if !slices.ContainsFunc(on, func(s ConfigStage) bool { return s.Patch.hasFlags() }) {
+		return set, on, nil
 	}
-	s = build(nil)
-	for i := range on {
-		if next, ok := builds(append(slices.Clip(kept), on[i]), build); ok {
-			s, kept = next, append(kept, on[i])
-		} else {
-			bad = append(bad, on[i])
+	if both, ok := e.flagsWith(document, on); ok {
+		return both, on, nil
+	}
+	for _, s := range on {
+		if kept = append(kept, s); !s.Patch.hasFlags() {
+			continue
 		}
+		if both, ok := e.flagsWith(document, kept); ok {
+			set = both
+		} else {
+			kept, bad = kept[:len(kept)-1], append(bad, s)
+		}
+	}
+	return set, kept, bad
+}
+
+func (e *Engine) flagsWith(document *Config, on []ConfigStage) (set *flags.Set, ok bool) {
+	defer func() { _ = recover() }() // the stage is left out, and told
+	both := patchedFlags(*document, patchesOf(on)...)
+	set, problems := both.flagSet(&e.tally)
+	return set, len(problems) == 0
+}
+
+// maxPanics is how many stages are looked for that can't be applied. None is known that can be published, and each
+// takes several tries to find: beyond that none is applied.
+const maxPanics = 4
+
+// withStages builds with as many stages as can be built with, and returns those that panicked. Without any it lets
+// a panic go: that is the document's.
+func withStages(on []ConfigStage, build func(on []ConfigStage) staged) (s staged, kept, bad []ConfigStage) {
+	s, ok := builds(on, build)
+	for kept = on; !ok; {
+		if len(bad) == maxPanics {
+			return build(nil), nil, append(bad, kept...)
+		}
+		first := sort.Search(len(kept)-1, func(n int) bool { // with which it panics
+			_, ok := builds(kept[:n+1], build)
+			return !ok
+		})
+		bad = append(bad, kept[first])
+		kept = slices.Concat(kept[:first], kept[first+1:])
+		s, ok = builds(kept, build)
 	}
 	return s, kept, bad
 }
@@ -150,8 +189,7 @@ func builds(on []ConfigStage, build func([]ConfigStage) staged) (s staged, ok bo
 			_ = recover() // the stage is left out, and told
 		}
 	}()
-	s = build(on)
-	return s, s.err == nil
+	return build(on), true
 }
 
 // stagesFor are the stages of a document that this client gets, and has not rolled back.
@@ -167,13 +205,19 @@ func (e *Engine) stagesFor(published Config) (on []ConfigStage) {
 
 // putStaged puts a document in force with the stages that this client gets. e.applying is held.
 func (e *Engine) putStaged(published Config, set *flags.Set, kills []killInForce, document []byte, since time.Time) []Note {
-	build := func(on []ConfigStage) staged { return e.stage(published, set, kills, on) }
-	s, on, bad := withStages(e.stagesFor(published), build)
+	on := e.stagesFor(published)
+	both, on, bad := e.stagedFlags(&published, set, on)
+	build := func(on []ConfigStage) staged { return e.stage(published, kills, on) }
+	s, on, worse := withStages(on, build)
+	if len(worse) > 0 {
+		both, on, _ = e.stagedFlags(&published, set, on)
+	}
+	bad = append(bad, worse...)
 	for i := range bad {
 		e.latch(bad[i].Name, "it can't be applied")
 	}
 	old := e.config.Load()
-	next := &current{snapshot: s.snapshot, flags: s.flags, plain: set, pushed: s.config, published: published, document: document,
+	next := &current{snapshot: s.snapshot, flags: both, plain: set, pushed: s.config, published: published, document: document,
 		serial: old.serial + 1, since: since, replaced: make(chan struct{}), on: on, inForce: kills}
 	next.trials = e.trialsOf(next, old)
 	e.regroup(old.snapshot, next.snapshot)

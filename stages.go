@@ -19,8 +19,11 @@ const (
 	maxStages     = 100
 	maxStageName  = 100 // bytes: names are kept, told in metrics, and hashed for every client
 	maxFlagStages = 16  // whose flags are compiled with the document's, one by one
-	defaultBake   = 15 * time.Minute
-	perCent       = 10 // buckets: percentages have tenths
+	// maxStagedFlags bounds, in bytes, what is read of flags for stages that can't be together: the flags up to
+	// each stage, once. One stage may always change as many as fit into a document.
+	maxStagedFlags = maxDocument
+	defaultBake    = 15 * time.Minute
+	perCent        = 10 // buckets: percentages have tenths
 )
 
 // ConfigStage is a change that a part of the clients gets first. It has no effect in an application's own
@@ -135,17 +138,20 @@ func (r *configReader) stages(cfg *Config) (stages []ConfigStage) {
 	if r.check.stageCount(len(list.Items)); len(list.Items) > maxStages {
 		return nil
 	}
+	if n := stagedRules(list); n > maxRules {
+		r.check.add("stages", fmt.Sprintf("have %d rules, more than %d", n, maxRules), "merge some")
+		return nil
+	}
 	for i := range list.Items {
 		path, v := jsondoc.Index("stages", i), &list.Items[i]
 		var s ConfigStage
-		b := jsondoc.Binder{Doc: r.doc}
-		b.Bind(v, path, &s)
+		problems, unknown := r.read(v, path, &s)
 		doubts := r.stageDoubts(v, path, &s, r.stagedFlags(path, cfg, &s))
 		doubtful := func(p jsondoc.Problem) bool {
 			return slices.ContainsFunc(doubts, func(d jsondoc.Problem) bool { return d.Path == p.Path })
 		}
-		r.refuse(slices.DeleteFunc(b.Problems, doubtful))
-		r.ignore(slices.DeleteFunc(b.Unknown, doubtful))
+		r.refuse(slices.DeleteFunc(problems, doubtful))
+		r.ignore(slices.DeleteFunc(unknown, doubtful))
 		r.patchable(v.Member("patch"), path)
 		r.check.stage(path, s)
 		if len(doubts) > 0 {
@@ -157,13 +163,23 @@ func (r *configReader) stages(cfg *Config) (stages []ConfigStage) {
 	return stages
 }
 
+// stagedRules counts the rules of stages before any is read.
+func stagedRules(stages *jsondoc.Value) (n int) {
+	for i := range stages.Items {
+		if patch := stages.Items[i].Member("patch"); patch != nil {
+			if rules := patch.Member("rules"); rules != nil {
+				n += len(rules.Items)
+			}
+		}
+	}
+	return n
+}
+
 // stageDoubts is what makes it uncertain whom a stage, or a rule of its patch, is for.
 func (r *configReader) stageDoubts(v *jsondoc.Value, path string, s *ConfigStage, set *flags.Set,
 ) (doubts []jsondoc.Problem) {
 	if cond := v.Member("if"); cond != nil {
-		b := jsondoc.Binder{Doc: r.doc}
-		b.Bind(cond, path+".if", new(StageIf))
-		doubts = slices.Concat(b.Problems, b.Unknown)
+		doubts = r.doubts(cond, path+".if", new(StageIf))
 		if cohort := cond.Member("cohort"); cohort != nil {
 			for i := range cohort.Items {
 				if of := &cohort.Items[i]; len(of.Items) == 0 {
@@ -211,7 +227,15 @@ func (r *configReader) stagedFlags(path string, cfg *Config, s *ConfigStage) *fl
 		r.check.add(path+".patch.flags", fmt.Sprintf("is the %dth; at most %d stages change flags", r.flagStages, maxFlagStages), "merge some")
 		return nil
 	}
-	both := patched(*cfg, &s.Patch)
+	if r.flagPatches += len(s.Patch.Flags) + len(s.Patch.FlagSettings); r.flagBytes == 0 {
+		r.flagPatches += len(cfg.Flags) + len(cfg.FlagSettings)
+	}
+	if r.flagBytes += r.flagPatches; r.flagBytes > maxStagedFlags {
+		r.check.add(path+".patch.flags", "is too much: each stage that changes flags has those of the document and of the "+
+			"stages before read once more, more than 1 MiB in all", "merge some, or write them in the document itself")
+		return nil
+	}
+	both := patchedFlags(*cfg, &s.Patch)
 	set, problems := both.flagSet(nil)
 	for _, p := range problems {
 		p.Path = path + ".patch." + p.Path

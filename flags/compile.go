@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"hash"
+	"strconv"
 	"strings"
 
 	"github.com/tether-go/tether/internal/jsondoc"
@@ -78,7 +79,9 @@ func (c *compiler) breaks(v *jsondoc.Value, path, problem, hint string) {
 }
 
 func (c *compiler) compile(v *jsondoc.Value, path string) node {
-	c.nodes++
+	if c.nodes++; c.nodes > maxNodes {
+		return node{} // which is told of the whole
+	}
 	switch {
 	case v.Kind == jsondoc.Array:
 		n := node{op: opList, args: c.compileAll(v.Items, path)}
@@ -279,7 +282,11 @@ func (l *loader) digest(v *jsondoc.Value) (sum [sha256.Size]byte) {
 // fingerprint feeds a definition, with the evaluators that it refers to, so that a change of
 // either shows. Evaluators have no references of their own.
 func (l *loader) fingerprint(digest hash.Hash, v *jsondoc.Value, inner bool) {
-	fmt.Fprintf(digest, "%d %d:%s %d:%s %d ", v.Kind, len(v.Name), v.Name, len(v.Text), v.Text, len(v.Items))
+	l.scratch = strconv.AppendInt(append(l.scratch[:0], '0'+byte(v.Kind), ' '), int64(len(v.Name)), 10)
+	l.scratch = append(append(l.scratch, ':'), v.Name...)
+	l.scratch = strconv.AppendInt(append(l.scratch, ' '), int64(len(v.Text)), 10)
+	l.scratch = strconv.AppendInt(append(append(append(l.scratch, ':'), v.Text...), ' '), int64(len(v.Items)), 10)
+	digest.Write(append(l.scratch, ' '))
 	if v.Name == "$ref" && !inner {
 		if target := l.evaluators[v.Text]; target != nil {
 			digest.Write(target.digest[:])

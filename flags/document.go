@@ -58,6 +58,7 @@ type loader struct {
 	bucketing  int
 	evaluators map[string]*shared
 	described  [sha256.Size]byte // digest of the set's metadata
+	scratch    []byte            // of fingerprint
 	set        *Set
 }
 
@@ -260,18 +261,18 @@ func (l *loader) variants(f *definition, v *jsondoc.Value, path string) {
 		return
 	}
 	l.once(variants, at)
+	f.variants = make(map[string]*variant, len(variants.Items))
 	for i := range variants.Items {
 		item := &variants.Items[i]
-		place := jsondoc.Join(at, item.Name)
 		f.variants[item.Name] = &variant{name: item.Name, value: literal(item)}
 		if item.Kind == jsondoc.Null || item.Kind == jsondoc.Array {
-			l.doubt(item, place, "is "+item.Kind.String(), "write a boolean, string, number or object")
+			l.doubt(item, jsondoc.Join(at, item.Name), "is "+item.Kind.String(), "write a boolean, string, number or object")
 		} else if first := &variants.Items[0]; item.Kind != first.Kind {
-			l.doubt(item, place, "is "+item.Kind.String()+", and "+jsondoc.Quote(first.Name)+" is "+
+			l.doubt(item, jsondoc.Join(at, item.Name), "is "+item.Kind.String()+", and "+jsondoc.Quote(first.Name)+" is "+
 				first.Kind.String(), "give all variants of a flag one type")
 		}
 		if n := f.variants[item.Name].value; n.kind == kindNumber && math.Abs(n.num) > maxSafe {
-			l.doubt(item, place, "is beyond 9007199254740991, up to which every reader has the same numbers",
+			l.doubt(item, jsondoc.Join(at, item.Name), "is beyond 9007199254740991, up to which every reader has the same numbers",
 				"write a string")
 		}
 	}

@@ -88,7 +88,7 @@ func add(list []Problem, v *jsondoc.Value, path, problem, hint string) []Problem
 func (f *findings) unknown(v *jsondoc.Value, path string, known ...string) {
 	for i := range v.Items {
 		member := &v.Items[i]
-		if slices.Contains(known, member.Name) {
+		if slices.Contains(known, member.Name) || len(f.notes) >= maxListed {
 			continue
 		}
 		hint := ""

@@ -58,8 +58,9 @@ func (l *loader) zeros(guard *jsondoc.Value, path string) {
 	for i := range guard.Items {
 		member := &guard.Items[i]
 		zero := member.Kind == jsondoc.Number && plain(member) == 0.0
-		if d, err := jsondoc.ParseDuration(member.Text); member.Kind == jsondoc.String && err == nil && d == 0 {
-			zero = true
+		if member.Kind == jsondoc.String {
+			d, err := jsondoc.ParseDuration(member.Text)
+			zero = err == nil && d == 0
 		}
 		if zero && slices.Contains(jsondoc.Names[GuardPolicy](), member.Name) {
 			l.refuse(member, jsondoc.Join(path, member.Name), "is 0, which is no setting",

@@ -62,7 +62,13 @@ func (t *Tally) attach(s *Set) {
 	for _, key := range s.Keys() {
 		f := s.flags[key]
 		f.slot = t.slot(slotName{key: key})
-		for _, name := range slices.Sorted(maps.Keys(f.variants)) {
+		if len(t.named)+len(f.variants) <= maxTallied || len(t.named) > maxTallied { // all find room, or none
+			for name, v := range f.variants {
+				v.slot = t.slot(slotName{key, name})
+			}
+			continue
+		}
+		for _, name := range slices.Sorted(maps.Keys(f.variants)) { // of which the first ones find room
 			f.variants[name].slot = t.slot(slotName{key, name})
 		}
 	}

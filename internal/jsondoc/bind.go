@@ -14,6 +14,10 @@ import (
 // a megabyte of mistakes must not become a hundred of messages.
 const limit = 100
 
+// told is how many problems, and how many unknown members, one Binder describes. After that each Bind
+// describes its first alone, which tells that there are some.
+const told = 1000
+
 // Binder copies values into Go types by their json tags and collects what is wrong.
 //
 // It knows structs, pointers, slices, maps keyed by strings, strings, booleans, numbers,
@@ -26,17 +30,46 @@ type Binder struct {
 	Problems []Problem
 	// Unknown are the members that no field is named after; at most 100.
 	Unknown []Problem
+
+	base              string // path of what is bound
+	steps             []step // from there to the value being bound
+	problems, unknown int    // described so far
+	fields            map[reflect.Type]fields
 }
 
 // Bind copies v, which stands at path, into what dst points to.
 func (b *Binder) Bind(v *Value, path string, dst any) {
-	b.bind(v, path, reflect.ValueOf(dst).Elem())
+	b.base = path
+	b.bind(v, reflect.ValueOf(dst).Elem())
 }
 
-func (b *Binder) problem(v *Value, path, problem, hint string) {
-	if len(b.Problems) < limit {
-		b.Problems = append(b.Problems, Problem{path, v.Line, problem, hint})
+// Take returns what was found since the last Take.
+func (b *Binder) Take() (problems, unknown []Problem) {
+	problems, unknown = b.Problems, b.Unknown
+	b.Problems, b.Unknown = nil, nil
+	return problems, unknown
+}
+
+// child binds a value below the one that is bound. Its path is written only when there is something to tell.
+func (b *Binder) child(v *Value, s step, dst reflect.Value) {
+	b.steps = append(b.steps, s)
+	b.bind(v, dst)
+	b.steps = b.steps[:len(b.steps)-1]
+}
+
+func (b *Binder) problem(v *Value, problem, hint string) {
+	if room(b.Problems, &b.problems) {
+		b.Problems = append(b.Problems, Problem{pathTo(b.base, b.steps), v.Line, problem, hint})
 	}
+}
+
+// room tells whether a list takes one more, and counts it.
+func room(list []Problem, described *int) bool {
+	if len(list) >= limit || len(list) > 0 && *described >= told {
+		return false
+	}
+	*described++
+	return true
 }
 
 var (
@@ -46,40 +79,43 @@ var (
 	unmarshalerType = reflect.TypeFor[json.Unmarshaler]()
 )
 
-func (b *Binder) bind(v *Value, path string, dst reflect.Value) {
+func (b *Binder) bind(v *Value, dst reflect.Value) {
+	if len(b.Problems) >= limit {
+		return // which is refused, and told at length
+	}
 	switch dst.Type() {
 	case durationType:
-		b.duration(v, path, dst)
+		b.duration(v, dst)
 		return
 	case timeType:
-		b.time(v, path, dst)
+		b.time(v, dst)
 		return
 	case rawType:
 		b.raw(v, dst)
 		return
 	}
 	if dst.Kind() != reflect.Pointer && reflect.PointerTo(dst.Type()).Implements(unmarshalerType) {
-		b.custom(v, path, dst)
+		b.custom(v, dst)
 		return
 	}
 	switch dst.Kind() {
 	case reflect.Pointer:
 		target := reflect.New(dst.Type().Elem())
-		b.bind(v, path, target.Elem())
+		b.bind(v, target.Elem())
 		dst.Set(target)
 	case reflect.Struct:
-		b.structure(v, path, dst)
+		b.structure(v, dst)
 	case reflect.Slice:
-		b.slice(v, path, dst)
+		b.slice(v, dst)
 	case reflect.Map:
-		b.mapping(v, path, dst)
+		b.mapping(v, dst)
 	default:
-		b.scalar(v, path, dst)
+		b.scalar(v, dst)
 	}
 }
 
 // is reports a value of another kind than the one wanted.
-func (b *Binder) is(v *Value, want Kind, path string) bool {
+func (b *Binder) is(v *Value, want Kind) bool {
 	if v.Kind == want {
 		return true
 	}
@@ -87,34 +123,34 @@ func (b *Binder) is(v *Value, want Kind, path string) bool {
 	if v.Kind == Null {
 		hint = "leave the member out for its default"
 	}
-	b.problem(v, path, "is "+v.Kind.String()+", not "+want.String(), hint)
+	b.problem(v, "is "+v.Kind.String()+", not "+want.String(), hint)
 	return false
 }
 
-func (b *Binder) duration(v *Value, path string, dst reflect.Value) {
+func (b *Binder) duration(v *Value, dst reflect.Value) {
 	if v.Kind == Number {
-		b.problem(v, path, v.short()+" is a number, not a duration",
+		b.problem(v, v.short()+" is a number, not a duration",
 			`write a string with a unit, such as "0.25s" or "250ms"`)
 		return
 	}
-	if !b.is(v, String, path) {
+	if !b.is(v, String) {
 		return
 	}
 	d, err := ParseDuration(v.Text)
 	if err != nil {
-		b.problem(v, path, err.Problem, err.Hint)
+		b.problem(v, err.Problem, err.Hint)
 		return
 	}
 	dst.SetInt(int64(d))
 }
 
-func (b *Binder) time(v *Value, path string, dst reflect.Value) {
-	if !b.is(v, String, path) {
+func (b *Binder) time(v *Value, dst reflect.Value) {
+	if !b.is(v, String) {
 		return
 	}
 	var t time.Time
 	if err := t.UnmarshalText([]byte(v.Text)); err != nil {
-		b.problem(v, path, Quote(v.Text)+" is not a time", `write "2026-11-22T10:00:00Z"`)
+		b.problem(v, Quote(v.Text)+" is not a time", `write "2026-11-22T10:00:00Z"`)
 		return
 	}
 	dst.Set(reflect.ValueOf(t.UTC()))
@@ -130,7 +166,7 @@ func (b *Binder) raw(v *Value, dst reflect.Value) {
 	dst.SetBytes(compact)
 }
 
-func (b *Binder) custom(v *Value, path string, dst reflect.Value) {
+func (b *Binder) custom(v *Value, dst reflect.Value) {
 	target := reflect.New(dst.Type())
 	err := target.Interface().(json.Unmarshaler).UnmarshalJSON(b.Doc.Raw(v))
 	if err == nil {
@@ -139,84 +175,96 @@ func (b *Binder) custom(v *Value, path string, dst reflect.Value) {
 	}
 	var hinted *Hinted
 	if !errors.As(err, &hinted) {
-		hinted = &Hinted{Problem: err.Error()}
+		hinted = &Hinted{Problem: Plain(err.Error())}
 	}
-	b.problem(v, path, hinted.Problem, hinted.Hint)
+	b.problem(v, hinted.Problem, hinted.Hint)
 }
 
-func (b *Binder) structure(v *Value, path string, dst reflect.Value) {
-	if !b.is(v, Object, path) {
+func (b *Binder) structure(v *Value, dst reflect.Value) {
+	if !b.is(v, Object) {
 		return
 	}
-	fields := fieldsOf(dst.Type())
+	known := b.fieldsOf(dst.Type())
 	for i := range v.Items {
 		member := &v.Items[i]
-		at := Join(path, member.Name)
-		index, known := fields.index[member.Name]
-		if known {
-			b.bind(member, at, dst.Field(index))
+		if index, is := known.index[member.Name]; is {
+			b.child(member, step{member.Name, -1}, dst.Field(index))
 			continue
 		}
-		if len(b.Unknown) >= limit {
+		if !room(b.Unknown, &b.unknown) {
 			continue
 		}
 		hint := ""
-		if near := Nearest(member.Name, fields.names); near != "" {
+		if near := Nearest(member.Name, known.names); near != "" {
 			hint = "did you mean " + strconv.Quote(near) + "?"
 		}
-		b.Unknown = append(b.Unknown, Problem{at, member.Line, "not known to this version", hint})
+		path := Join(pathTo(b.base, b.steps), member.Name)
+		b.Unknown = append(b.Unknown, Problem{path, member.Line, "not known to this version", hint})
 	}
 }
 
-func (b *Binder) slice(v *Value, path string, dst reflect.Value) {
-	if !b.is(v, Array, path) {
+// fieldsOf remembers the fields of the types that it has met.
+func (b *Binder) fieldsOf(t reflect.Type) fields {
+	f, known := b.fields[t]
+	if !known {
+		if b.fields == nil {
+			b.fields = make(map[reflect.Type]fields)
+		}
+		f = fieldsOf(t)
+		b.fields[t] = f
+	}
+	return f
+}
+
+func (b *Binder) slice(v *Value, dst reflect.Value) {
+	if !b.is(v, Array) {
 		return
 	}
 	slice := reflect.MakeSlice(dst.Type(), len(v.Items), len(v.Items))
 	for i := range v.Items {
-		b.bind(&v.Items[i], Index(path, i), slice.Index(i))
+		b.child(&v.Items[i], step{index: i}, slice.Index(i))
 	}
 	dst.Set(slice)
 }
 
-func (b *Binder) mapping(v *Value, path string, dst reflect.Value) {
-	if !b.is(v, Object, path) {
+func (b *Binder) mapping(v *Value, dst reflect.Value) {
+	if !b.is(v, Object) {
 		return
 	}
 	m := reflect.MakeMapWithSize(dst.Type(), len(v.Items))
 	for i := range v.Items {
 		member := &v.Items[i]
 		value := reflect.New(dst.Type().Elem()).Elem()
-		b.bind(member, Join(path, member.Name), value)
+		b.child(member, step{member.Name, -1}, value)
 		m.SetMapIndex(reflect.ValueOf(member.Name).Convert(dst.Type().Key()), value)
 	}
 	dst.Set(m)
 }
 
-func (b *Binder) scalar(v *Value, path string, dst reflect.Value) {
+func (b *Binder) scalar(v *Value, dst reflect.Value) {
 	switch dst.Kind() {
 	case reflect.String:
-		if b.is(v, String, path) {
+		if b.is(v, String) {
 			dst.SetString(v.Text)
 		}
 	case reflect.Bool:
-		if b.is(v, Bool, path) {
+		if b.is(v, Bool) {
 			dst.SetBool(v.Text == "true")
 		}
 	case reflect.Int, reflect.Uint64, reflect.Float64:
-		if b.is(v, Number, path) {
-			b.number(v, path, dst)
+		if b.is(v, Number) {
+			b.number(v, dst)
 		}
 	default:
-		b.problem(v, path, fmt.Sprintf("cannot be read into a %s", dst.Type()), "this is a mistake of the program")
+		b.problem(v, fmt.Sprintf("cannot be read into a %s", dst.Type()), "this is a mistake of the program")
 	}
 }
 
-func (b *Binder) number(v *Value, path string, dst reflect.Value) {
+func (b *Binder) number(v *Value, dst reflect.Value) {
 	if dst.Kind() == reflect.Float64 {
 		f, err := strconv.ParseFloat(v.Text, 64)
 		if err != nil {
-			b.problem(v, path, v.short()+" is too large", "write a number that a float64 holds")
+			b.problem(v, v.short()+" is too large", "write a number that a float64 holds")
 			return
 		}
 		dst.SetFloat(f)
@@ -234,11 +282,11 @@ func (b *Binder) number(v *Value, path string, dst reflect.Value) {
 	}
 	switch {
 	case whole == "":
-		b.problem(v, path, v.short()+" is not a whole number", "write it without a fraction")
+		b.problem(v, v.short()+" is not a whole number", "write it without a fraction")
 	case strings.HasPrefix(whole, "-"):
-		b.problem(v, path, v.short()+" is negative or too small", "write a whole number from 0 up")
+		b.problem(v, v.short()+" is negative or too small", "write a whole number from 0 up")
 	default:
-		b.problem(v, path, v.short()+" is too large", "write a smaller whole number")
+		b.problem(v, v.short()+" is too large", "write a smaller whole number")
 	}
 }
 

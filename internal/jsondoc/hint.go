@@ -89,6 +89,9 @@ func Nearest(name string, known []string) string {
 		if strings.EqualFold(name, k) {
 			return k
 		}
+		if off := len(name) - len(k); max(off, -off) >= least {
+			continue // that many letters are off at least
+		}
 		if d := distance(name, k); d < least {
 			best, least = k, d
 		}

@@ -107,7 +107,7 @@ type Limits struct {
 	Opaque func(member string) bool
 }
 
-// Parse reads a document.
+// Parse reads a document, in time that its size alone decides.
 //
 // Duplicate members are problems, yet the tree is returned with all of them. The document is nil
 // only when there is no tree to return: then there is one problem.
@@ -116,28 +116,21 @@ func Parse(data []byte, limits Limits) (*Document, []Problem) {
 		return nil, []Problem{{Problem: "not UTF-8 text", Hint: "save the document as UTF-8"}}
 	}
 	// The whole grammar is checked first, so that what follows meets valid JSON only.
-	var whole json.RawMessage
-	if err := json.Unmarshal(data, &whole); err != nil {
-		return nil, []Problem{syntaxProblem(data, err)}
+	if !json.Valid(data) {
+		return nil, []Problem{syntaxProblem(data)}
 	}
-	p := parser{data: data, decoder: json.NewDecoder(bytes.NewReader(data)), line: 1,
-		limits: limits}
-	p.decoder.UseNumber()
+	p := parser{text: string(data), line: 1, limits: limits, passing: make([]Value, limits.Depth+1)}
 	doc := &Document{data: data}
-	token, err := p.next(&doc.Root)
-	if err == nil {
-		err = p.value(&doc.Root, token)
-	}
-	if err != nil {
-		return nil, []Problem{{Line: p.line, Problem: err.Error(),
-			Hint: "make the document simpler"}}
+	if err := p.value(&doc.Root); err != nil {
+		return nil, []Problem{{Line: p.line, Problem: err.Error(), Hint: "make the document simpler"}}
 	}
 	return doc, p.problems
 }
 
-func syntaxProblem(data []byte, err error) Problem {
-	p := Problem{Line: 1, Problem: "not JSON: " + err.Error(),
-		Hint: "check it with a JSON formatter"}
+func syntaxProblem(data []byte) Problem {
+	var whole json.RawMessage
+	err := json.Unmarshal(data, &whole)
+	p := Problem{Line: 1, Problem: fmt.Sprintf("not JSON: %v", err), Hint: "check it with a JSON formatter"}
 	var syntax *json.SyntaxError
 	if errors.As(err, &syntax) {
 		at := min(max(int(syntax.Offset), 0), len(data))
@@ -145,165 +138,6 @@ func syntaxProblem(data []byte, err error) Problem {
 	}
 	return p
 }
-
-type parser struct {
-	data     []byte
-	decoder  *json.Decoder
-	limits   Limits
-	at       int    // end of the last token
-	line     int    // of the last token
-	steps    []step // to the value being read
-	values   int    // in the tree
-	opaque   bool   // within an opaque member
-	problems []Problem
-}
-
-// step is one step of a path: an index, or a name if the index is -1.
-type step struct {
-	name  string
-	index int
-}
-
-// next reads one token and notes in v where it lies.
-func (p *parser) next(v *Value) (json.Token, error) {
-	token, err := p.decoder.Token()
-	if err != nil {
-		return nil, err
-	}
-	end := int(p.decoder.InputOffset())
-	start := p.at
-	for start < end && strings.IndexByte(" \t\r\n,:", p.data[start]) >= 0 {
-		start++
-	}
-	// No token holds a raw line break, so those skipped above are all there are.
-	p.line += bytes.Count(p.data[p.at:start], []byte{'\n'})
-	p.at = end
-	v.start, v.end, v.Line = start, end, p.line
-	return token, nil
-}
-
-// value completes v, whose first token was read, and everything below it.
-func (p *parser) value(v *Value, token json.Token) error {
-	if !p.opaque {
-		p.values++
-	}
-	if p.values > p.limits.Values {
-		return fmt.Errorf("has more than %d values", p.limits.Values)
-	}
-	switch t := token.(type) {
-	case json.Delim:
-		if len(p.steps) == p.limits.Depth {
-			return fmt.Errorf("nested deeper than %d levels", p.limits.Depth)
-		}
-		if t == '{' {
-			v.Kind = Object
-			return p.members(v)
-		}
-		v.Kind = Array
-		return p.elements(v)
-	case string:
-		v.Kind, v.Text = String, t
-	case json.Number:
-		v.Kind, v.Text = Number, t.String()
-	case bool:
-		v.Kind, v.Text = Bool, strconv.FormatBool(t)
-	}
-	return nil
-}
-
-func (p *parser) members(v *Value) error {
-	seen := make(map[string]struct{})
-	for p.decoder.More() {
-		var member Value
-		token, err := p.next(&member)
-		if err != nil {
-			return err
-		}
-		member.Name, _ = token.(string)
-		if _, twice := seen[member.Name]; twice {
-			p.duplicate(member.Name)
-			v.Twice = true
-		}
-		seen[member.Name] = struct{}{}
-		outermost := len(p.steps) == 0
-		if outermost && p.limits.Opaque != nil {
-			p.opaque = p.limits.Opaque(member.Name)
-		}
-		if err := p.child(v, &member, step{member.Name, -1}); err != nil {
-			return err
-		}
-		if outermost {
-			if p.opaque {
-				v.Items = append(v.Items, member)
-			}
-			p.opaque = false
-		}
-	}
-	return p.close(v)
-}
-
-func (p *parser) elements(v *Value) error {
-	for i := 0; p.decoder.More(); i++ {
-		var element Value
-		if err := p.child(v, &element, step{index: i}); err != nil {
-			return err
-		}
-	}
-	return p.close(v)
-}
-
-// child reads the next value whole and, unless it is opaque, adds it to v.
-func (p *parser) child(v, child *Value, s step) error {
-	p.steps = append(p.steps, s)
-	token, err := p.next(child)
-	if err == nil {
-		err = p.value(child, token)
-	}
-	if err != nil {
-		return err
-	}
-	p.steps = p.steps[:len(p.steps)-1]
-	v.Twice = v.Twice || child.Twice
-	if !p.opaque {
-		v.Items = append(v.Items, *child)
-	}
-	return nil
-}
-
-func (p *parser) close(v *Value) error {
-	var end Value
-	_, err := p.next(&end)
-	v.end = end.end
-	return err
-}
-
-func (p *parser) duplicate(name string) {
-	if len(p.problems) >= limit {
-		return
-	}
-	path := ""
-	for _, s := range p.steps {
-		if s.index >= 0 {
-			path = Index(path, s.index)
-		} else {
-			path = Join(path, s.name)
-		}
-	}
-	p.problems = append(p.problems, Problem{Path: Join(path, name), Line: p.line,
-		Problem: "written twice", Hint: "keep one of them"})
-}
-
-// Join returns the path of a member of the object at path.
-func Join(path, name string) string {
-	name = printable(shorten(name))
-	if path == "" {
-		return name
-	}
-	return path + "." + name
-}
-
-// Index returns the path of an element of the array at path.
-func Index(path string, i int) string { return path + "[" + strconv.Itoa(i) + "]" }
 
 // Line returns the line of the value at path, or of the nearest value above it that exists.
 func (d *Document) Line(path string) int {
