@@ -2,6 +2,7 @@ package tether
 
 import (
 	"errors"
+	"github.com/tether-go/tether/internal/clock"
 	"sync/atomic"
 	"time"
 	"weak"
@@ -22,14 +23,14 @@ type Permit struct {
 	slot    *ratelimit.Slot              // among the attempts under way; nil where nothing limits them
 	lent    weak.Pointer[ratelimit.Slot] // what the answer's body has instead
 	lentBy  *queue.Queue                 // where that place is
-	after   time.Duration                // its call began it was sent
+	sentAt  clock.Moment                 // sending of the attempt
 	settled atomic.Bool
 	hedge   bool
 	counted bool // instead of settled, by a quiet target, which guards it
 }
 
 // sent is when the attempt left.
-func (p *Permit) sent() time.Time { return p.call.began().Add(p.after) }
+func (p *Permit) sent() time.Time { return p.call.sample.Time(p.sentAt) }
 
 // Attempt is the ordinal of the attempt within its call, from 1.
 func (p *Permit) Attempt() int { return p.attempt }
@@ -72,7 +73,7 @@ func (c *call) admit() *RejectedError {
 	c.obstacle = 0
 	if c.attempts == 0 && c.spell != 0 {
 		c.permit, c.attempts = &c.first, 1
-		c.first.call, c.first.attempt = c, 1
+		c.first.call, c.first.attempt, c.first.sentAt = c, 1, c.entered
 		return nil
 	}
 	began := c.clock()
@@ -91,7 +92,7 @@ func (c *call) admit() *RejectedError {
 		return err
 	}
 	sent := c.clock()
-	c.permit.after = sent.Sub(c.began())
+	c.permit.sentAt = c.entered.Add(sent.Sub(c.began()))
 	c.attempts++
 	c.spent = false
 	c.target.stats.attempts.Add(1)

@@ -175,7 +175,7 @@ func (c *call) enterTrial(trials []*trial) {
 			continue
 		}
 		if on.place = chosen.place; chosen.trial == nil {
-			on.place = maphash.Comparable(c.engine.hashSeed, [3]string{c.Host, c.Service, c.routeName()})
+			on.place = maphash.Comparable(c.engine.hashSeed, [3]string{c.Host, c.Service, c.endpoint().Name()})
 		}
 		var cuts int
 		if on.old, cuts = t.takeDue(on.place); on.old || chosen.trial == nil || cuts < fewest {

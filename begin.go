@@ -41,7 +41,7 @@ func (p *Permit) Next(out Outcome) (*Permit, error) {
 	c.heedContext(p, &out)
 	c.record(p, &out)
 	c.replayable = true
-	c.idle = c.passed()
+	c.idleAt = c.sample.Now()
 	now := c.idleSince()
 	c.settle(p, &out, now)
 	if out.served(c.policy) {

@@ -2,6 +2,7 @@ package tether
 
 import (
 	"context"
+	"github.com/tether-go/tether/internal/clock"
 	"hash/maphash"
 	"time"
 
@@ -85,11 +86,11 @@ type call struct {
 	permit   *Permit
 	first    Permit // where permit points for the first attempt, which most calls end with
 
-	tried []Attempt     // what Explain tells of them
-	idle  time.Duration // the last attempt's end, or the call's beginning, since began
+	tried  []Attempt    // what Explain tells of them
+	idleAt clock.Moment // end of the last attempt, or start of the call
 }
 
-func (c *call) idleSince() time.Time { return c.reading.time(c.entered + c.idle) }
+func (c *call) idleSince() time.Time { return c.sample.Time(c.idleAt) }
 
 type (
 	insideKey  struct{}
@@ -138,6 +139,7 @@ func AttemptFrom(ctx context.Context) int {
 // start takes the call's one snapshot of the configuration, by which it is decided where it goes.
 func (c *call) start(ctx context.Context, e *Engine) {
 	c.begin(ctx, e)
+	c.idleAt = c.entered
 	if len(c.killers.trials) > 0 && !c.single {
 		c.enterTrial(c.killers.trials)
 	}
@@ -151,7 +153,7 @@ func (c *call) start(ctx context.Context, e *Engine) {
 }
 
 // join finds the call's target. The call is counted where it begins.
-func (c *call) join(serial uint64, now time.Duration) {
+func (c *call) join(serial uint64, now clock.Moment) {
 	c.findTarget(serial)
 	for !c.enter(serial, now, false) { // it was forgotten meanwhile
 		c.findTarget(serial)
@@ -169,8 +171,8 @@ func (c *call) join(serial uint64, now time.Duration) {
 }
 
 // ask tells the stages of a call that is asked for.
-func (c *call) ask(now time.Duration) {
-	c.target.budget.CallAt(c.target.epoch.Add(now))
+func (c *call) ask(now clock.Moment) {
+	c.target.budget.CallAt(c.target.clock.Born().Add(time.Duration(now)))
 	if c.target.deference.Ask(c.criticality) && c.target.gate.Paced() {
 		c.target.gate.Resume()
 		c.target.line.WakeNext()

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"github.com/tether-go/tether/internal/clock"
 	"hash/maphash"
 	"sync"
 	"sync/atomic"
@@ -39,8 +40,7 @@ type Engine struct {
 	refused      []refusal              // the newest last
 	told         [sha256.Size]byte      // of the last refused document and why: told once
 	targets      targets
-	born         time.Time
-	reading      atomic.Pointer[reading]
+	clock        *clock.Clock
 	nudges       nudges
 	routes       routeGuards
 
@@ -55,8 +55,7 @@ func New(cfg Config, opts Options) (*Engine, error) {
 		return nil, err
 	}
 	e := &Engine{opts: opts.withDefaults(), local: cfg, rand: random.New(opts.Seed).Float64, hashSeed: maphash.MakeSeed()}
-	e.born = time.Now()
-	e.reading.Store(&reading{at: e.born})
+	e.clock = clock.New()
 	e.events = eventqueue.New(1000, opts.Observe)
 	e.client = newClient(e.opts)
 	id := e.client.id
@@ -153,7 +152,7 @@ func (c *call) settled(p *Permit, out *Outcome) {
 func (c *call) takeIn(p *Permit, out *Outcome) {
 	c.heedContext(p, out)
 	c.record(p, out)
-	c.idle = c.passed()
+	c.idleAt = c.sample.Now()
 	p.done(out, c.idleSince())
 	c.tellTrials(p, p, out)
 }
@@ -194,10 +193,10 @@ func (c *call) conclude(by func(context.Context, *Permit) Outcome, last *Outcome
 
 // attempt makes an attempt that isn't HTTP, and settles and records what it brought.
 func (c *call) attempt(by func(context.Context, *Permit) Outcome, p *Permit, out *Outcome) {
-	ctx, clock := c.startClock(c.withAttempt(c, p.attempt))
-	defer clock.endUnlessHanded()
-	*out = by(clock.shown(ctx), p)
-	if timeout := clock.stop(); timeout != nil && out.Class != Healthy && c.Context.Err() == nil {
+	ctx, limit := c.startClock(c.withAttempt(c, p.attempt))
+	defer limit.endUnlessHanded()
+	*out = by(limit.shown(ctx), p)
+	if timeout := limit.stop(); timeout != nil && out.Class != Healthy && c.Context.Err() == nil {
 		if out.Class == Ignored {
 			out.Class = Transient
 		}

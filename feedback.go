@@ -48,7 +48,7 @@ func (c *call) settleHealthy(p *Permit, out *Outcome, now time.Time) {
 	if c.single { // its end, or its first message, may be hours away: that is no answer's time
 		took = min(took, cmp.Or(t.useful(), took))
 	} else {
-		slow = t.learn(now.Sub(t.epoch), c.route, took, calm, c.policy.breaker.SlowCallRatio > 0)
+		slow = t.learn(t.clock.MomentOf(now), c.route, took, calm, c.policy.breaker.SlowCallRatio > 0)
 		c.learnLate(p, took, calm)
 	}
 	t.gate.GoodAt(now, took, slow)

@@ -109,11 +109,11 @@ func (at place) calm() bool {
 // hedging counts and reports a hedge that is about to be sent. Who observes may be slow, and mustn't hold
 // up the attempt: the call's end delivers the event.
 func (c *call) hedging(p, beside *Permit) {
-	p.after = c.passed()
+	p.sentAt = c.sample.Now()
 	c.target.stats.attempts.Add(1)
 	c.target.stats.hedges.Add(1)
 	c.target.inFlight.Add(1)
-	waited := p.after - beside.after
+	waited := p.sentAt.Since(beside.sentAt)
 	c.spanEvent("tether.hedge", attribute.Float64("tether.delay", waited.Seconds()))
 	c.engine.note(Event{Kind: EventHedge, Target: c.target.name, Attempt: beside.attempt, Wait: waited})
 }

@@ -187,7 +187,7 @@ func (r *race) enter(hedge runner) bool {
 // result is what the call goes on with: the winner's outcome, or that of the one that failed last.
 func (r *race) result() Outcome {
 	h, end, result := r.h, r.winner, hedgeOutrun
-	defer func() { h.idle = h.passed() }()
+	defer func() { h.idleAt = h.sample.Now() }()
 	switch end {
 	case nil:
 		end, result = r.last, hedgeFailed
@@ -212,10 +212,10 @@ func (r *race) result() Outcome {
 	}
 	count(h.Context, h.engine.telemetry.hedges, h.target.series.hedged[result])
 	if r.winner == nil || h.Explained {
-		attempt, hedge := r.attempt.permit.after, r.hedge.permit.after
-		second := r.hedge.out.attempt(hedge - attempt)
+		attempt, hedge := r.attempt.permit.sentAt, r.hedge.permit.sentAt
+		second := r.hedge.out.attempt(hedge.Since(attempt))
 		second.Hedge = true
-		h.tried = append(h.tried, r.attempt.out.attempt(attempt-h.idle), second)
+		h.tried = append(h.tried, r.attempt.out.attempt(attempt.Since(h.idleAt)), second)
 	}
 	return out
 }

@@ -2,7 +2,6 @@ package tether
 
 import (
 	"hash/maphash"
-	"strings"
 
 	"github.com/tether-go/tether/ratelimit/hint"
 )
@@ -69,60 +68,6 @@ func (ps *partitions) covered(name uint64, scope hint.Scope) uint64 {
 	}
 	return 0
 }
-
-// place names the requests that a server is likely to count together with the call's: its method and
-// path, without what looks like the number or the key of one thing.
-func (c *call) place() uint64 {
-	var h maphash.Hash
-	h.SetSeed(c.engine.hashSeed)
-	h.WriteString(c.Method)
-	h.WriteString(c.GRPCMethod)
-	for segment := range strings.SplitSeq(c.Path, "/") {
-		h.WriteByte('/')
-		if isWord(segment) {
-			h.WriteString(segment)
-		}
-	}
-	return h.Sum64()
-}
-
-// isWord tells words that programmers write into paths ("items", "v2", "line-items", "ListBuckets") from what may be a
-// number, a name or a secret. Where it is in doubt it says no: then places are counted together, or a star is told.
-func isWord(s string) bool {
-	if len(s) > 1 && len(s) <= 3 && s[0] == 'v' && strings.Trim(s[1:], "0123456789") == "" {
-		return true
-	}
-	const most = 20
-	if s == "" || len(s) > most || len(s) >= 8 && strings.Trim(s, "abcdefABCDEF") == "" { // of hex digits
-		return false
-	}
-	consonants, small := 0, 0 // in a row; small letters since the last capital
-	for i, c := range []byte(s) {
-		switch {
-		case c == '-' || c == '_' || c == '.':
-			consonants, small = 0, 0
-			continue
-		case 'A' <= c && c <= 'Z':
-			if i > 0 && isLetter(s[i-1]) && small < 2 { // "aB", as tokens have it
-				return false
-			}
-			consonants, small = 0, 0
-		case 'a' <= c && c <= 'z':
-			small++
-		default:
-			return false
-		}
-		if consonants++; strings.IndexByte("aeiouyAEIOUY", c) >= 0 {
-			consonants = 0
-		}
-		if consonants > 5 { // "downstream" has five
-			return false
-		}
-	}
-	return true
-}
-
-func isLetter(c byte) bool { return 'a' <= c|0x20 && c|0x20 <= 'z' }
 
 // nameOfPartition keys a partition's name and key for the life of the engine.
 func (e *Engine) nameOfPartition(h hint.Hint) uint64 {

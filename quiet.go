@@ -1,6 +1,7 @@
 package tether
 
 import (
+	"github.com/tether-go/tether/internal/clock"
 	"sync/atomic"
 	"time"
 
@@ -32,12 +33,12 @@ type quiet struct {
 	good     int // answers since then, none of them slow
 	timed    int // of these
 	took     time.Duration
-	since    time.Duration // the engine was made, when the first of them came
-	last     time.Duration // when the last did
+	since    clock.Moment // the first of them
+	last     clock.Moment // the last of them
 }
 
 // enterQuiet lets the visit pass, if nothing about it needs a stage's judgement. The target is locked.
-func (v *visit) enterQuiet(now time.Duration) bool {
+func (v *visit) enterQuiet(now clock.Moment) bool {
 	q := &v.target.quiet
 	if !q.on.Load() || !v.plain {
 		return false
@@ -51,7 +52,7 @@ func (v *visit) enterQuiet(now time.Duration) bool {
 
 // leaveQuiet counts the good answer, unless a stage must hear of it: because of trouble, or because it is
 // slow, or nothing is known yet of what is slow. The target is locked.
-func (v *visit) leaveQuiet(now, took time.Duration) bool {
+func (v *visit) leaveQuiet(now clock.Moment, took time.Duration) bool {
 	t := v.target
 	q := &t.quiet
 	if !q.on.Load() || v.spell != q.spell || v.timed && !t.usualTime(now, v.route, took) {
@@ -69,9 +70,9 @@ func (v *visit) leaveQuiet(now, took time.Duration) bool {
 
 // noteLocked dates what is about to be counted. What came longer ago is told before: all that is told at once
 // has one date.
-func (t *target) noteLocked(now time.Duration) {
+func (t *target) noteLocked(now clock.Moment) {
 	q := &t.quiet
-	if q.passed+q.good > 0 && now-q.since >= tellTime {
+	if q.passed+q.good > 0 && now.Since(q.since) >= tellTime {
 		t.tellLocked()
 	}
 	if q.passed+q.good == 0 {
@@ -86,7 +87,7 @@ func (c *call) leaveQuiet(p *Permit) bool {
 	t := c.target
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	p.counted = !c.parted && !p.settled.Load() && c.visit.leaveQuiet(c.entered+took, took)
+	p.counted = !c.parted && !p.settled.Load() && c.visit.leaveQuiet(c.entered.Add(took), took)
 	return p.counted
 }
 
@@ -126,7 +127,7 @@ func (t *target) tellLocked() {
 		return
 	}
 	now := time.Now()
-	at := now.Add(q.last - now.Sub(t.epoch)) // by the wall clock of now, which the engine may have seen set
+	at := now.Add(q.last.Since(t.clock.MomentOf(now))) // by the wall clock of now, which the engine may have seen set
 	t.budget.CountAt(at, q.passed, q.good)
 	t.gate.CountAt(at, q.passed, q.good, q.took/time.Duration(max(1, q.timed)))
 	t.breaker.CountAt(at, q.good)

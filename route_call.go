@@ -93,7 +93,7 @@ func (c *call) leave() {
 	r.to, r.tried, r.counted = nil, false, true
 	c.target.release()
 	c.Scheme, c.Host, c.policy = r.asked.scheme, r.asked.host, r.policy
-	c.join(r.serial, c.entered+c.passed())
+	c.join(r.serial, c.sample.Now())
 	if c.killers.serial > r.serial { // whose word on this target the call has not heard
 		c.followNewest()
 	}
@@ -106,7 +106,7 @@ func (c *call) learnRoute(p *Permit, out *Outcome) {
 		r.Cancel()
 		return
 	}
-	r.Done(!out.served(c.policy) || c.withheld(out), c.idle-p.after, out.Err)
+	r.Done(!out.served(c.policy) || c.withheld(out), c.idleAt.Since(p.sentAt), out.Err)
 }
 
 // unreached tells failures on the way to a server (no name, no trust, no network), which teach nothing of the

@@ -53,7 +53,7 @@ func (v *visit) leave() bool {
 	took := v.timeTaken()
 	v.target.mu.Lock()
 	defer v.target.mu.Unlock()
-	return v.leaveQuiet(v.entered+took, took)
+	return v.leaveQuiet(v.entered.Add(took), took)
 }
 
 func (e *Engine) runWhole(ctx context.Context, what *Call, attempt func(context.Context) Outcome) error {
@@ -79,6 +79,7 @@ func (v *visit) whole() *call {
 	c := &call{visit: *v, replayable: true, attempts: 1}
 	c.setDeadline()
 	c.permit = &c.first
-	c.first.call, c.first.attempt = c, 1
+	c.idleAt = v.entered
+	c.first.call, c.first.attempt, c.first.sentAt = c, 1, v.entered
 	return c
 }

@@ -3,6 +3,7 @@ package tether
 import (
 	"context"
 	"errors"
+	"github.com/tether-go/tether/internal/loopguard"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -124,8 +125,8 @@ func TestRunTells(t *testing.T) {
 		if call(); told[EventGaveUp] != 1 {
 			t.Errorf("%d events were told at the call's end, want 1", told[EventGaveUp])
 		}
-		for range loopKnown + 2 {
-			time.Sleep(loopWindow)
+		for range 8 {
+			time.Sleep(loopguard.Window)
 			call()
 		}
 		for range 200 {

@@ -133,7 +133,7 @@ func (c *call) record(p *Permit, out *Outcome) {
 	if out.served(c.policy) && !c.Explained {
 		return
 	}
-	attempt := out.attempt(p.after - c.idle)
+	attempt := out.attempt(p.sentAt.Since(c.idleAt))
 	attempt.Routed = c.routed()
 	c.tried = append(c.tried, attempt)
 }

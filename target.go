@@ -1,6 +1,8 @@
 package tether
 
 import (
+	"github.com/tether-go/tether/internal/clock"
+	"github.com/tether-go/tether/internal/loopguard"
 	"math"
 	"strings"
 	"sync"
@@ -39,9 +41,9 @@ func originOf(scheme, host string) (string, string) {
 // target is what has been learnt about one server. It is safe for concurrent use.
 type target struct {
 	key     targetKey
-	name    string        // for errors and events
-	epoch   time.Time     // when the engine was made
-	born    time.Duration // after that
+	name    string // for errors and events
+	clock   *clock.Clock
+	born    clock.Moment // when it was made
 	gate    *pacing.Gate
 	breaker *breaker.Breaker
 	budget  *retry.Budget
@@ -56,21 +58,20 @@ type target struct {
 	wasKilled atomic.Bool  // changed under the lock
 	laned     atomic.Bool  // lanes has some
 
-	mu          sync.Mutex // guards what follows
-	quiet       quiet
-	lastRoute   lastRoute
-	used        time.Duration // when a call last began
-	settings    targetPolicy
-	version     uint64            // of the snapshot that settings came from
-	lanes       map[laneKey]*lane // since a credential was told to wait or to slow down
-	partitions  partitions
-	usual       time.Duration // about the median time to an answer; 0: not known
-	normals     latency.Endpoints
-	pulses      [32]pulse     // of routes, as normals has them
-	tooShort    time.Duration // the longest time that brought no answer since the last one
-	nextRefusal time.Time     // before which a refusal is slowed
-	hasty       int           // deadlines in a row that left little time and ended without an answer
-	hastySince  time.Time
+	mu         sync.Mutex // guards what follows
+	quiet      quiet
+	lastRoute  lastRoute
+	used       clock.Moment // when a call last began
+	settings   targetPolicy
+	version    uint64            // of the snapshot that settings came from
+	lanes      map[laneKey]*lane // since a credential was told to wait or to slow down
+	partitions partitions
+	usual      time.Duration // about the median time to an answer; 0: not known
+	normals    latency.Endpoints
+	loops      loopguard.Guard
+	tooShort   time.Duration // the longest time that brought no answer since the last one
+	hasty      int           // deadlines in a row that left little time and ended without an answer
+	hastySince time.Time
 }
 
 // targetPolicy is the part of a policy that belongs to a target.
@@ -90,8 +91,8 @@ func (p *policy) forTarget() targetPolicy {
 }
 
 func (e *Engine) newTarget(key targetKey, settings targetPolicy, version uint64) *target {
-	now := time.Since(e.born)
-	t := &target{key: key, name: key.host, epoch: e.born, born: now, settings: settings, version: version, used: now}
+	_, now := e.clock.Now()
+	t := &target{key: key, name: key.host, clock: e.clock, born: now, settings: settings, version: version, used: now}
 	if key.service != "" {
 		t.name += " " + key.service
 	}
@@ -130,10 +131,10 @@ func (e *Engine) newTarget(key targetKey, settings targetPolicy, version uint64)
 func (t *target) follow(p *policy, version uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.followLocked(p, version, time.Since(t.epoch))
+	t.followLocked(p, version, t.clock.MomentOf(time.Now()))
 }
 
-func (t *target) followLocked(p *policy, version uint64, now time.Duration) {
+func (t *target) followLocked(p *policy, version uint64, now clock.Moment) {
 	t.used = max(t.used, now) // another call's clock may have been read later
 	if version <= t.version {
 		return
@@ -251,9 +252,12 @@ const forgotten = math.MinInt32 / 2
 // takes. A permit that its caller forgot must not keep it for good (laws 5 and 11).
 const useLease = time.Hour
 
+// unusedFor is the time since a call last began. The target is locked.
+func (t *target) unusedFor() time.Duration { return t.clock.MomentOf(time.Now()).Since(t.used) }
+
 // inUse tells whether calls are under way whose lease has not ended. The target is locked.
 func (t *target) inUse() bool {
-	return (t.users.Load() > 0 || t.quiet.underWay > 0) && time.Since(t.epoch)-t.used < useLease
+	return (t.users.Load() > 0 || t.quiet.underWay > 0) && t.unusedFor() < useLease
 }
 
 // forget reports false for a target that is in use.
@@ -284,7 +288,7 @@ func (e *Engine) admitTarget(key targetKey, p *policy, version uint64) *target {
 // so that a million hosts cost a million short looks and not a million long ones.
 func (ts *targets) forgetOne() bool {
 	var oldest targetKey
-	var since time.Duration
+	var since clock.Moment
 	found := false
 	looked, lanes := 0, maxLanes+1 // looks at lanes in all: one target's at least can be seen to be idle
 	for key, t := range ts.byKey {
@@ -305,10 +309,10 @@ func (ts *targets) forgetOne() bool {
 
 // idle tells when the target was last used and whether forgetting it would loosen nothing. It looks at that many of
 // its lanes at most; one whose lanes are more is not idle yet.
-func (t *target) idle(looks *int) (used time.Duration, idle bool) {
+func (t *target) idle(looks *int) (used clock.Moment, idle bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	recent := time.Since(t.epoch)-t.used < returnMemory
+	recent := t.unusedFor() < returnMemory
 	if t.inUse() || t.wasKilled.Load() || busy(t.gate, recent) {
 		return t.used, false
 	}

@@ -1,7 +1,7 @@
 package tether
 
 import (
-	"hash/maphash"
+	"github.com/tether-go/tether/internal/clock"
 	"time"
 )
 
@@ -33,14 +33,9 @@ func (r *lastRoute) hashOf(v *visit) uint64 {
 	return r.hash
 }
 
-// hashRoute names what answers are comparable with the visit's.
-func (v *visit) hashRoute() uint64 {
-	return maphash.Comparable(v.engine.hashSeed, [3]string{v.Method, v.Path, v.GRPCMethod})
-}
-
 // learn takes note of how long a good answer took: towards the median by a twentieth, and what is
 // normal on its route. It returns from when on it would have been slow.
-func (t *target) learn(now time.Duration, route uint64, took time.Duration, calm, slowCounts bool) (slow time.Duration) {
+func (t *target) learn(now clock.Moment, route uint64, took time.Duration, calm, slowCounts bool) (slow time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.learnLocked(now, route, took, calm, slowCounts)
@@ -48,7 +43,7 @@ func (t *target) learn(now time.Duration, route uint64, took time.Duration, calm
 
 // usualTime takes note of a good answer of a calm time, unless it was slow or it isn't known what is. The
 // target is locked.
-func (t *target) usualTime(now time.Duration, route uint64, took time.Duration) bool {
+func (t *target) usualTime(now clock.Moment, route uint64, took time.Duration) bool {
 	if !t.normals.IsUsual(route, took) {
 		return false
 	}
@@ -56,7 +51,7 @@ func (t *target) usualTime(now time.Duration, route uint64, took time.Duration) 
 	return true
 }
 
-func (t *target) learnLocked(now time.Duration, route uint64, took time.Duration, calm, slowCounts bool) (slow time.Duration) {
+func (t *target) learnLocked(now clock.Moment, route uint64, took time.Duration, calm, slowCounts bool) (slow time.Duration) {
 	t.tooShort = min(t.tooShort, took)
 	t.hasty = 0
 	switch {

@@ -2,6 +2,10 @@ package tether
 
 import (
 	"context"
+	"fmt"
+	"github.com/tether-go/tether/internal/clock"
+	"github.com/tether-go/tether/internal/endpoint"
+	"github.com/tether-go/tether/internal/loopguard"
 	"time"
 
 	"github.com/tether-go/tether/breaker"
@@ -16,8 +20,8 @@ type visit struct {
 	policy  *policy
 	target  *target
 	killers *current // the configuration whose kill switches were read last
-	reading *reading
-	entered time.Duration // the engine, that long after it was made
+	sample  *clock.Sample
+	entered clock.Moment // start of the call
 
 	route uint64 // names what answers are comparable with its own
 	spell uint32 // of the target's quiet, in which it passed; 0: the stages were asked
@@ -29,7 +33,7 @@ type visit struct {
 func (v *visit) begin(ctx context.Context, e *Engine) {
 	v.Context, v.engine = ctx, e
 	v.inner = ctx.Value(insideKey{}) != nil
-	v.reading, v.entered = e.clock()
+	v.sample, v.entered = e.clock.Now()
 	v.killers = e.config.Load()
 	v.policy = v.killers.resolve(v.Scheme, v.Host, v.Method, v.Path, v.GRPCMethod)
 }
@@ -50,7 +54,7 @@ func (v *visit) targetKey() targetKey { return targetKey{v.Scheme, v.Host, v.Ser
 
 // enter counts the visit as one that uses its target, unless that was forgotten, or isn't quiet where it must be. The
 // target is brought up to the visit's configuration.
-func (v *visit) enter(serial uint64, now time.Duration, mustBeQuiet bool) bool {
+func (v *visit) enter(serial uint64, now clock.Moment, mustBeQuiet bool) bool {
 	t := v.target
 	if v.Method != "" || v.Path != "" { // else it is known mostly
 		v.route = v.hashRoute()
@@ -72,7 +76,7 @@ func (v *visit) enter(serial uint64, now time.Duration, mustBeQuiet bool) bool {
 		t.tellLocked() // before the call tells the stages of itself
 		t.users.Add(1)
 	}
-	loop, calls, usual := t.beat(v.route)
+	loop, calls, usual := t.loops.Beat(v.route, t.used.Since(t.born))
 	t.mu.Unlock()
 	if loop {
 		v.tellLoop(calls, usual)
@@ -81,10 +85,10 @@ func (v *visit) enter(serial uint64, now time.Duration, mustBeQuiet bool) bool {
 }
 
 // began is when the visit did, and passed the time since.
-func (v *visit) began() time.Time { return v.reading.time(v.entered) }
+func (v *visit) began() time.Time { return v.sample.Time(v.entered) }
 
 func (v *visit) passed() time.Duration {
-	return time.Since(v.reading.at) + v.reading.since - v.entered
+	return v.sample.Now().Since(v.entered)
 }
 
 // timeTaken is the time that a timed answer took; else 0, for reading the clock costs as much as all else.
@@ -93,4 +97,21 @@ func (v *visit) timeTaken() time.Duration {
 		return 0
 	}
 	return v.passed()
+}
+
+// endpoint is what the call asks for.
+func (v *visit) endpoint() endpoint.Endpoint {
+	return endpoint.Endpoint{Method: v.Method, Path: v.Path, GRPCMethod: v.GRPCMethod}
+}
+
+// hashRoute names what answers are comparable with the visit's.
+func (v *visit) hashRoute() uint64 { return v.endpoint().Hash(v.engine.hashSeed) }
+
+// place names the requests that a server is likely to count together with the call's.
+func (v *visit) place() uint64 { return v.endpoint().Place(v.engine.hashSeed) }
+
+// tellLoop names the call's route as one that runs in a loop.
+func (v *visit) tellLoop(calls int32, usual float64) {
+	v.engine.emit(Event{Kind: EventLoop, Target: v.target.name,
+		Note: fmt.Sprintf("%s: %d calls in %v, usual are %.2g", v.endpoint().Name(), calls, loopguard.Window, usual)})
 }

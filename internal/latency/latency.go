@@ -1,6 +1,7 @@
 package latency
 
 import (
+	"github.com/tether-go/tether/internal/clock"
 	"math"
 	"time"
 
@@ -17,8 +18,8 @@ type Baseline struct {
 	most    time.Duration // about what nine in ten answers take at most
 	answers uint16        // up to 65,535
 	lately  float64       // answers of about countTime
-	at      time.Duration // of the last one, since the engine was made
-	due     time.Duration // before which a quiet target times no other answer
+	at      clock.Moment  // the last answer
+	due     clock.Moment  // before it, a quiet target times no other answer
 }
 
 // quickAnswer is less time than what a quiet target reports at once may span.
@@ -45,8 +46,8 @@ func (n *Baseline) slow() time.Duration {
 }
 
 // weight counts an answer at a time, and is what it weighs where all of a second weigh as much as one.
-func (n *Baseline) weight(now time.Duration) float64 {
-	n.lately = n.lately*decay.Of(now-n.at, countTime) + 1
+func (n *Baseline) weight(now clock.Moment) float64 {
+	n.lately = n.lately*decay.Of(now.Since(n.at), countTime) + 1
 	n.at = max(n.at, now) // another call's clock may have been read later
 	return min(1, max(enoughAnswers/(float64(n.answers)+1), countTime.Seconds()/n.lately))
 }
@@ -108,7 +109,7 @@ func (n *Endpoints) slot(route uint64) uint64 {
 	return route % slots
 }
 
-func (n *Endpoints) Learn(now time.Duration, route uint64, took time.Duration, calm, slowCounts bool) (slow time.Duration) {
+func (n *Endpoints) Learn(now clock.Moment, route uint64, took time.Duration, calm, slowCounts bool) (slow time.Duration) {
 	own := &n.endpoints[n.slot(route)]
 	if slow = own.slow(); slow == 0 {
 		slow = n.all.slow()
@@ -130,12 +131,12 @@ const learnOften = time.Millisecond
 
 // due tells whether the answer to a call that begins now is to be timed. Those that aren't are dated by when
 // their calls began: that is of use only where they take less time than what is told at once.
-func (n *Endpoints) Due(route uint64, now time.Duration) bool {
+func (n *Endpoints) Due(route uint64, now clock.Moment) bool {
 	own := &n.endpoints[n.slot(route)]
 	if now < own.due && own.answers >= enoughAnswers && own.most < Quick {
 		return false
 	}
-	own.due = now + learnOften
+	own.due = now.Add(learnOften)
 	return true
 }
 

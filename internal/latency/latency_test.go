@@ -1,6 +1,7 @@
 package latency
 
 import (
+	"github.com/tether-go/tether/internal/clock"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,7 +19,7 @@ func TestNormalOfABusyClient(t *testing.T) {
 		answers := func(perSecond int, total, took time.Duration) (slow time.Duration) {
 			for range int(total.Seconds() * float64(perSecond)) {
 				time.Sleep(time.Second / time.Duration(perSecond))
-				slow = n.Learn(time.Since(start), 1, took, true, false)
+				slow = n.Learn(clock.Moment(time.Since(start)), 1, took, true, false)
 			}
 			return slow
 		}
