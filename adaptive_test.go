@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tether-go/tether"
+	"github.com/tether-go/tether/policy"
 )
 
 // A document makes the limit adaptive; refusals of the whole server lower it, said once; a kill of the
@@ -34,9 +35,9 @@ func TestAdaptiveFromADocument(t *testing.T) {
 					time.Sleep(20 * time.Millisecond)
 					return b.RoundTrip(req)
 				})
-				var cfg tether.Config
-				cfg.Defaults.Target.Pacing = &tether.PacingSettings{Mode: tether.Set("off")}
-				c, err := tether.NewClient(&http.Client{Transport: base}, cfg, tether.Options{Seed: 1,
+				var cfg policy.Document
+				cfg.Defaults.Target.Pacing = &policy.PacingSettings{Mode: policy.Ptr("off")}
+				c, err := tether.NewClient(&http.Client{Transport: base}, tether.Options{Policy: cfg, Seed: 1,
 					Observe: func(e tether.Event) {
 						if e.Kind == tether.EventLimit {
 							mu.Lock()

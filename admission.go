@@ -2,10 +2,12 @@ package tether
 
 import (
 	"errors"
-	"github.com/tether-go/tether/internal/clock"
 	"sync/atomic"
 	"time"
 	"weak"
+
+	"github.com/tether-go/tether/internal/clock"
+	"github.com/tether-go/tether/policy"
 
 	"github.com/tether-go/tether/breaker"
 	"github.com/tether-go/tether/internal/queue"
@@ -160,7 +162,7 @@ type obstacle struct {
 	change  bool          // something else than time may remove it: an answer that is still awaited
 	forced  bool          // it stands until somebody decides otherwise: waiting is in vain
 	shed    bool          // a less critical call is refused for more critical ones
-	kill    *Kill         // whose; nil: another stage's
+	kill    *policy.Kill  // whose; nil: another stage's
 	look    time.Duration // after which to look again, for what nobody tells; 0: no need
 }
 

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/tether-go/tether"
+	"github.com/tether-go/tether/policy"
 )
 
 type shopSettings struct {
@@ -27,7 +28,7 @@ func appDocument(version int, app string) []byte {
 
 func TestApp(t *testing.T) {
 	var notes []string
-	engine, err := tether.New(tether.Config{}, tether.Options{Observe: func(e tether.Event) {
+	engine, err := tether.New(tether.Options{Observe: func(e tether.Event) {
 		if e.Kind == tether.EventNote && strings.HasPrefix(e.Note, "app: ") {
 			notes = append(notes, e.Note)
 		}
@@ -85,7 +86,7 @@ func TestApp(t *testing.T) {
 
 // The application's own Config may have settings too, below a document's.
 func TestAppOfTheConfig(t *testing.T) {
-	engine, err := tether.New(tether.Config{App: []byte(`{"rows": 5}`)}, tether.Options{})
+	engine, err := tether.New(tether.Options{Policy: policy.Document{App: []byte(`{"rows": 5}`)}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +100,7 @@ func TestAppOfTheConfig(t *testing.T) {
 }
 
 func TestAppRefusesItsPreset(t *testing.T) {
-	engine, err := tether.New(tether.Config{}, tether.Options{})
+	engine, err := tether.New(tether.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +115,7 @@ func TestAppRefusesItsPreset(t *testing.T) {
 
 // Readers never see half of two versions, and never an older one after a newer.
 func TestAppWhileDocumentsCome(t *testing.T) {
-	engine, err := tether.New(tether.Config{}, tether.Options{})
+	engine, err := tether.New(tether.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,7 +145,7 @@ func TestAppWhileDocumentsCome(t *testing.T) {
 }
 
 func ExampleNewApp() {
-	engine, err := tether.New(tether.Config{}, tether.Options{})
+	engine, err := tether.New(tether.Options{})
 	if err != nil {
 		fmt.Println(err)
 		return

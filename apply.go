@@ -12,6 +12,7 @@ import (
 
 	"github.com/tether-go/tether/flags"
 	"github.com/tether-go/tether/internal/jsondoc"
+	"github.com/tether-go/tether/policy"
 )
 
 // Why [Engine.Apply] refuses a document, beside *[ConfigError].
@@ -34,19 +35,19 @@ var (
 
 // current is the configuration in force.
 type current struct {
-	*snapshot
-	flags  *flags.Set // with its stages' patches
-	plain  *flags.Set // of published, or the application's own
-	pushed Config     // the zero Config: the application's own alone is in force; with its stages' patches
+	*policy.Compiled
+	flags  *flags.Set      // with its stages' patches
+	plain  *flags.Set      // of published, or the application's own
+	pushed policy.Document // the zero Config: the application's own alone is in force; with its stages' patches
 	// published is pushed before its stages and bounds; on are the stages that are in it, trials those that are watched.
-	published Config
-	on        []ConfigStage
+	published policy.Document
+	on        []policy.Rollout
 	trials    []*trial
-	inForce   []killInForce // what pushed.Kill is of
-	document  []byte        // as it was published; nil: none was
-	serial    uint64        // grows with each change
-	since     time.Time     // when it was adopted
-	replaced  chan struct{} // closed when a newer configuration is in force
+	inForce   []policy.KillInForce // what pushed.Kill is of
+	document  []byte               // as it was published; nil: none was
+	serial    uint64               // grows with each change
+	since     time.Time            // when it was adopted
+	replaced  chan struct{}        // closed when a newer configuration is in force
 }
 
 // refusal remembers a refused document whose kills were taken. It must not renew them by coming
@@ -104,14 +105,14 @@ func (e *Engine) adopt(document []byte, adopted time.Time) (notes []string, err 
 // replace swaps the configuration. It returns the zero Config when nothing changed, and whether the
 // same was refused for the same reason before.
 func (e *Engine) replace(document []byte, adopted time.Time) (
-	_ Config, _ []Note, known bool, _ error) {
+	_ policy.Document, _ []policy.Note, known bool, _ error) {
 	e.applying.Lock()
 	defer e.applying.Unlock()
 	old := e.config.Load()
 	if old.document != nil && bytes.Equal(old.document, document) {
-		return Config{}, nil, false, nil
+		return policy.Document{}, nil, false, nil
 	}
-	next, set, notes, err := parse(document, &e.tally)
+	next, set, notes, err := policy.Load(document, &e.tally)
 	if err == nil && !next.Expires.IsZero() && adopted.After(next.Expires) {
 		err = ErrExpired
 	}
@@ -125,10 +126,10 @@ func (e *Engine) replace(document []byte, adopted time.Time) (
 		known, e.told = told == e.told, told
 		return next, notes, known, err
 	}
-	if !next.hasFlags() {
+	if !next.HasFlags() {
 		set = e.localFlags
 	}
-	kills, capped := e.opts.Bounds.killsInForce(next.Kill, adopted)
+	kills, capped := e.opts.Bounds.KillsInForce(next.Kill, adopted)
 	e.told = [sha256.Size]byte{}
 	changed := e.putStaged(next, set, kills, bytes.Clone(document), adopted)
 	return next, slices.Concat(notes, changed, capped), false, nil
@@ -136,7 +137,7 @@ func (e *Engine) replace(document []byte, adopted time.Time) (
 
 // addKills puts the kills of a refused document in force beside those that are: a mistake must not
 // lift a kill either.
-func (e *Engine) addKills(old *current, sum [sha256.Size]byte, kills []Kill, adopted time.Time) {
+func (e *Engine) addKills(old *current, sum [sha256.Size]byte, kills []policy.Kill, adopted time.Time) {
 	if len(kills) == 0 {
 		return
 	}
@@ -150,15 +151,15 @@ func (e *Engine) addKills(old *current, sum [sha256.Size]byte, kills []Kill, ado
 		return
 	}
 	e.refused[i].taken = true
-	more, _ := e.opts.Bounds.killsInForce(kills, e.refused[i].since)
-	e.putStaged(old.published, old.plain, joined(old.inForce, more), old.document, old.since)
+	more, _ := e.opts.Bounds.KillsInForce(kills, e.refused[i].since)
+	e.putStaged(old.published, old.plain, policy.JoinKills(old.inForce, more), old.document, old.since)
 }
 
 // maxRefusals is how many servers may have a mistake of their own, in turn.
 const maxRefusals = 16
 
 // unfit tells why nothing of a document is meant for this engine at this time, if so.
-func (e *Engine) unfit(old *current, next Config) error {
+func (e *Engine) unfit(old *current, next policy.Document) error {
 	if next.Document == "" || next.Version == 0 {
 		return ErrUnidentified
 	}
@@ -171,7 +172,7 @@ func (e *Engine) unfit(old *current, next Config) error {
 }
 
 // precedes tells why next must not replace c, if so.
-func (c *current) precedes(next Config) error {
+func (c *current) precedes(next policy.Document) error {
 	switch {
 	case c.document == nil:
 		return nil

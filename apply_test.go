@@ -13,6 +13,7 @@ import (
 
 	"github.com/tether-go/tether"
 	"github.com/tether-go/tether/breaker"
+	"github.com/tether-go/tether/policy"
 )
 
 // document is one of a version, with further members.
@@ -90,7 +91,7 @@ func TestApplyKeepsWhatWasLearnt(t *testing.T) {
 		`,"rules":[{"name":"r","match":{"host":"orders-db"},"target":{"pacing":{"mode":"auto"}}}]`,
 	}
 	synctest.Test(t, func(t *testing.T) {
-		e := engine(t, tether.Options{InitialRetries: tether.Set(0)})
+		e := engine(t, tether.Options{InitialRetries: policy.Ptr(0)})
 		open(t, e, query)
 		for i, push := range pushes {
 			if notes, err := e.Apply(document(i+1, push)); err != nil {

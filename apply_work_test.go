@@ -1,6 +1,7 @@
 package tether
 
 import (
+	"github.com/tether-go/tether/policy"
 	"runtime"
 	"strings"
 	"testing"
@@ -22,7 +23,7 @@ func TestApplyAllocatesLittle(t *testing.T) {
 func TestHostileDocumentsCostLittle(t *testing.T) {
 	const mostObjects, mostBytes = 1_000_000, 192 << 20
 	for name, document := range hostileDocuments() {
-		if len(document) > maxDocument {
+		if len(document) > policy.MaxDocument {
 			t.Errorf("%s: %d bytes", name, len(document))
 		}
 		var before, after runtime.MemStats
@@ -38,12 +39,12 @@ func TestHostileDocumentsCostLittle(t *testing.T) {
 
 // TestClampNotesAreFew: a document of 1,000 rules that are all too bold is no flood of notes, nor of events.
 func TestClampNotesAreFew(t *testing.T) {
-	e, err := New(Config{}, Options{Seed: 1})
+	e, err := New(Options{Seed: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
 	notes, err := e.Apply(hostileDocuments()["rules"])
-	if err != nil || len(notes) != maxListed+1 || !strings.HasSuffix(notes[maxListed], "more values are outside the bounds") {
+	if err != nil || len(notes) != policy.MaxListed+1 || !strings.HasSuffix(notes[policy.MaxListed], "more values are outside the bounds") {
 		t.Errorf("error %v, %d notes, the last %q", err, len(notes), notes[max(0, len(notes)-1):])
 	}
 }

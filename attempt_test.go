@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tether-go/tether"
+	"github.com/tether-go/tether/policy"
 )
 
 // Each attempt's context tells which it is, also later, also through an inner client, whose calls are the
@@ -29,7 +30,7 @@ func TestAttemptFrom(t *testing.T) {
 			if nested {
 				base = client(t, b, tether.Options{}).Transport
 			}
-			c := client(t, base, tether.Options{InitialRetries: tether.Set(2)})
+			c := client(t, base, tether.Options{InitialRetries: policy.Ptr(2)})
 			get(c, "http://api.example")
 			numbers := make([]int, 0, 3)
 			for _, ctx := range contexts {

@@ -1,7 +1,6 @@
 package tether
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/maphash"
@@ -11,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tether-go/tether/flags"
+	"github.com/tether-go/tether/policy"
 )
 
 const (
@@ -31,11 +31,11 @@ const maxTrials = 8
 // that, the call after one that was cut goes by the timeouts as they are without the stage. A server that
 // fails for everybody fails that one too, and what isn't cut is never tried: so only harm is evidence.
 type trial struct {
-	stage ConfigStage
+	stage policy.Rollout
 	until time.Time // end of the bake
 	// without is the document without this stage and the watched ones after it: of two that cut the same calls,
 	// to leave out one alone would show nothing. nil: it isn't watched.
-	without *snapshot
+	without *policy.Compiled
 	*evidence
 }
 
@@ -81,7 +81,7 @@ func (e *Engine) trialsOf(next, old *current) (trials []*trial) {
 	byStage := make([]*trial, len(next.on)) // nil: not watched
 	for i := len(next.on) - 1; i >= 0; i-- {
 		s := next.on[i]
-		if s.bake() == 0 || !s.Patch.setsTimeouts() && !s.Patch.hasFlags() && !s.Patch.routesBy("") {
+		if s.BakeTime() == 0 || !s.Patch.SetsTimeouts() && !s.Patch.HasFlags() && !s.Patch.RoutesBy("") {
 			continue
 		}
 		t := &trial{stage: s, evidence: &evidence{since: now}}
@@ -90,8 +90,8 @@ func (e *Engine) trialsOf(next, old *current) (trials []*trial) {
 				t.evidence = before.evidence
 			}
 		}
-		t.until = t.since.Add(s.bake())
-		if trials = append(trials, t); s.Patch.setsTimeouts() && now.Before(t.until) && len(trials) <= maxTrials {
+		t.until = t.since.Add(s.BakeTime())
+		if trials = append(trials, t); s.Patch.SetsTimeouts() && now.Before(t.until) && len(trials) <= maxTrials {
 			byStage[i] = t
 		}
 	}
@@ -105,31 +105,21 @@ func (e *Engine) trialsOf(next, old *current) (trials []*trial) {
 }
 
 // before is the document without the watched stages from the i-th on; nil if that can't be built.
-func (e *Engine) before(next *current, watched []*trial, i int) *snapshot {
-	var others []ConfigStage
+func (e *Engine) before(next *current, watched []*trial, i int) *policy.Compiled {
+	var others []policy.Rollout
 	for j := range next.on {
 		if j < i || watched[j] == nil {
 			others = append(others, next.on[j])
 		}
 	}
-	s, _ := builds(others, func(on []ConfigStage) staged {
-		cfg := Config{Defaults: next.published.Defaults, Rules: next.published.Rules}
+	s, _ := builds(others, func(on []policy.Rollout) staged {
+		cfg := policy.Document{Defaults: next.published.Defaults, Rules: next.published.Rules}
 		for i := range on { // its timeouts are all that is asked for
-			on[i].Patch = ConfigPatch{Defaults: on[i].Patch.Defaults, Rules: on[i].Patch.Rules}
+			on[i].Patch = policy.Patch{Defaults: on[i].Patch.Defaults, Rules: on[i].Patch.Rules}
 		}
 		return e.stage(cfg, nil, on)
 	})
 	return s.snapshot
-}
-
-func (p *ConfigPatch) setsTimeouts() bool {
-	sets := func(s *CallSettings) bool { return s.Timeout != nil || s.AttemptTimeout != nil }
-	for i := range p.Rules {
-		if sets(&p.Rules[i].Call) {
-			return true
-		}
-	}
-	return sets(&p.Defaults.Call)
 }
 
 // onTrial is a call's part in a trial.
@@ -153,7 +143,7 @@ func shorter(now, was time.Duration) time.Duration {
 // old way. Of several it takes the one that is due, or that was blamed least for calls like this one.
 func (c *call) enterTrial(trials []*trial) {
 	var chosen onTrial
-	var old *policy
+	var old *policy.Resolved
 	fewest := 0
 	with := c.policy
 	for i := len(trials) - 1; i >= 0 && !chosen.old; i-- {
@@ -161,14 +151,14 @@ func (c *call) enterTrial(trials []*trial) {
 		if t.without == nil {
 			continue
 		}
-		was := t.without.resolve(c.Scheme, c.Host, c.Method, c.Path, c.GRPCMethod)
-		on := onTrial{trial: t, attempt: shorter(with.attemptTimeout, was.attemptTimeout),
-			call: shorter(with.timeout, was.timeout)}
+		was := t.without.Resolve(c.Scheme, c.Host, c.Method, c.Path, c.GRPCMethod)
+		on := onTrial{trial: t, attempt: shorter(with.AttemptTimeout, was.AttemptTimeout),
+			call: shorter(with.Timeout, was.Timeout)}
 		with = was
-		if shorter(c.policy.attemptTimeout, was.attemptTimeout) == 0 { // a later stage has its own say
+		if shorter(c.policy.AttemptTimeout, was.AttemptTimeout) == 0 { // a later stage has its own say
 			on.attempt = 0
 		}
-		if shorter(c.policy.timeout, was.timeout) == 0 {
+		if shorter(c.policy.Timeout, was.Timeout) == 0 {
 			on.call = 0
 		}
 		if on.attempt == 0 && on.call == 0 || !c.began().Before(t.until) {
@@ -190,10 +180,10 @@ func (c *call) enterTrial(trials []*trial) {
 	}
 	policy := *c.policy
 	if chosen.call > 0 {
-		policy.timeout = old.timeout
+		policy.Timeout = old.Timeout
 	}
 	if chosen.attempt > 0 {
-		policy.attemptTimeout = old.attemptTimeout
+		policy.AttemptTimeout = old.AttemptTimeout
 	}
 	c.policy = &policy
 }
@@ -238,7 +228,7 @@ func (t *trial) weigh(place uint64, old, cut, late bool, class Class, now time.T
 	if !old || class == Ignored || !now.Before(t.until) {
 		return ""
 	}
-	span := min(lateSpan, t.stage.bake()/4)
+	span := min(lateSpan, t.stage.BakeTime()/4)
 	for _, w := range [...]*weighed{here, &t.all} {
 		w.tried++
 		if class != Healthy || !late {
@@ -280,10 +270,10 @@ func (e *Engine) turnedOff(g flags.GuardEvent) {
 	e.applying.Lock()
 	defer e.applying.Unlock()
 	config := e.config.Load()
-	base := ConfigPatch{Defaults: config.published.Defaults, Rules: config.published.Rules}
+	base := policy.Patch{Defaults: config.published.Defaults, Rules: config.published.Rules}
 	changed := false
 	for _, t := range config.trials {
-		brings := t.stage.Patch.changesFlag(g.Key) || t.stage.Patch.routesBy(g.Key) && !base.routesBy(g.Key)
+		brings := t.stage.Patch.ChangesFlag(g.Key) || t.stage.Patch.RoutesBy(g.Key) && !base.RoutesBy(g.Key)
 		if brings && time.Now().Before(t.until) {
 			e.latch(t.stage.Name, "flag "+g.Key+": "+compared(g))
 			changed = true
@@ -292,10 +282,4 @@ func (e *Engine) turnedOff(g flags.GuardEvent) {
 	if changed {
 		e.restage()
 	}
-}
-
-// changesFlag tells whether a patch has something to say about a flag, beside how its guard works.
-func (p *ConfigPatch) changesFlag(key string) bool {
-	var document struct{ Flags map[string]json.RawMessage }
-	return json.Unmarshal(p.Flags, &document) == nil && document.Flags[key] != nil
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/tether-go/tether"
+	"github.com/tether-go/tether/policy"
 )
 
 // lasting answers after a time, as a server does that is given up on.
@@ -116,7 +117,7 @@ func TestBake(t *testing.T) {
 				if test.name == "a longer timeout" || test.name == "mostly dead for everyone" {
 					base = `"defaults":{"call":{"attemptTimeout":"5s"}},`
 				}
-				e := newEngine(t, tether.Options{Seed: 1, Bounds: tether.Bounds{MinHedgingDelay: time.Millisecond}})
+				e := newEngine(t, tether.Options{Seed: 1, Bounds: policy.Bounds{MinHedgingDelay: time.Millisecond}})
 				if _, err := e.Apply(document(1, `,`+base+`"stages":[`+test.stage+`]`)); err != nil {
 					t.Fatal(err)
 				}

@@ -8,14 +8,15 @@ import (
 	"time"
 
 	"github.com/tether-go/tether/breaker"
+	"github.com/tether-go/tether/policy"
 	"github.com/tether-go/tether/ratelimit"
 	"github.com/tether-go/tether/ratelimit/hint"
 	"github.com/tether-go/tether/retry"
 )
 
-func engineFor(t *testing.T, cfg Config) *Engine {
+func engineFor(t *testing.T, cfg policy.Document) *Engine {
 	t.Helper()
-	e, err := New(cfg, Options{Seed: 1, InitialRetries: Set(2)})
+	e, err := New(Options{Policy: cfg, Seed: 1, InitialRetries: policy.Ptr(2)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -24,11 +25,11 @@ func engineFor(t *testing.T, cfg Config) *Engine {
 
 // TestNext: what Begin admitted is repeated by the rules that hold for Do, and given back however it ends.
 func TestNext(t *testing.T) {
-	down := Outcome{Class: Transient, Code: grpcUnavailable, Err: errors.New("down")}
+	down := Outcome{Class: Transient, Code: policy.CodeUnavailable, Err: errors.New("down")}
 	final, forbidden, exhausted := down, down, down
 	final.Final = true
 	forbidden.Hint.Verdict = hint.DontRepeat
-	exhausted.Class, exhausted.Code, exhausted.Partitioned = Overloaded, grpcResourceExhausted, true
+	exhausted.Class, exhausted.Code, exhausted.Partitioned = Overloaded, policy.CodeResourceExhausted, true
 	waits := exhausted
 	waits.Hint.Explicit, waits.Hint.Wait = true, 2*time.Second
 	lost := Outcome{Class: Healthy, Code: 5, Err: errors.New("not found")}
@@ -49,7 +50,7 @@ func TestNext(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				e := engineFor(t, Config{})
+				e := engineFor(t, policy.Document{})
 				ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 				defer cancel()
 				p, err := e.Begin(ctx, Call{Host: "db", CallOptions: CallOptions{Idempotent: test.safe}})
@@ -85,8 +86,8 @@ func TestNext(t *testing.T) {
 
 // TestKeep: a place among those under way outlasts Done until its end.
 func TestKeep(t *testing.T) {
-	cfg := Config{}
-	cfg.Defaults.Target.Concurrency = &ConcurrencySettings{Max: Set(1)}
+	cfg := policy.Document{}
+	cfg.Defaults.Target.Concurrency = &policy.ConcurrencySettings{Max: policy.Ptr(1)}
 	e := engineFor(t, cfg)
 	call := Call{Host: "db", CallOptions: CallOptions{NoWait: true}}
 	p, err := e.Begin(context.Background(), call)
@@ -109,7 +110,7 @@ func TestKeep(t *testing.T) {
 
 // TestServicesLearnApart: a hold of one service of a host is not another's, outlives the process, and is named.
 func TestServicesLearnApart(t *testing.T) {
-	e := engineFor(t, Config{})
+	e := engineFor(t, policy.Document{})
 	stock := Call{Scheme: "grpc", Host: "shop:443", Service: "shop.Stock", CallOptions: CallOptions{NoWait: true}}
 	orders := stock
 	orders.Service = "shop.Orders"
@@ -117,8 +118,8 @@ func TestServicesLearnApart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.Done(Outcome{Class: Overloaded, Code: grpcUnavailable, Hint: hint.Hint{Explicit: true, Wait: time.Minute}})
-	restored := engineFor(t, Config{})
+	p.Done(Outcome{Class: Overloaded, Code: policy.CodeUnavailable, Hint: hint.Hint{Explicit: true, Wait: time.Minute}})
+	restored := engineFor(t, policy.Document{})
 	if err := restored.Restore(e.Snapshot()); err != nil {
 		t.Fatal(err)
 	}
@@ -139,8 +140,8 @@ func TestServicesLearnApart(t *testing.T) {
 // TestShownDeadline: an attempt's context tells when the policy ends it.
 func TestShownDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		cfg := Config{}
-		cfg.Defaults.Call.AttemptTimeout = Set(2 * time.Second)
+		cfg := policy.Document{}
+		cfg.Defaults.Call.AttemptTimeout = policy.Ptr(2 * time.Second)
 		e := engineFor(t, cfg)
 		err := e.Do(context.Background(), Call{Host: "db"}, func(ctx context.Context, p *Permit) Outcome {
 			if ends, ok := ctx.Deadline(); !ok || time.Until(ends) != 2*time.Second {
@@ -157,7 +158,7 @@ func TestShownDeadline(t *testing.T) {
 
 // TestNextTeaches: what Next reports counts as what Do would.
 func TestNextTeaches(t *testing.T) {
-	down := Outcome{Class: Transient, Code: grpcUnavailable, Err: errors.New("down")}
+	down := Outcome{Class: Transient, Code: policy.CodeUnavailable, Err: errors.New("down")}
 	call := Call{Host: "db", CallOptions: CallOptions{Idempotent: true}}
 	begin := func(t *testing.T, e *Engine, ctx context.Context) *Permit {
 		p, err := e.Begin(ctx, call)
@@ -167,7 +168,7 @@ func TestNextTeaches(t *testing.T) {
 		return p
 	}
 	synctest.Test(t, func(t *testing.T) { // deadlines that leave no time say nothing
-		e := engineFor(t, Config{})
+		e := engineFor(t, policy.Document{})
 		for range 8 {
 			ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
 			p := begin(t, e, ctx)
@@ -180,7 +181,7 @@ func TestNextTeaches(t *testing.T) {
 		}
 	})
 	synctest.Test(t, func(t *testing.T) { // answers save, and failures are told
-		e, err := New(Config{}, Options{Seed: 1, InitialRetries: Set(0)})
+		e, err := New(Options{Seed: 1, InitialRetries: policy.Ptr(0)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -200,7 +201,7 @@ func TestNextTeaches(t *testing.T) {
 		}
 	})
 	synctest.Test(t, func(t *testing.T) { // a stream's first message may be hours away
-		e := engineFor(t, Config{})
+		e := engineFor(t, policy.Document{})
 		p := begin(t, e, context.Background())
 		time.Sleep(time.Hour)
 		p.Done(Outcome{Class: Healthy})
@@ -215,7 +216,7 @@ func TestNextTeaches(t *testing.T) {
 // TestAnsweredFaults: a code that the server gave counts by its share, also when the caller has just gone.
 func TestAnsweredFaults(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e := engineFor(t, Config{})
+		e := engineFor(t, policy.Document{})
 		for n := 1; n <= 40; n++ {
 			ctx, cancel := context.WithCancel(context.Background())
 			e.Do(ctx, Call{Host: "db"}, func(context.Context, *Permit) Outcome {
@@ -237,7 +238,7 @@ func TestAnsweredFaults(t *testing.T) {
 
 // TestBeginWhoseCallbackPanics: a caller's function that panics while a call is admitted leaves nothing counted.
 func TestBeginWhoseCallbackPanics(t *testing.T) {
-	e, err := New(Config{}, Options{})
+	e, err := New(Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

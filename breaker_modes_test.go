@@ -17,6 +17,7 @@ import (
 
 	"github.com/tether-go/tether"
 	"github.com/tether-go/tether/breaker"
+	"github.com/tether-go/tether/policy"
 )
 
 func breakerDoc(members string) string {
@@ -87,7 +88,7 @@ func TestForcedModesKeepWhatWasLearnt(t *testing.T) {
 	for _, mode := range []string{"forced-open", "forced-closed"} {
 		synctest.Test(t, func(t *testing.T) {
 			b := &backend{serve: dead}
-			c := client(t, b, tether.Options{Bounds: tether.Bounds{BreakerOff: true}})
+			c := client(t, b, tether.Options{Bounds: policy.Bounds{BreakerOff: true}})
 			apply(t, c, 1, breakerDoc(`"openTime":"3600s","maxOpenTime":"3600s"`))
 			var all sync.WaitGroup
 			openLoop(c, 100*time.Millisecond, 10*time.Second, &all)
@@ -110,7 +111,7 @@ func TestBreakerModesAndBounds(t *testing.T) {
 		for mode, want := range map[string]breaker.Mode{"forced-open": breaker.ForcedOpen, "auto": breaker.Auto,
 			"observe-only": breaker.Auto, "forced-closed": breaker.Auto} {
 			for _, off := range []bool{false, true} {
-				c := client(t, &backend{serve: always(200)}, tether.Options{Bounds: tether.Bounds{BreakerOff: off}})
+				c := client(t, &backend{serve: always(200)}, tether.Options{Bounds: policy.Bounds{BreakerOff: off}})
 				notes := apply(t, c, 1, breakerDoc(`"mode":"`+mode+`"`))
 				get(c, api)
 				got := c.Engine().Health().Targets[0].BreakerMode
@@ -130,10 +131,10 @@ func TestObserveOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var opened atomic.Int32
 		b := &backend{}
-		cfg := tether.Config{}
-		cfg.Defaults.Call.RetryPolicy = &tether.RetrySettings{MaxAttempts: tether.Set(1)}
-		cfg.Defaults.Target.CircuitBreaker = &tether.BreakerSettings{Mode: tether.Set(breaker.ObserveOnly)}
-		c, err := tether.NewClient(&http.Client{Transport: b}, cfg, tether.Options{Seed: 1, Observe: func(e tether.Event) {
+		cfg := policy.Document{}
+		cfg.Defaults.Call.RetryPolicy = &policy.RetrySettings{MaxAttempts: policy.Ptr(1)}
+		cfg.Defaults.Target.CircuitBreaker = &policy.BreakerSettings{Mode: policy.Ptr(breaker.ObserveOnly)}
+		c, err := tether.NewClient(&http.Client{Transport: b}, tether.Options{Policy: cfg, Seed: 1, Observe: func(e tether.Event) {
 			if e.Kind == tether.EventBreaker && e.Note == "closed -> open: failure ratio" {
 				opened.Add(1)
 			}
@@ -258,9 +259,9 @@ func TestStreamsAreNotSlow(t *testing.T) {
 // hour ago don't keep it from new ones.
 func TestLaw11ManyDeadHosts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		cfg := tether.Config{}
-		cfg.Defaults.Target.Pacing = &tether.PacingSettings{Mode: tether.Set("off")} // else breakers see little
-		e, err := tether.New(cfg, tether.Options{Seed: 1, MaxTargets: 100})
+		cfg := policy.Document{}
+		cfg.Defaults.Target.Pacing = &policy.PacingSettings{Mode: policy.Ptr("off")} // else breakers see little
+		e, err := tether.New(tether.Options{Policy: cfg, Seed: 1, MaxTargets: 100})
 		if err != nil {
 			t.Fatal(err)
 		}

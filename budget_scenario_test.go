@@ -11,19 +11,20 @@ import (
 	"github.com/tether-go/tether"
 	"github.com/tether-go/tether/breaker"
 	"github.com/tether-go/tether/internal/random"
+	"github.com/tether-go/tether/policy"
 )
 
 // budgetOnly is a Config in which nothing but the budget stands between a client and a dead server.
-func budgetOnly() tether.Config {
-	var cfg tether.Config
-	cfg.Defaults.Target.CircuitBreaker = &tether.BreakerSettings{Mode: tether.Set(breaker.ForcedClosed)}
-	cfg.Defaults.Target.Pacing = &tether.PacingSettings{Mode: tether.Set("off")}
+func budgetOnly() policy.Document {
+	var cfg policy.Document
+	cfg.Defaults.Target.CircuitBreaker = &policy.BreakerSettings{Mode: policy.Ptr(breaker.ForcedClosed)}
+	cfg.Defaults.Target.Pacing = &policy.PacingSettings{Mode: policy.Ptr("off")}
 	return cfg
 }
 
-func clientOf(t *testing.T, base http.RoundTripper, cfg tether.Config, seed uint64) *tether.Client {
+func clientOf(t *testing.T, base http.RoundTripper, cfg policy.Document, seed uint64) *tether.Client {
 	t.Helper()
-	c, err := tether.NewClient(&http.Client{Transport: base}, cfg, tether.Options{Seed: seed})
+	c, err := tether.NewClient(&http.Client{Transport: base}, tether.Options{Policy: cfg, Seed: seed})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,7 +34,7 @@ func clientOf(t *testing.T, base http.RoundTripper, cfg tether.Config, seed uint
 // TestW17OneClientTenThousandCalls: into a dead server they make at most 1.0005 attempts each, with
 // the breaker's help and without.
 func TestW17OneClientTenThousandCalls(t *testing.T) {
-	for name, cfg := range map[string]tether.Config{"defaults": {}, "budget alone": budgetOnly()} {
+	for name, cfg := range map[string]policy.Document{"defaults": {}, "budget alone": budgetOnly()} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b := &backend{serve: func(*http.Request, int) (*http.Response, error) { return nil, io.EOF }}
@@ -61,9 +62,9 @@ func TestW17TenThousandClientsOneCallAMinute(t *testing.T) {
 	const minutes = 10
 	for _, test := range []struct {
 		name    string
-		cfg     tether.Config
+		cfg     policy.Document
 		clients int // fewer with the defaults, whose breakers make the easier case
-	}{{"defaults", tether.Config{}, 1_000}, {"budget alone", budgetOnly(), times(10_000)}} {
+	}{{"defaults", policy.Document{}, 1_000}, {"budget alone", budgetOnly(), times(10_000)}} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b := &backend{serve: func(*http.Request, int) (*http.Response, error) { return nil, io.EOF }}
@@ -129,7 +130,7 @@ func TestW17SteadyErrors(t *testing.T) {
 				failed, failedWarm := 0, 0
 				var all sync.WaitGroup
 				for i := range test.clients {
-					c := clientOf(t, failsAt(0.01, uint64(i+1e6)), tether.Config{}, uint64(i+1))
+					c := clientOf(t, failsAt(0.01, uint64(i+1e6)), policy.Document{}, uint64(i+1))
 					all.Go(func() {
 						for n := range test.calls {
 							next := time.Now().Add(test.every)

@@ -14,15 +14,17 @@ import (
 
 	"github.com/tether-go/tether"
 	"github.com/tether-go/tether/internal/random"
+	"github.com/tether-go/tether/policy"
 )
 
 // sharing returns clients, each with an engine of its own, that share their budgets.
-func sharing(t *testing.T, n int, base http.RoundTripper, cfg tether.Config, opts tether.Options) (all []*tether.Client) {
+func sharing(t *testing.T, n int, base http.RoundTripper, cfg policy.Document, opts tether.Options) (all []*tether.Client) {
 	t.Helper()
 	opts.Budgets = new(tether.Budgets)
 	for i := range n {
 		opts.Seed = uint64(i + 1)
-		c, err := tether.NewClient(&http.Client{Transport: base}, cfg, opts)
+		opts.Policy = cfg
+		c, err := tether.NewClient(&http.Client{Transport: base}, opts)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -100,7 +102,7 @@ func TestLaw8SharedBudgets(t *testing.T) {
 	for ratio, want := range map[string]int{"1": 1, "0": 1, "0.01": 1} {
 		synctest.Test(t, func(t *testing.T) {
 			b := &backend{serve: always(200)}
-			clients := sharing(t, 2, b, budgetOnly(), tether.Options{Bounds: tether.Bounds{MaxRetryRatio: 1}})
+			clients := sharing(t, 2, b, budgetOnly(), tether.Options{Bounds: policy.Bounds{MaxRetryRatio: 1}})
 			pushed, other := clients[0], clients[1]
 			doc := fmt.Sprintf(`{"schema":1,"document":"d","version":1,"defaults":{"target":{"retryBudget":{"ratio":%s}}}}`, ratio)
 			if _, err := pushed.Engine().Apply([]byte(doc)); err != nil {
@@ -174,10 +176,10 @@ func ExampleBudgets() {
 		fmt.Println("an attempt")
 		return answer(req, 502), nil
 	})
-	var cfg tether.Config
-	cfg.Defaults.Call.RetryPolicy = &tether.RetrySettings{InitialBackoff: tether.Set(time.Millisecond)}
+	var cfg policy.Document
+	cfg.Defaults.Call.RetryPolicy = &policy.RetrySettings{InitialBackoff: policy.Ptr(time.Millisecond)}
 	for range 2 { // each SDK makes an engine of its own
-		engine, err := tether.New(cfg, tether.Options{Budgets: &budgets})
+		engine, err := tether.New(tether.Options{Policy: cfg, Budgets: &budgets})
 		if err != nil {
 			fmt.Println(err)
 			return

@@ -2,9 +2,10 @@ package tether
 
 import (
 	"context"
-	"github.com/tether-go/tether/internal/clock"
 	"hash/maphash"
 	"time"
+
+	"github.com/tether-go/tether/internal/clock"
 
 	"github.com/tether-go/tether/breaker"
 	"github.com/tether-go/tether/criticality"
@@ -143,7 +144,7 @@ func (c *call) start(ctx context.Context, e *Engine) {
 	if len(c.killers.trials) > 0 && !c.single {
 		c.enterTrial(c.killers.trials)
 	}
-	if c.policy.route != nil && c.http != nil {
+	if c.policy.Route != nil && c.http != nil {
 		c.enterRoute(c.killers)
 	}
 	c.setCriticality()
@@ -158,7 +159,7 @@ func (c *call) join(serial uint64, now clock.Moment) {
 	for !c.enter(serial, now, false) { // it was forgotten meanwhile
 		c.findTarget(serial)
 	}
-	c.forcedOpen = c.policy.breaker.Mode == breaker.ForcedOpen
+	c.forcedOpen = c.policy.Breaker.Mode == breaker.ForcedOpen
 	if c.attempts > 0 {
 		return
 	}
@@ -222,7 +223,7 @@ func (c *call) setDeadline() {
 	if deadline, ok := c.Context.Deadline(); ok {
 		c.deadline = deadline
 	}
-	if t := c.policy.timeout; t > 0 {
+	if t := c.policy.Timeout; t > 0 {
 		if ends := c.began().Add(t); c.deadline.IsZero() || ends.Before(c.deadline) {
 			c.deadline, c.policyEnds = ends, true
 		}
@@ -230,10 +231,10 @@ func (c *call) setDeadline() {
 	if !c.deadline.IsZero() {
 		c.waitLeft = min(max(0, c.deadline.Sub(c.began())), 60*time.Second)
 	}
-	if w := c.policy.maxWait; w > 0 {
+	if w := c.policy.MaxWait; w > 0 {
 		c.waitLeft = min(c.waitLeft, w)
 	}
-	if c.NoWait || c.policy.noWait {
+	if c.NoWait || c.policy.NoWait {
 		c.waitLeft = 0
 	}
 }
@@ -267,10 +268,10 @@ func (c *call) again(out *Outcome) (time.Duration, error) {
 		return 0, retry.ErrAttempts
 	}
 	if c.backoff == nil {
-		backoff := c.policy.retry.Backoff(c.engine.rand)
+		backoff := c.policy.Retry.Backoff(c.engine.rand)
 		c.backoff = &backoff
 	}
-	delay, err := c.policy.retry.Next(retry.Attempt{
+	delay, err := c.policy.Retry.Next(retry.Attempt{
 		Number:     c.attempts,
 		Retryable:  out.retryable(c.policy),
 		Safe:       c.Idempotent || out.Sent != MaybeSent,

@@ -1,6 +1,8 @@
 package tether
 
-import "net/http"
+import (
+	"net/http"
+)
 
 // Client is an [http.Client] whose calls cannot overwhelm the servers that they go to. Its embedded
 // client goes wherever a plain *http.Client is wanted. It is safe for concurrent use, and nothing of
@@ -11,12 +13,12 @@ type Client struct {
 }
 
 // NewClient wraps base, which is copied and never changed; nil stands for the settings of
-// [http.DefaultClient]. The zero Config and the zero Options turn every protection on.
+// [http.DefaultClient]. The zero Options turn every protection on.
 //
 // The wrapping happens at the transport: base's Jar, CheckRedirect and Timeout work as before, Timeout
 // bounds all attempts together, and each hop of a redirect is a call of its own to its own host.
-func NewClient(base *http.Client, cfg Config, opts Options) (*Client, error) {
-	engine, err := New(cfg, opts)
+func NewClient(base *http.Client, opts Options) (*Client, error) {
+	engine, err := New(opts)
 	if err != nil {
 		return nil, err
 	}

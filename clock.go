@@ -19,7 +19,7 @@ type attemptClock struct {
 // startClock derives a context that ends with the attempt timeout, or with the policy's call timeout.
 // Where the caller's own deadline is as early there is nothing to add, and the clock is nil.
 func (c *call) startClock(parent context.Context) (context.Context, *attemptClock) {
-	limit, cause := c.policy.attemptTimeout, ErrAttemptTimeout
+	limit, cause := c.policy.AttemptTimeout, ErrAttemptTimeout
 	if limit == 0 && !c.policyEnds {
 		return parent, nil
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/tether-go/tether"
 	"github.com/tether-go/tether/criticality"
+	"github.com/tether-go/tether/policy"
 	"github.com/tether-go/tether/ratelimit/pacing"
 	"github.com/tether-go/tether/retry"
 )
@@ -171,7 +172,7 @@ func TestLastRetryIsReserved(t *testing.T) {
 	for level, want := range map[criticality.Level]int{criticality.Sheddable: 1, criticality.Critical: 2} {
 		synctest.Test(t, func(t *testing.T) {
 			b := &backend{serve: always(200)}
-			c := client(t, b, tether.Options{InitialRetries: tether.Set(1)})
+			c := client(t, b, tether.Options{InitialRetries: policy.Ptr(1)})
 			askAs(c, criticality.Critical, time.Minute)
 			b.becomes(always(503))
 			before := b.attempts()
@@ -206,7 +207,7 @@ func TestCriticalityTravels(t *testing.T) {
 		got = append(got, strings.Join(r.Header.Values(field), "|"))
 	}))
 	defer last.Close()
-	onward, err := tether.NewClient(last.Client(), tether.Config{}, tether.Options{CriticalityHeader: field})
+	onward, err := tether.NewClient(last.Client(), tether.Options{CriticalityHeader: field})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -226,9 +227,9 @@ func TestCriticalityTravels(t *testing.T) {
 		resp.Body.Close()
 	}), field))
 	defer middle.Close()
-	lowered := tether.Config{Rules: []tether.Rule{{Match: tether.Match{Path: "/search"},
-		Call: tether.CallSettings{Criticality: tether.Set(criticality.Default)}}}}
-	first, err := tether.NewClient(middle.Client(), lowered, tether.Options{CriticalityHeader: field})
+	lowered := policy.Document{Rules: []policy.Rule{{Match: policy.Match{Path: "/search"},
+		Call: policy.CallSettings{Criticality: policy.Ptr(criticality.Default)}}}}
+	first, err := tether.NewClient(middle.Client(), tether.Options{Policy: lowered, CriticalityHeader: field})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -261,7 +262,7 @@ func TestCriticalityTravels(t *testing.T) {
 			t.Errorf("%+v: the last server saw %q, the caller's request has %q", tc, got, req.Header.Get(field))
 		}
 	}
-	if _, err := tether.New(tether.Config{}, tether.Options{CriticalityHeader: "no name"}); err == nil {
+	if _, err := tether.New(tether.Options{CriticalityHeader: "no name"}); err == nil {
 		t.Error("a header that is no token is taken")
 	}
 }

@@ -2,9 +2,11 @@ package tether
 
 import (
 	"context"
+	"encoding/json"
 	"testing"
 
 	"github.com/tether-go/tether/criticality"
+	"github.com/tether-go/tether/policy"
 )
 
 // TestWhoseWordCounts: the lower one, unless the bound lets the configuration raise.
@@ -31,14 +33,18 @@ func TestWhoseWordCounts(t *testing.T) {
 		"a word out of range is the nearest": {nil, nil, set(7), false, criticality.Critical},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var cfg, doc Config
+			var cfg, doc policy.Document
 			cfg.Defaults.Call.Criticality, doc.Defaults.Call.Criticality = tc.own, tc.pushed
 			doc.Document, doc.Version = "app", 1
-			e, err := New(cfg, Options{Seed: 1, Bounds: Bounds{RaiseCriticality: tc.raise}})
+			e, err := New(Options{Policy: cfg, Seed: 1, Bounds: policy.Bounds{RaiseCriticality: tc.raise}})
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := e.Apply([]byte(mustMarshal(t, doc))); err != nil {
+			text, err := json.Marshal(doc)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := e.Apply(text); err != nil {
 				t.Fatal(err)
 			}
 			ctx := t.Context()

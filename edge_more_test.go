@@ -16,6 +16,7 @@ import (
 
 	"github.com/tether-go/tether"
 	"github.com/tether-go/tether/internal/memnet"
+	"github.com/tether-go/tether/policy"
 )
 
 // counted is a body that knows whether it was closed.
@@ -47,7 +48,7 @@ func TestW10EveryBodyIsClosed(t *testing.T) {
 						resp.Body = &counted{Reader: strings.NewReader(strings.Repeat("x", size)), closed: &closed}
 						return resp, nil
 					}}
-					c := client(t, b, tether.Options{InitialRetries: tether.Set(2)})
+					c := client(t, b, tether.Options{InitialRetries: policy.Ptr(2)})
 					for range 5 {
 						func() {
 							defer func() { recover() }()
@@ -154,7 +155,7 @@ func TestTimeoutErrors(t *testing.T) {
 				<-req.Context().Done()
 				return nil, req.Context().Err()
 			})
-			c := client(t, hangs, tether.Options{InitialRetries: tether.Set(0)})
+			c := client(t, hangs, tether.Options{InitialRetries: policy.Ptr(0)})
 			doc := `{"schema":1,"document":"d","version":1,"defaults":{"call":{` + setting + `}}}`
 			if _, err := c.Engine().Apply([]byte(doc)); err != nil {
 				t.Fatal(err)
@@ -237,8 +238,8 @@ func TestTrailers(t *testing.T) {
 func TestW14NestedWrappers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &backend{serve: always(500)}
-		inner := client(t, b, tether.Options{InitialRetries: tether.Set(2)})
-		outer := client(t, inner.Transport, tether.Options{InitialRetries: tether.Set(2)})
+		inner := client(t, b, tether.Options{InitialRetries: policy.Ptr(2)})
+		outer := client(t, inner.Transport, tether.Options{InitialRetries: policy.Ptr(2)})
 		if status, _, err := get(outer, api); status != 500 || err != nil {
 			t.Fatal(status, err)
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tether-go/tether"
+	"github.com/tether-go/tether/policy"
 	"github.com/tether-go/tether/retry"
 )
 
@@ -29,7 +30,7 @@ func TestCallerEndsTheBackoff(t *testing.T) {
 					}
 					return dead(req, n)
 				}
-				c := client(t, b, tether.Options{InitialRetries: tether.Set(2)})
+				c := client(t, b, tether.Options{InitialRetries: policy.Ptr(2)})
 				req, err := http.NewRequestWithContext(ctx, http.MethodGet, api, nil)
 				if err != nil {
 					t.Fatal(err)

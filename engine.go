@@ -5,11 +5,13 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"github.com/tether-go/tether/internal/clock"
 	"hash/maphash"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/tether-go/tether/internal/clock"
+	"github.com/tether-go/tether/policy"
 
 	"go.opentelemetry.io/otel/attribute"
 
@@ -25,9 +27,9 @@ import (
 // runs no goroutine and needs no closing. It is safe for concurrent use.
 type Engine struct {
 	opts         Options
-	local        Config         // the application's own, which bounds what a document may loosen
-	localFlags   *flags.Set     // of local
-	rand         func() float64 // the one source of randomness
+	local        policy.Document // the application's own, which bounds what a document may loosen
+	localFlags   *flags.Set      // of local
+	rand         func() float64  // the one source of randomness
 	hashSeed     maphash.Seed
 	events       *eventqueue.Queue[Event]
 	config       atomic.Pointer[current]
@@ -48,21 +50,21 @@ type Engine struct {
 	tally     flags.Tally // what telemetry tells of flags
 }
 
-// New returns an engine. The zero Config and the zero Options turn every protection on. An error is a
-// *[ConfigError], or says which option is impossible.
-func New(cfg Config, opts Options) (*Engine, error) {
-	if err := errors.Join(cfg.Validate(), opts.validate()); err != nil {
+// New returns an engine. The zero Options turn every protection on. An error is a *[policy.Error], or says which option
+// is impossible.
+func New(opts Options) (*Engine, error) {
+	if err := opts.validate(); err != nil {
 		return nil, err
 	}
-	e := &Engine{opts: opts.withDefaults(), local: cfg, rand: random.New(opts.Seed).Float64, hashSeed: maphash.MakeSeed()}
+	e := &Engine{opts: opts.withDefaults(), local: opts.Policy, rand: random.New(opts.Seed).Float64, hashSeed: maphash.MakeSeed()}
 	e.clock = clock.New()
 	e.events = eventqueue.New(1000, opts.Observe)
 	e.client = newClient(e.opts)
 	id := e.client.id
 	e.clientID.Store(&id)
 	e.targets.byKey = make(map[targetKey]*target)
-	own, _ := cfg.flagSet(&e.tally) // Validate has told its problems
-	e.config.Store(&current{snapshot: compile(cfg, Config{}, opts.Bounds), flags: own, plain: own, serial: 1, since: time.Now(),
+	own, _ := opts.Policy.FlagSet(&e.tally) // Validate has told its problems
+	e.config.Store(&current{Compiled: policy.Compile(opts.Policy, policy.Document{}, opts.Bounds), flags: own, plain: own, serial: 1, since: time.Now(),
 		replaced: make(chan struct{})})
 	e.localFlags = own
 	e.flags, e.flagsChanged = flags.Follow(func() *flags.Set { return e.config.Load().flags }, e.turnedOff)

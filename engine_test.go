@@ -10,6 +10,7 @@ import (
 
 	"github.com/tether-go/tether"
 	"github.com/tether-go/tether/breaker"
+	"github.com/tether-go/tether/policy"
 	"github.com/tether-go/tether/retry"
 )
 
@@ -18,7 +19,7 @@ func engine(t testing.TB, opts tether.Options) *tether.Engine {
 	if opts.Seed == 0 {
 		opts.Seed = 1
 	}
-	e, err := tether.New(tether.Config{}, opts)
+	e, err := tether.New(opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,7 +193,7 @@ func TestForgottenProbeLapses(t *testing.T) {
 
 func TestBeginCountsForTheBudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e := engine(t, tether.Options{InitialRetries: tether.Set(0)})
+		e := engine(t, tether.Options{InitialRetries: policy.Ptr(0)})
 		for range 20 {
 			p, err := e.Begin(t.Context(), query)
 			if err != nil {
@@ -208,9 +209,9 @@ func TestBeginCountsForTheBudget(t *testing.T) {
 
 func TestImpossibleOptions(t *testing.T) {
 	for _, opts := range []tether.Options{
-		{InitialRetries: tether.Set(-1)}, {InitialRetries: tether.Set(3)}, {MaxTargets: -1},
+		{InitialRetries: policy.Ptr(-1)}, {InitialRetries: policy.Ptr(3)}, {MaxTargets: -1},
 	} {
-		if _, err := tether.New(tether.Config{}, opts); err == nil {
+		if _, err := tether.New(opts); err == nil {
 			t.Errorf("%+v was accepted", opts)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/tether-go/tether"
 	"github.com/tether-go/tether/flags"
+	"github.com/tether-go/tether/policy"
 	"github.com/tether-go/tether/remoteconfig"
 )
 
@@ -24,7 +25,7 @@ func Example_remoteConfig() {
 	}))
 	defer server.Close()
 
-	client, err := tether.NewClient(http.DefaultClient, tether.Config{}, tether.Options{})
+	client, err := tether.NewClient(http.DefaultClient, tether.Options{})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -54,8 +55,8 @@ func ExampleWithAttributes() {
 	defer old.Close()
 	defer next.Close()
 
-	client, err := tether.NewClient(nil, tether.Config{}, tether.Options{
-		Bounds: tether.Bounds{Routes: []tether.RouteBound{{Origin: next.URL}}},
+	client, err := tether.NewClient(nil, tether.Options{
+		Bounds: policy.Bounds{Routes: []policy.RouteBound{{Origin: next.URL}}},
 	})
 	if err != nil {
 		log.Fatal(err)

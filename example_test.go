@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tether-go/tether"
+	"github.com/tether-go/tether/policy"
 )
 
 func busyOnce() *httptest.Server {
@@ -25,7 +26,7 @@ func Example() {
 	server := busyOnce() // answers 502 once, then 200
 	defer server.Close()
 
-	client, err := tether.NewClient(server.Client(), tether.Config{}, tether.Options{})
+	client, err := tether.NewClient(server.Client(), tether.Options{})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -43,10 +44,10 @@ func Example() {
 func ExampleNewClient() {
 	server := busyOnce()
 	defer server.Close()
-	cfg := tether.Config{Defaults: tether.Settings{Call: tether.CallSettings{
-		AttemptTimeout: tether.Set(2 * time.Second),
+	cfg := policy.Document{Defaults: policy.Settings{Call: policy.CallSettings{
+		AttemptTimeout: policy.Ptr(2 * time.Second),
 	}}}
-	client, err := tether.NewClient(server.Client(), cfg, tether.Options{Observe: func(e tether.Event) {
+	client, err := tether.NewClient(server.Client(), tether.Options{Policy: cfg, Observe: func(e tether.Event) {
 		fmt.Println(e.Kind)
 	}})
 	if err != nil {
@@ -66,7 +67,7 @@ func ExampleNewClient() {
 }
 
 func ExampleNew() {
-	engine, err := tether.New(tether.Config{}, tether.Options{})
+	engine, err := tether.New(tether.Options{})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -87,7 +88,7 @@ func ExampleExplain() {
 		w.WriteHeader(http.StatusBadGateway)
 	}))
 	defer server.Close()
-	client, err := tether.NewClient(server.Client(), tether.Config{}, tether.Options{})
+	client, err := tether.NewClient(server.Client(), tether.Options{})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -115,7 +116,7 @@ func ExampleExplain() {
 }
 
 func ExampleEngine_Apply() {
-	engine, err := tether.New(tether.Config{}, tether.Options{})
+	engine, err := tether.New(tether.Options{})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -137,7 +138,7 @@ func ExampleEngine_Apply() {
 }
 
 func ExampleEngine_Every() {
-	engine, err := tether.New(tether.Config{}, tether.Options{})
+	engine, err := tether.New(tether.Options{})
 	if err != nil {
 		fmt.Println(err)
 		return

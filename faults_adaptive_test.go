@@ -10,15 +10,16 @@ import (
 	"time"
 
 	"github.com/tether-go/tether"
+	"github.com/tether-go/tether/policy"
 )
 
 // adaptiveClient is a client of an adaptive limit alone.
 func adaptiveClient(t *testing.T, base http.RoundTripper, most int, observe func(tether.Event)) *tether.Client {
 	t.Helper()
-	var cfg tether.Config
-	cfg.Defaults.Target.Pacing = &tether.PacingSettings{Mode: tether.Set("off")}
-	cfg.Defaults.Target.Concurrency = &tether.ConcurrencySettings{Max: &most, Mode: tether.Set("adaptive")}
-	c, err := tether.NewClient(&http.Client{Transport: base}, cfg, tether.Options{Seed: 1, Observe: observe})
+	var cfg policy.Document
+	cfg.Defaults.Target.Pacing = &policy.PacingSettings{Mode: policy.Ptr("off")}
+	cfg.Defaults.Target.Concurrency = &policy.ConcurrencySettings{Max: &most, Mode: policy.Ptr("adaptive")}
+	c, err := tether.NewClient(&http.Client{Transport: base}, tether.Options{Policy: cfg, Seed: 1, Observe: observe})
 	if err != nil {
 		t.Fatal(err)
 	}

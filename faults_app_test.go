@@ -12,7 +12,7 @@ import (
 // waits for it.
 func TestAppCheckKeepsNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		engine, err := tether.New(tether.Config{}, tether.Options{})
+		engine, err := tether.New(tether.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}

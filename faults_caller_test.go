@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tether-go/tether"
+	"github.com/tether-go/tether/policy"
 	"github.com/tether-go/tether/retry"
 )
 
@@ -52,8 +53,8 @@ func TestFaultFinalInside(t *testing.T) {
 func TestFaultBrakeBeyondMaxWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &backend{serve: dead}
-		c, _ := tether.NewClient(&http.Client{Transport: b}, tether.Config{Defaults: tether.Settings{Call: tether.CallSettings{
-			MaxWait: tether.Set(50 * time.Millisecond)}}}, tether.Options{Seed: 1})
+		c, _ := tether.NewClient(&http.Client{Transport: b}, tether.Options{Policy: policy.Document{Defaults: policy.Settings{Call: policy.CallSettings{
+			MaxWait: policy.Ptr(50 * time.Millisecond)}}}, Seed: 1})
 		for range 6 {
 			get(c, "http://api.example")
 		}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tether-go/tether"
+	"github.com/tether-go/tether/policy"
 )
 
 // A server's "don't repeat" counts whichever of the two got it.
@@ -18,7 +19,7 @@ func TestFaultHedgeVerdict(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &backend{serve: steps(step{400 * time.Millisecond, 502, []string{"X-Should-Retry", "false"}},
 			step{500 * time.Millisecond, 0, nil}, step{time.Millisecond, 200, nil})}
-		c := hedged(t, b, tether.Options{InitialRetries: tether.Set(2)})
+		c := hedged(t, b, tether.Options{InitialRetries: policy.Ptr(2)})
 		resp, err := c.Get(api)
 		if err != nil {
 			t.Fatal(err)
@@ -51,10 +52,10 @@ func TestFaultHedgeKeptSlot(t *testing.T) {
 			}
 			return answer(req, 200), nil
 		}}
-		c := clientBy(t, b, tether.Settings{
-			Call:   tether.CallSettings{HedgingPolicy: &tether.HedgingSettings{HedgingDelay: tether.Set(hedgeDelay)}},
-			Target: tether.TargetSettings{Concurrency: &tether.ConcurrencySettings{Max: tether.Set(2)}},
-		}, tether.Options{InitialRetries: tether.Set(2)})
+		c := clientBy(t, b, policy.Settings{
+			Call:   policy.CallSettings{HedgingPolicy: &policy.HedgingSettings{HedgingDelay: policy.Ptr(hedgeDelay)}},
+			Target: policy.TargetSettings{Concurrency: &policy.ConcurrencySettings{Max: policy.Ptr(2)}},
+		}, tether.Options{InitialRetries: policy.Ptr(2)})
 		first, err := c.Get(api)
 		if err != nil {
 			t.Fatal(err)
@@ -127,7 +128,7 @@ func TestFaultSurgeSlower(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var busy atomic.Bool
 				b := &backend{}
-				c := clientBy(t, b, tether.Settings{}, tether.Options{})
+				c := clientBy(t, b, policy.Settings{}, tether.Options{})
 				var wg sync.WaitGroup
 				var late, failed atomic.Int32
 				b.serve = func(req *http.Request, n int) (*http.Response, error) {

@@ -11,13 +11,14 @@ import (
 	"github.com/tether-go/tether"
 	"github.com/tether-go/tether/breaker"
 	"github.com/tether-go/tether/internal/memnet"
+	"github.com/tether-go/tether/policy"
 	"github.com/tether-go/tether/ratelimit/hint"
 )
 
 // K: law 2: a "not before" that arrives as the caller gives up is heard.
 func TestFaultHintOfCancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e, _ := tether.New(tether.Config{}, tether.Options{Seed: 1})
+		e, _ := tether.New(tether.Options{Seed: 1})
 		ctx, cancel := context.WithCancel(t.Context())
 		n := 0
 		fn := func(context.Context, *tether.Permit) tether.Outcome {
@@ -119,8 +120,8 @@ func TestFaultLateNo(t *testing.T) {
 			time.Sleep(time.Second)
 			return answer(req, 503, "Retry-After", "600"), nil
 		}}
-		c, _ := tether.NewClient(&http.Client{Transport: b}, tether.Config{Defaults: tether.Settings{Call: tether.CallSettings{
-			AttemptTimeout: tether.Set(time.Second)}}}, tether.Options{Seed: 1})
+		c, _ := tether.NewClient(&http.Client{Transport: b}, tether.Options{Policy: policy.Document{Defaults: policy.Settings{Call: policy.CallSettings{
+			AttemptTimeout: policy.Ptr(time.Second)}}}, Seed: 1})
 		get(c, "http://api.example")
 		if n := b.attempts(); n != 1 {
 			t.Errorf("%d attempts, the first was told: not before 600 s", n)
@@ -133,8 +134,8 @@ func TestFaultPanicLeavesTimer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var ctx context.Context
 		b := roundTrip(func(req *http.Request) (*http.Response, error) { ctx = req.Context(); panic("base") })
-		c, _ := tether.NewClient(&http.Client{Transport: b}, tether.Config{Defaults: tether.Settings{Call: tether.CallSettings{
-			AttemptTimeout: tether.Set(time.Minute)}}}, tether.Options{Seed: 1})
+		c, _ := tether.NewClient(&http.Client{Transport: b}, tether.Options{Policy: policy.Document{Defaults: policy.Settings{Call: policy.CallSettings{
+			AttemptTimeout: policy.Ptr(time.Minute)}}}, Seed: 1})
 		func() {
 			defer func() { recover() }()
 			get(c, "http://api.example")

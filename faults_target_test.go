@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tether-go/tether"
+	"github.com/tether-go/tether/policy"
 )
 
 // Law 4: after a hold longer than anybody waits, callers who ask again do not leave together.
@@ -71,8 +72,8 @@ func TestFaultHoldThenAskers(t *testing.T) {
 func TestFaultAnswersContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &backend{serve: always(200)}
-		c, _ := tether.NewClient(&http.Client{Transport: b}, tether.Config{Defaults: tether.Settings{Call: tether.CallSettings{
-			AttemptTimeout: tether.Set(time.Second)}}}, tether.Options{Seed: 1})
+		c, _ := tether.NewClient(&http.Client{Transport: b}, tether.Options{Policy: policy.Document{Defaults: policy.Settings{Call: policy.CallSettings{
+			AttemptTimeout: policy.Ptr(time.Second)}}}, Seed: 1})
 		resp, err := c.Get("http://api.example/page1")
 		if err != nil {
 			t.Fatal(err)

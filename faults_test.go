@@ -13,6 +13,7 @@ import (
 
 	"github.com/tether-go/tether"
 	"github.com/tether-go/tether/internal/memnet"
+	"github.com/tether-go/tether/policy"
 )
 
 func doc(version int, rest string) []byte {
@@ -235,10 +236,10 @@ func TestFaultCallTimeoutElapsed(t *testing.T) {
 				return answer(req, 200), nil
 			}
 		}
-		c, err := tether.NewClient(&http.Client{Transport: b}, tether.Config{Defaults: tether.Settings{Call: tether.CallSettings{
-			Timeout: tether.Set(time.Second), AttemptTimeout: tether.Set(time.Second),
-			RetryPolicy: &tether.RetrySettings{InitialBackoff: tether.Set(5 * time.Millisecond)},
-		}}}, tether.Options{Seed: 1})
+		c, err := tether.NewClient(&http.Client{Transport: b}, tether.Options{Policy: policy.Document{Defaults: policy.Settings{Call: policy.CallSettings{
+			Timeout: policy.Ptr(time.Second), AttemptTimeout: policy.Ptr(time.Second),
+			RetryPolicy: &policy.RetrySettings{InitialBackoff: policy.Ptr(5 * time.Millisecond)},
+		}}}, Seed: 1})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -253,9 +254,9 @@ func TestFaultCallTimeoutElapsed(t *testing.T) {
 // I: Timeout and AttemptTimeout bound Do.
 func TestFaultDoTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e, _ := tether.New(tether.Config{Defaults: tether.Settings{Call: tether.CallSettings{
-			Timeout: tether.Set(time.Second), AttemptTimeout: tether.Set(time.Second),
-		}}}, tether.Options{Seed: 1})
+		e, _ := tether.New(tether.Options{Policy: policy.Document{Defaults: policy.Settings{Call: policy.CallSettings{
+			Timeout: policy.Ptr(time.Second), AttemptTimeout: policy.Ptr(time.Second),
+		}}}, Seed: 1})
 		began := time.Now()
 		e.Do(t.Context(), tether.Call{Host: "db"}, func(ctx context.Context, _ *tether.Permit) tether.Outcome {
 			select {

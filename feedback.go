@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tether-go/tether/breaker"
+	"github.com/tether-go/tether/policy"
 	"github.com/tether-go/tether/ratelimit/hint"
 	"github.com/tether-go/tether/ratelimit/pacing"
 )
@@ -48,7 +49,7 @@ func (c *call) settleHealthy(p *Permit, out *Outcome, now time.Time) {
 	if c.single { // its end, or its first message, may be hours away: that is no answer's time
 		took = min(took, cmp.Or(t.useful(), took))
 	} else {
-		slow = t.learn(t.clock.MomentOf(now), c.route, took, calm, c.policy.breaker.SlowCallRatio > 0)
+		slow = t.learn(t.clock.MomentOf(now), c.route, took, calm, c.policy.Breaker.SlowCallRatio > 0)
 		c.learnLate(p, took, calm)
 	}
 	t.gate.GoodAt(now, took, slow)
@@ -108,7 +109,7 @@ func (c *call) settleTransient(p *Permit, out *Outcome) {
 	t := c.target
 	p.lane.ignored()
 	c.heed(p, out)
-	if out.Code == grpcDeadlineExceeded || errors.Is(out.Err, context.DeadlineExceeded) {
+	if out.Code == policy.CodeDeadlineExceeded || errors.Is(out.Err, context.DeadlineExceeded) {
 		t.learnTimeout(time.Since(p.sent()))
 	}
 	switch {
@@ -149,7 +150,7 @@ func (t *target) answered(ticket breaker.Ticket, result breaker.Result, now time
 // result is what a good answer is to the breaker: slow, where the policy counts that, if it took longer
 // than the policy or the usual time of its route says. A stream's end is no answer.
 func (c *call) result(took, slow time.Duration) breaker.Result {
-	p := &c.policy.breaker
+	p := &c.policy.Breaker
 	if p.SlowCallDuration > 0 {
 		slow = p.SlowCallDuration
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/tether-go/tether"
 	"github.com/tether-go/tether/flags"
+	"github.com/tether-go/tether/policy"
 )
 
 // oneFlag is the member flags with one flag, checkout, that is on for so many of a hundred.
@@ -21,7 +22,7 @@ func oneFlag(percent int) string {
 
 // TestDocumentCarriesFlags: each step is one document, and what it leaves in force.
 func TestDocumentCarriesFlags(t *testing.T) {
-	e, err := tether.New(tether.Config{}, tether.Options{})
+	e, err := tether.New(tether.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +49,7 @@ func TestDocumentCarriesFlags(t *testing.T) {
 	} {
 		heard = nil
 		_, err := e.Apply(document(i+1, step.members))
-		var refused *tether.ConfigError
+		var refused *policy.Error
 		if step.problem == "" && err != nil {
 			t.Errorf("%s: %v", step.name, err)
 		} else if step.problem != "" && (!errors.As(err, &refused) || !strings.Contains(err.Error(), step.problem)) {
@@ -79,7 +80,7 @@ func healthy(context.Context, *tether.Permit) tether.Outcome {
 // and give way as a whole to one that does.
 func TestOwnFlagsUntilADocumentHasSome(t *testing.T) {
 	own := []byte(`{"flags":{"own":{"state":"ENABLED","variants":{"on":true},"defaultVariant":"on"}}}`)
-	e, err := tether.New(tether.Config{Flags: own}, tether.Options{})
+	e, err := tether.New(tether.Options{Policy: policy.Document{Flags: own}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,11 +97,11 @@ func TestOwnFlagsUntilADocumentHasSome(t *testing.T) {
 			t.Errorf("%s: flags %q, want %q", step.members, keys, step.keys)
 		}
 	}
-	for _, bad := range []tether.Config{
+	for _, bad := range []policy.Document{
 		{Flags: []byte(`{"flags":`)}, {Flags: []byte(`{"flags":{"f":{}}}`)}, {FlagSettings: []byte(`{"bucketing":9}`)},
 	} {
-		var refused *tether.ConfigError
-		if _, err := tether.New(bad, tether.Options{}); !errors.As(err, &refused) ||
+		var refused *policy.Error
+		if _, err := tether.New(tether.Options{Policy: bad}); !errors.As(err, &refused) ||
 			!strings.HasPrefix(refused.Problems[0].Path, "flag") || refused.Problems[0].Line != 0 {
 			t.Errorf("%s%s: %v", bad.Flags, bad.FlagSettings, err)
 		}
@@ -109,7 +110,7 @@ func TestOwnFlagsUntilADocumentHasSome(t *testing.T) {
 
 // TestFlagNotesAreTheDocuments: what flags don't know is told as everything else that isn't known.
 func TestFlagNotesAreTheDocuments(t *testing.T) {
-	_, notes, err := tether.Parse(document(1, `,"flags":{"flags":{},"extra":1},"flagSettings":{"guards":{"gone":{}},"bucketting":2}`))
+	_, notes, err := policy.Parse(document(1, `,"flags":{"flags":{},"extra":1},"flagSettings":{"guards":{"gone":{}},"bucketting":2}`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,7 +126,7 @@ func TestFlagNotesAreTheDocuments(t *testing.T) {
 
 // TestDocumentGuardsFlags: a guard over the engine's flags follows flagSettings.
 func TestDocumentGuardsFlags(t *testing.T) {
-	e, err := tether.New(tether.Config{}, tether.Options{})
+	e, err := tether.New(tether.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,7 +153,7 @@ func TestDocumentGuardsFlags(t *testing.T) {
 
 // TestListenersHearInOrder: whoever follows the changes ends up where the flags are, whoever applies.
 func TestListenersHearInOrder(t *testing.T) {
-	e, err := tether.New(tether.Config{}, tether.Options{})
+	e, err := tether.New(tether.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -177,7 +178,7 @@ func TestListenersHearInOrder(t *testing.T) {
 }
 
 func ExampleEngine_Flags() {
-	engine, err := tether.New(tether.Config{}, tether.Options{})
+	engine, err := tether.New(tether.Options{})
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -10,7 +10,7 @@ import (
 // crowded is an engine whose table is full of targets of 256 lanes each.
 func crowded(t testing.TB, targets, lanes int) *Engine {
 	t.Helper()
-	e, err := New(Config{}, Options{Seed: 1, MaxTargets: targets})
+	e, err := New(Options{Seed: 1, MaxTargets: targets})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +66,7 @@ func TestForgettingLooksAtFewLanes(t *testing.T) {
 // TestForgottenPermitLapses: laws 5 and 11: a permit without Done keeps its target in the table for an hour, and no longer.
 func TestForgottenPermitLapses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e, err := New(Config{}, Options{Seed: 1, MaxTargets: 4})
+		e, err := New(Options{Seed: 1, MaxTargets: 4})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tether-go/tether/policy"
 	"github.com/tether-go/tether/ratelimit/hint"
 )
 
@@ -49,11 +50,11 @@ func classifyGRPC(fields http.Header, profile hint.Profile) Outcome {
 	case 0:
 		out.Status = http.StatusOK
 		return out
-	case grpcUnavailable:
+	case policy.CodeUnavailable:
 		out.Class = Overloaded
-	case grpcResourceExhausted:
+	case policy.CodeResourceExhausted:
 		out.Class, out.Partitioned = Overloaded, true
-	case grpcDeadlineExceeded, grpcCancelled, grpcInternal, grpcUnknown, grpcDataLoss:
+	case policy.CodeDeadlineExceeded, policy.CodeCancelled, policy.CodeInternal, policy.CodeUnknown, policy.CodeDataLoss:
 		out.Class = Transient
 	}
 	said := hint.GRPC{Pushback: fields[grpcPushbackField]}.Hint()
@@ -67,13 +68,13 @@ func classifyGRPC(fields http.Header, profile hint.Profile) Outcome {
 }
 
 // grpcCode reads the status. One that is missing, or that nobody knows, is UNKNOWN (PROTOCOL-HTTP2, Responses).
-func grpcCode(fields http.Header) StatusCode {
+func grpcCode(fields http.Header) policy.StatusCode {
 	if values := fields[grpcStatusField]; len(values) > 0 {
-		if n, err := strconv.ParseUint(values[0], 10, 8); err == nil && int(n) < len(grpcCodes) {
-			return StatusCode(n)
+		if n, err := strconv.ParseUint(values[0], 10, 8); err == nil && int(n) < len(policy.Codes) {
+			return policy.StatusCode(n)
 		}
 	}
-	return grpcUnknown
+	return policy.CodeUnknown
 }
 
 // withTrailer returns the fields of an answer that has ended.
@@ -110,7 +111,7 @@ func (h *httpCall) classifyTrailed(p *Permit, resp *http.Response, peeked *keptB
 
 // heedOwnEnd doubts codes that only say what the caller's context does.
 func (h *httpCall) heedOwnEnd(out Outcome) Outcome {
-	if h.Context.Err() != nil && (out.Code == grpcCancelled || out.Code == grpcDeadlineExceeded) {
+	if h.Context.Err() != nil && (out.Code == policy.CodeCancelled || out.Code == policy.CodeDeadlineExceeded) {
 		out.Answered = false
 	}
 	return out

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tether-go/tether/breaker"
+	"github.com/tether-go/tether/policy"
 )
 
 // stats counts what happened at one target.
@@ -24,7 +25,7 @@ type Health struct {
 	Version       uint64         // of the document in force; 0: the application's own Config
 	Stale         bool           // the document in force has expired; it stays in force
 	Stages        []string       // of the document that are in force here: this client is one of the first
-	Kills         []Kill         // that are in force, those of refused documents too, with their names and reasons
+	Kills         []policy.Kill  // that are in force, those of refused documents too, with their names and reasons
 	RolledBack    []string       // stages of the document that this client took back
 	DroppedEvents uint64         // that Observe was too slow for
 	Targets       []TargetHealth // by name
@@ -60,7 +61,7 @@ type StageHealth struct{ Passed, Waited, Refused uint64 }
 func (e *Engine) Health() Health {
 	config := e.config.Load()
 	h := Health{Version: config.version(), Stages: config.stageNames(), RolledBack: e.rolledBack(config),
-		Kills: config.killsOn(time.Now()), DroppedEvents: e.events.Dropped()}
+		Kills: config.KillsOn(time.Now()), DroppedEvents: e.events.Dropped()}
 	h.Stale = !config.pushed.Expires.IsZero() && time.Now().After(config.pushed.Expires)
 	e.targets.mu.Lock()
 	all := make([]*target, 0, len(e.targets.byKey)+1)

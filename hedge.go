@@ -1,6 +1,7 @@
 package tether
 
 import (
+	"github.com/tether-go/tether/policy"
 	"net/http"
 	"time"
 
@@ -8,12 +9,6 @@ import (
 
 	"github.com/tether-go/tether/breaker"
 )
-
-// hedgePolicy says when an attempt without an answer is hedged. The zero value: never.
-type hedgePolicy struct {
-	delay time.Duration // at least
-	up    time.Duration // of a normal that learns the quantile; 0: there is none
-}
 
 // isHedgeable tells whether two of a request may be under way at once. Declared is what its caller said of
 // it: that a method is idempotent says nothing about two at the same moment, nor that its body can be read
@@ -31,15 +26,15 @@ func isHedgeable(req *http.Request, declared bool) bool {
 
 // hedgeAfter is how long the coming attempt may go without an answer before it is hedged; 0: it isn't.
 func (h *httpCall) hedgeAfter() time.Duration {
-	policy := &h.policy.hedge
-	if *policy == (hedgePolicy{}) || !h.hedgeable || h.inner || h.attempts >= h.policy.retry.MaxAttempts {
+	p := &h.policy.Hedge
+	if *p == (policy.Hedging{}) || !h.hedgeable || h.inner || h.attempts >= h.policy.Retry.MaxAttempts {
 		return 0
 	}
 	var delay time.Duration
-	if policy.delay > 0 { // the same in all clients, so that those that call together would hedge together
-		delay = policy.delay + time.Duration(h.engine.rand()*float64(policy.delay)/2)
+	if p.Delay > 0 { // the same in all clients, so that those that call together would hedge together
+		delay = p.Delay + time.Duration(h.engine.rand()*float64(p.Delay)/2)
 	}
-	if policy.up > 0 {
+	if p.Up > 0 {
 		delay = max(delay, h.target.late(h.route))
 	}
 	if left := h.timeLeft(time.Now()); left >= 0 && delay+h.target.useful() >= left {
@@ -51,7 +46,7 @@ func (h *httpCall) hedgeAfter() time.Duration {
 // learnLate notes how long an attempt took, where a quantile of that is when attempts are hedged. Hedges
 // are no samples: those that take long are cancelled.
 func (c *call) learnLate(p *Permit, took time.Duration, calm bool) {
-	if up := c.policy.hedge.up; up > 0 && calm && !p.hedge {
+	if up := c.policy.Hedge.Up; up > 0 && calm && !p.hedge {
 		c.target.learnLate(c.route, took, up)
 	}
 }
@@ -62,7 +57,7 @@ func (c *call) learnLate(p *Permit, took time.Duration, calm bool) {
 func (c *call) admitHedge() *Permit {
 	newest := c.engine.config.Load()
 	if c.Context.Err() != nil ||
-		newest.killed(c.Scheme, c.Host, c.Method, c.Path, c.GRPCMethod, time.Now()) != nil {
+		newest.Killed(c.Scheme, c.Host, c.Method, c.Path, c.GRPCMethod, time.Now()) != nil {
 		return nil
 	}
 	p := &Permit{call: c, attempt: c.attempts + 1, hedge: true, lane: c.ownLane()}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tether-go/tether"
+	"github.com/tether-go/tether/policy"
 )
 
 // TestHedgeBesideAdaptiveLimit: an attempt whose failure turns the adaptive limit while its hedge is out shares no
@@ -33,13 +34,13 @@ func TestHedgeBesideAdaptiveLimit(t *testing.T) {
 				limited = append(limited, e.Attempt)
 			}
 		}
-		c := clientBy(t, base, tether.Settings{
-			Call: tether.CallSettings{HedgingPolicy: &tether.HedgingSettings{HedgingDelay: tether.Set(hedgeDelay)}},
-			Target: tether.TargetSettings{
-				Pacing:      &tether.PacingSettings{Mode: tether.Set("off")},
-				Concurrency: &tether.ConcurrencySettings{Max: tether.Set(400), Mode: tether.Set("adaptive")},
+		c := clientBy(t, base, policy.Settings{
+			Call: policy.CallSettings{HedgingPolicy: &policy.HedgingSettings{HedgingDelay: policy.Ptr(hedgeDelay)}},
+			Target: policy.TargetSettings{
+				Pacing:      &policy.PacingSettings{Mode: policy.Ptr("off")},
+				Concurrency: &policy.ConcurrencySettings{Max: policy.Ptr(400), Mode: policy.Ptr("adaptive")},
 			},
-		}, tether.Options{Observe: observe, InitialRetries: tether.Set(2)})
+		}, tether.Options{Observe: observe, InitialRetries: policy.Ptr(2)})
 		for range 300 {
 			get(c, api)
 		}

@@ -12,13 +12,14 @@ import (
 	"time"
 
 	"github.com/tether-go/tether"
+	"github.com/tether-go/tether/policy"
 	"github.com/tether-go/tether/retry"
 )
 
 // TestHedgeCallersTime: the caller's cancellation and all timeouts end both.
 func TestHedgeCallersTime(t *testing.T) {
 	for name, test := range map[string]struct {
-		call     tether.CallSettings
+		call     policy.CallSettings
 		cancel   time.Duration
 		deadline time.Duration
 		want     error
@@ -28,16 +29,16 @@ func TestHedgeCallersTime(t *testing.T) {
 		"cancelled":       {cancel: 700 * time.Millisecond, want: context.Canceled, attempts: 2, took: 700 * time.Millisecond},
 		"deadline":        {deadline: 700 * time.Millisecond, want: context.DeadlineExceeded, attempts: 2, took: 700 * time.Millisecond},
 		"deadline before": {deadline: 199 * time.Millisecond, want: context.DeadlineExceeded, attempts: 1, took: 199 * time.Millisecond},
-		"call timeout": {call: tether.CallSettings{Timeout: tether.Set(700 * time.Millisecond)}, want: tether.ErrCallTimeout,
+		"call timeout": {call: policy.CallSettings{Timeout: policy.Ptr(700 * time.Millisecond)}, want: tether.ErrCallTimeout,
 			attempts: 2, took: 700 * time.Millisecond},
-		"attempt timeout": {call: tether.CallSettings{AttemptTimeout: tether.Set(400 * time.Millisecond),
-			RetryPolicy: &tether.RetrySettings{MaxAttempts: tether.Set(2)}}, want: tether.ErrAttemptTimeout, attempts: 2},
+		"attempt timeout": {call: policy.CallSettings{AttemptTimeout: policy.Ptr(400 * time.Millisecond),
+			RetryPolicy: &policy.RetrySettings{MaxAttempts: policy.Ptr(2)}}, want: tether.ErrAttemptTimeout, attempts: 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b := &backend{serve: steps(step{wait: time.Hour, status: 200})}
-				test.call.HedgingPolicy = &tether.HedgingSettings{HedgingDelay: tether.Set(hedgeDelay)}
-				c := clientBy(t, b, tether.Settings{Call: test.call}, tether.Options{})
+				test.call.HedgingPolicy = &policy.HedgingSettings{HedgingDelay: policy.Ptr(hedgeDelay)}
+				c := clientBy(t, b, policy.Settings{Call: test.call}, tether.Options{})
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
 				if test.cancel > 0 {
@@ -115,7 +116,7 @@ func TestHedgeBrokenTransport(t *testing.T) {
 					}
 					return after(req, time.Second, answer(req, 200))
 				})}
-				c := hedged(t, bodies, tether.Options{AttemptHeader: "N", InitialRetries: tether.Set(2)})
+				c := hedged(t, bodies, tether.Options{AttemptHeader: "N", InitialRetries: policy.Ptr(2)})
 				for range 2 {
 					var status int
 					var recovered any
@@ -227,11 +228,11 @@ func TestHedgeAttempts(t *testing.T) {
 	for _, most := range []int{1, 2, 3, 4} {
 		synctest.Test(t, func(t *testing.T) {
 			b := &backend{serve: always(200)}
-			c := clientBy(t, b, tether.Settings{Call: tether.CallSettings{
-				HedgingPolicy: &tether.HedgingSettings{HedgingDelay: tether.Set(hedgeDelay)},
-				RetryPolicy:   &tether.RetrySettings{MaxAttempts: &most}}, Target: tether.TargetSettings{
-				RetryBudget: &tether.BudgetSettings{Ratio: tether.Set(1.0)},
-				Pacing:      &tether.PacingSettings{Mode: tether.Set("off")}}}, tether.Options{})
+			c := clientBy(t, b, policy.Settings{Call: policy.CallSettings{
+				HedgingPolicy: &policy.HedgingSettings{HedgingDelay: policy.Ptr(hedgeDelay)},
+				RetryPolicy:   &policy.RetrySettings{MaxAttempts: &most}}, Target: policy.TargetSettings{
+				RetryBudget: &policy.BudgetSettings{Ratio: policy.Ptr(1.0)},
+				Pacing:      &policy.PacingSettings{Mode: policy.Ptr("off")}}}, tether.Options{})
 			for range 10 { // saves what the budget may hold
 				get(c, api)
 			}

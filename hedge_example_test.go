@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tether-go/tether"
+	"github.com/tether-go/tether/policy"
 )
 
 // A search that has no answer after 10 ms is asked for once more, and the first answer counts.
@@ -20,10 +21,10 @@ func ExampleHedgingSettings() {
 	}))
 	defer server.Close()
 
-	client, err := tether.NewClient(http.DefaultClient, tether.Config{Rules: []tether.Rule{{
-		Name: "search", Match: tether.Match{Path: "/v1/search"},
-		Call: tether.CallSettings{HedgingPolicy: &tether.HedgingSettings{HedgingDelay: tether.Set(10 * time.Millisecond)}},
-	}}}, tether.Options{})
+	client, err := tether.NewClient(http.DefaultClient, tether.Options{Policy: policy.Document{Rules: []policy.Rule{{
+		Name: "search", Match: policy.Match{Path: "/v1/search"},
+		Call: policy.CallSettings{HedgingPolicy: &policy.HedgingSettings{HedgingDelay: policy.Ptr(10 * time.Millisecond)}},
+	}}}})
 	if err != nil {
 		fmt.Println(err)
 		return

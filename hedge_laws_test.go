@@ -18,6 +18,7 @@ import (
 	"github.com/tether-go/tether/breaker"
 	"github.com/tether-go/tether/internal/memnet"
 	"github.com/tether-go/tether/internal/random"
+	"github.com/tether-go/tether/policy"
 )
 
 // TestW16DeniedHedge: what stands in a hedge's way between its attempt and its time keeps it back for
@@ -76,10 +77,10 @@ func TestW16DeniedHedge(t *testing.T) {
 					}
 					return after(req, 15*time.Second, answer(req, 200))
 				}}
-				own := tether.Settings{Call: tether.CallSettings{
-					HedgingPolicy: &tether.HedgingSettings{HedgingDelay: tether.Set(5 * time.Second)}}}
+				own := policy.Settings{Call: policy.CallSettings{
+					HedgingPolicy: &policy.HedgingSettings{HedgingDelay: policy.Ptr(5 * time.Second)}}}
 				if name == "breaker" { // pacing would be in the way sooner
-					own.Target.Pacing = &tether.PacingSettings{Mode: tether.Set("off")}
+					own.Target.Pacing = &policy.PacingSettings{Mode: policy.Ptr("off")}
 				}
 				c := clientBy(t, b, own, tether.Options{InitialRetries: &test.saved})
 				var all sync.WaitGroup
@@ -106,9 +107,9 @@ func TestW16DeniedHedge(t *testing.T) {
 // TestW16LatencyStep: when every call takes ten times as long, hedges stay within the budget, whether by a
 // fixed delay or by a quantile, and every call is served.
 func TestW16LatencyStep(t *testing.T) {
-	for name, settings := range map[string]tether.HedgingSettings{
-		"fixed":    {HedgingDelay: tether.Set(100 * time.Millisecond)},
-		"quantile": {Quantile: tether.Set(0.95)},
+	for name, settings := range map[string]policy.HedgingSettings{
+		"fixed":    {HedgingDelay: policy.Ptr(100 * time.Millisecond)},
+		"quantile": {Quantile: policy.Ptr(0.95)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -164,9 +165,9 @@ func TestHedgeQuantile(t *testing.T) {
 				wait := -100 * math.Log(1-rng.Float64())
 				return after(req, time.Duration(wait*1e6), answer(req, 200))
 			}}
-			c := clientBy(t, b, tether.Settings{
-				Call:   tether.CallSettings{HedgingPolicy: &tether.HedgingSettings{Quantile: &quantile}},
-				Target: tether.TargetSettings{RetryBudget: &tether.BudgetSettings{Ratio: tether.Set(1.0)}},
+			c := clientBy(t, b, policy.Settings{
+				Call:   policy.CallSettings{HedgingPolicy: &policy.HedgingSettings{Quantile: &quantile}},
+				Target: policy.TargetSettings{RetryBudget: &policy.BudgetSettings{Ratio: policy.Ptr(1.0)}},
 			}, tether.Options{})
 			ask := func(n int) (hedges float64) {
 				before := c.Engine().Health()
@@ -193,7 +194,7 @@ func TestHedgeQuantile(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		b := &backend{serve: steps(step{wait: time.Second, status: 200})}
-		c := hedgedBy(t, b, tether.HedgingSettings{HedgingDelay: tether.Set(hedgeDelay), Quantile: tether.Set(0.9)}, tether.Options{})
+		c := hedgedBy(t, b, policy.HedgingSettings{HedgingDelay: policy.Ptr(hedgeDelay), Quantile: policy.Ptr(0.9)}, tether.Options{})
 		get(c, api)
 		if n := c.Engine().Health().Targets[0].Hedges; n != 1 {
 			t.Errorf("%d hedges after the fixed delay, want 1", n)
@@ -203,7 +204,7 @@ func TestHedgeQuantile(t *testing.T) {
 		b := &backend{serve: func(req *http.Request, n int) (*http.Response, error) {
 			return after(req, map[bool]time.Duration{true: 10 * time.Millisecond, false: 180 * time.Millisecond}[n <= 100], answer(req, 200))
 		}}
-		c := hedgedBy(t, b, tether.HedgingSettings{HedgingDelay: tether.Set(hedgeDelay), Quantile: tether.Set(0.9)}, tether.Options{})
+		c := hedgedBy(t, b, policy.HedgingSettings{HedgingDelay: policy.Ptr(hedgeDelay), Quantile: policy.Ptr(0.9)}, tether.Options{})
 		for range 101 {
 			get(c, api)
 		}
@@ -327,11 +328,11 @@ func TestHedgeOverSockets(t *testing.T) {
 			server.EnableHTTP2 = h2
 			server.StartTLS()
 			defer server.Close()
-			c := clientBy(t, server.Client().Transport, tether.Settings{
-				Call: tether.CallSettings{Timeout: tether.Set(5 * time.Second),
-					HedgingPolicy: &tether.HedgingSettings{HedgingDelay: tether.Set(5 * time.Millisecond)},
-					RetryPolicy:   &tether.RetrySettings{MaxAttempts: tether.Set(2)}},
-				Target: tether.TargetSettings{RetryBudget: &tether.BudgetSettings{Ratio: tether.Set(1.0)}},
+			c := clientBy(t, server.Client().Transport, policy.Settings{
+				Call: policy.CallSettings{Timeout: policy.Ptr(5 * time.Second),
+					HedgingPolicy: &policy.HedgingSettings{HedgingDelay: policy.Ptr(5 * time.Millisecond)},
+					RetryPolicy:   &policy.RetrySettings{MaxAttempts: policy.Ptr(2)}},
+				Target: policy.TargetSettings{RetryBudget: &policy.BudgetSettings{Ratio: policy.Ptr(1.0)}},
 			}, tether.Options{})
 			for range 12 { // a hedge at most each: what follows a hang is answered, and saves the next one
 				if status, body, err := get(c, server.URL); status != 200 || len(body) != 100_000 || err != nil {
@@ -350,20 +351,20 @@ func TestHedgePush(t *testing.T) {
 	const early = `"defaults": {"call": {"hedgingPolicy": {"hedgingDelay": "0.1s", "quantile": 0.6}}}`
 	for _, test := range []struct {
 		name   string
-		own    tether.HedgingSettings
-		bounds tether.Bounds
+		own    policy.HedgingSettings
+		bounds policy.Bounds
 		push   string
 		hedges uint64
 		notes  int
 	}{
 		{name: "off in the code, on by push", push: early, notes: 2},
-		{name: "allowed", bounds: tether.Bounds{MinHedgingDelay: 50 * time.Millisecond, MinHedgingQuantile: 0.5}, push: early, hedges: 1},
-		{name: "sooner than the code", own: tether.HedgingSettings{HedgingDelay: tether.Set(900 * time.Millisecond)}, push: early, notes: 2},
-		{name: "later than the code", own: tether.HedgingSettings{HedgingDelay: tether.Set(50 * time.Millisecond)},
+		{name: "allowed", bounds: policy.Bounds{MinHedgingDelay: 50 * time.Millisecond, MinHedgingQuantile: 0.5}, push: early, hedges: 1},
+		{name: "sooner than the code", own: policy.HedgingSettings{HedgingDelay: policy.Ptr(900 * time.Millisecond)}, push: early, notes: 2},
+		{name: "later than the code", own: policy.HedgingSettings{HedgingDelay: policy.Ptr(50 * time.Millisecond)},
 			push: `"defaults": {"call": {"hedgingPolicy": {"hedgingDelay": "900ms"}}}`},
-		{name: "off", own: tether.HedgingSettings{HedgingDelay: tether.Set(50 * time.Millisecond)},
+		{name: "off", own: policy.HedgingSettings{HedgingDelay: policy.Ptr(50 * time.Millisecond)},
 			push: `"defaults": {"call": {"hedgingPolicy": {"hedgingDelay": "0s", "quantile": 1}}}`},
-		{name: "on in the code", own: tether.HedgingSettings{HedgingDelay: tether.Set(50 * time.Millisecond)}, push: `"label": "x"`, hedges: 1},
+		{name: "on in the code", own: policy.HedgingSettings{HedgingDelay: policy.Ptr(50 * time.Millisecond)}, push: `"label": "x"`, hedges: 1},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

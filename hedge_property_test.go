@@ -3,6 +3,7 @@ package tether
 import (
 	"context"
 	"errors"
+	"github.com/tether-go/tether/policy"
 	"hash/maphash"
 	"io"
 	"math/rand/v2"
@@ -115,9 +116,9 @@ func TestHedgeProperty(t *testing.T) {
 	for seed := range uint64(60) {
 		synctest.Test(t, func(t *testing.T) {
 			w := &whimsical{rng: rand.New(rand.NewPCG(seed, 0))}
-			e, err := New(Config{Defaults: Settings{Call: CallSettings{Timeout: Set(3 * time.Second),
-				AttemptTimeout: Set(time.Second), HedgingPolicy: &HedgingSettings{
-					HedgingDelay: Set(100 * time.Millisecond), Quantile: Set(0.8)}}}}, Options{Seed: seed + 1})
+			e, err := New(Options{Policy: policy.Document{Defaults: policy.Settings{Call: policy.CallSettings{Timeout: policy.Ptr(3 * time.Second),
+				AttemptTimeout: policy.Ptr(time.Second), HedgingPolicy: &policy.HedgingSettings{
+					HedgingDelay: policy.Ptr(100 * time.Millisecond), Quantile: policy.Ptr(0.8)}}}}, Seed: seed + 1})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -161,8 +162,8 @@ func TestHedgeProperty(t *testing.T) {
 func TestHedgeInTheSameMoment(t *testing.T) {
 	const due = 100 * time.Millisecond
 	synctest.Test(t, func(t *testing.T) {
-		e, err := New(Config{Defaults: Settings{Call: CallSettings{HedgingPolicy: &HedgingSettings{Quantile: Set(0.9)}},
-			Target: TargetSettings{RetryBudget: &BudgetSettings{Ratio: Set(1.0)}}}}, Options{Seed: 1})
+		e, err := New(Options{Policy: policy.Document{Defaults: policy.Settings{Call: policy.CallSettings{HedgingPolicy: &policy.HedgingSettings{Quantile: policy.Ptr(0.9)}},
+			Target: policy.TargetSettings{RetryBudget: &policy.BudgetSettings{Ratio: policy.Ptr(1.0)}}}}, Seed: 1})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -204,7 +205,7 @@ func (s exactly) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // TestUnadmittedHedge: what a hedge was given that is not sent is all given back.
 func TestUnadmittedHedge(t *testing.T) {
-	e, err := New(Config{}, Options{Seed: 1})
+	e, err := New(Options{Seed: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/tether-go/tether"
+	"github.com/tether-go/tether/policy"
 )
 
 const hedgeDelay = 200 * time.Millisecond // which jitter makes up to 300 ms
@@ -22,20 +23,21 @@ const hedgeDelay = 200 * time.Millisecond // which jitter makes up to 300 ms
 // hedged wraps a backend with hedging by a fixed delay, and every other default.
 func hedged(t testing.TB, base http.RoundTripper, opts tether.Options) *tether.Client {
 	t.Helper()
-	return hedgedBy(t, base, tether.HedgingSettings{HedgingDelay: tether.Set(hedgeDelay)}, opts)
+	return hedgedBy(t, base, policy.HedgingSettings{HedgingDelay: policy.Ptr(hedgeDelay)}, opts)
 }
 
-func hedgedBy(t testing.TB, base http.RoundTripper, h tether.HedgingSettings, opts tether.Options) *tether.Client {
+func hedgedBy(t testing.TB, base http.RoundTripper, h policy.HedgingSettings, opts tether.Options) *tether.Client {
 	t.Helper()
-	return clientBy(t, base, tether.Settings{Call: tether.CallSettings{HedgingPolicy: &h}}, opts)
+	return clientBy(t, base, policy.Settings{Call: policy.CallSettings{HedgingPolicy: &h}}, opts)
 }
 
-func clientBy(t testing.TB, base http.RoundTripper, own tether.Settings, opts tether.Options) *tether.Client {
+func clientBy(t testing.TB, base http.RoundTripper, own policy.Settings, opts tether.Options) *tether.Client {
 	t.Helper()
 	if opts.Seed == 0 {
 		opts.Seed = 1
 	}
-	c, err := tether.NewClient(&http.Client{Transport: base}, tether.Config{Defaults: own}, opts)
+	opts.Policy = policy.Document{Defaults: own}
+	c, err := tether.NewClient(&http.Client{Transport: base}, opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +119,7 @@ func TestHedge(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b := &backend{serve: steps(test.steps...)}
 				bodies := &tracked{base: b}
-				c := hedged(t, bodies, tether.Options{InitialRetries: tether.Set(2)})
+				c := hedged(t, bodies, tether.Options{InitialRetries: policy.Ptr(2)})
 				began := time.Now()
 				resp, err := explained(t, c, http.MethodGet, api)
 				took := time.Since(began)

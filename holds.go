@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"github.com/tether-go/tether/policy"
 	"slices"
 	"time"
 )
@@ -119,20 +120,20 @@ func (e *Engine) restoreClient(id string, latched []string) {
 	e.applying.Lock()
 	defer e.applying.Unlock()
 	changed := false
-	if id != "" && len(id) <= maxStageName && !e.client.given {
+	if id != "" && len(id) <= policy.MaxRolloutName && !e.client.given {
 		changed = id != e.client.id
 		e.client.id, e.client.kept = id, true
 		e.clientID.Store(&id)
 	}
-	for _, name := range latched[:min(len(latched), maxStages)] {
-		if len(name) <= maxStageName && !slices.Contains(e.latched, name) {
+	for _, name := range latched[:min(len(latched), policy.MaxRollouts)] {
+		if len(name) <= policy.MaxRolloutName && !slices.Contains(e.latched, name) {
 			e.latched, changed = append(e.latched, name), true
 			if c := e.config.Load(); slices.Contains(c.stageNames(), name) { // until now, and told so
 				e.note(Event{Kind: EventRolledBack, Version: c.version(), Note: name + ": in an earlier process"})
 			}
 		}
 	}
-	e.latched = e.latched[max(0, len(e.latched)-maxStages):]
+	e.latched = e.latched[max(0, len(e.latched)-policy.MaxRollouts):]
 	if changed {
 		e.restage()
 	}
@@ -143,14 +144,14 @@ func (e *Engine) restoreHold(h savedHold) {
 	if wait <= 0 || h.Host == "" || len(h.Scheme)+len(h.Host)+len(h.Service)+len(h.Rule) > maxHoldBytes {
 		return
 	}
-	policy := e.config.Load().resolve(h.Scheme, h.Host, "", "", "")
+	policy := e.config.Load().Resolve(h.Scheme, h.Host, "", "", "")
 	t := e.restoredTarget(targetKey{h.Scheme, h.Host, h.Service, h.Rule}, policy)
 	if t == nil {
 		return
 	}
 	defer t.release()
 	t.beginTrouble()
-	until := t.gate.Hold(min(wait, policy.holdMax))
+	until := t.gate.Hold(min(wait, policy.HoldMax))
 	t.endTrouble()
 	t.line.WakeAll()
 	e.note(Event{Kind: EventHeld, Target: t.name, Stage: StageHold, Until: until, Note: "restored"})
@@ -158,7 +159,7 @@ func (e *Engine) restoreHold(h savedHold) {
 
 // restoredTarget returns the target that key names, counting the caller as a user of it. It leaves
 // half of the table free, since a target that is held can't be forgotten.
-func (e *Engine) restoredTarget(key targetKey, p *policy) *target {
+func (e *Engine) restoredTarget(key targetKey, p *policy.Resolved) *target {
 	e.targets.mu.Lock()
 	defer e.targets.mu.Unlock()
 	t := e.targets.byKey[key]

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/tether-go/tether"
+	"github.com/tether-go/tether/policy"
 	"github.com/tether-go/tether/ratelimit/pacing"
 )
 
@@ -126,7 +127,7 @@ func TestRestoreBelievesLittle(t *testing.T) {
 func TestRestoredHoldGoesByThePolicyInForce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &backend{serve: always(200)}
-		c := client(t, b, tether.Options{Bounds: tether.Bounds{MinHoldMax: time.Minute}})
+		c := client(t, b, tether.Options{Bounds: policy.Bounds{MinHoldMax: time.Minute}})
 		get(c, api) // with a hold.max of 1 h
 		if _, err := c.Engine().Apply(document(1, `,"defaults":{"target":{"hold":{"max":"60s"}}}`)); err != nil {
 			t.Fatal(err)
@@ -190,7 +191,7 @@ func FuzzRestore(f *testing.F) {
 	f.Add([]byte(`{"tether":1,"refused":{"sha256":"` + strings.Repeat("0", 64) + `","since":"0001-01-01T00:00:00Z"}}`))
 	f.Add([]byte(`{"tether":1e0}`))
 	f.Fuzz(func(t *testing.T, snapshot []byte) {
-		e, err := tether.New(tether.Config{}, tether.Options{Seed: 1, MaxTargets: 20})
+		e, err := tether.New(tether.Options{Seed: 1, MaxTargets: 20})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -2,6 +2,7 @@ package tether
 
 import (
 	"fmt"
+	"github.com/tether-go/tether/policy"
 	"strings"
 	"testing"
 )
@@ -10,7 +11,7 @@ import (
 func hostileDocuments() map[string][]byte {
 	many := func(n int, entry func(i int) string) string {
 		var b strings.Builder
-		for i := 0; i < n && b.Len() < maxDocument-4096; i++ {
+		for i := 0; i < n && b.Len() < policy.MaxDocument-4096; i++ {
 			if i > 0 {
 				b.WriteByte(',')
 			}
@@ -122,7 +123,7 @@ func BenchmarkApplyHostile(b *testing.B) {
 		b.Run(strings.ReplaceAll(name, " ", "-"), func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				e, err := New(Config{}, Options{Seed: 1})
+				e, err := New(Options{Seed: 1})
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -149,7 +150,7 @@ func plainDocument() []byte {
 
 func applied(tb testing.TB, document []byte) error {
 	tb.Helper()
-	e, err := New(Config{}, Options{Seed: 1})
+	e, err := New(Options{Seed: 1})
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 
 	"github.com/tether-go/tether"
+	"github.com/tether-go/tether/policy"
 )
 
 // keyed sends a request for which a key is to be made.
@@ -55,7 +56,7 @@ func TestW13IdempotencyKey(t *testing.T) {
 			if len(keys)%2 == 1 || string(body) != "an order" {
 				w.WriteHeader(http.StatusBadGateway)
 			}
-		}), tether.Options{InitialRetries: tether.Set(2)}, func(t *testing.T, c *tether.Client, url string) {
+		}), tether.Options{InitialRetries: policy.Ptr(2)}, func(t *testing.T, c *tether.Client, url string) {
 			keys = nil
 			for range 2 {
 				if status, err := keyed(t, c, form, http.MethodPost, url, nil); status != 200 || err != nil {

@@ -1,6 +1,7 @@
 package tether
 
 import (
+	"github.com/tether-go/tether/policy"
 	"maps"
 	"math"
 	"reflect"
@@ -11,7 +12,7 @@ import (
 // from it, or it from them. The table is locked. Before a document came there is nothing that it could
 // have divided.
 func (ts *targets) kin(key targetKey, version uint64) (kin []*target) {
-	if key.rule != "" && len(ts.rules) < maxRules {
+	if key.rule != "" && len(ts.rules) < policy.MaxRules {
 		if ts.rules == nil {
 			ts.rules = make(map[string]bool)
 		}
@@ -70,8 +71,8 @@ func (t *target) holdLanes(held map[laneKey]time.Time, divided partitions, rand 
 
 // regroup passes on what servers asked for, where a document's rules divide their calls otherwise than those before
 // it: the calls that were told to wait may be another target's now, which may be there from earlier.
-func (e *Engine) regroup(old, next *snapshot) {
-	was, is := old.divisions(), next.divisions()
+func (e *Engine) regroup(old, next *policy.Compiled) {
+	was, is := old.Divisions(), next.Divisions()
 	e.targets.mu.Lock()
 	defer e.targets.mu.Unlock()
 	for key, t := range e.targets.byKey {
@@ -87,17 +88,6 @@ func (e *Engine) regroup(old, next *snapshot) {
 		}
 		t.line.WakeAll()
 	}
-}
-
-// divisions are the rules that give their calls a target of their own.
-func (s *snapshot) divisions() map[string]matcher {
-	divide := make(map[string]matcher)
-	for i := range s.rules {
-		if r := &s.rules[i]; r.key != "" {
-			divide[r.key] = r.matcher
-		}
-	}
-	return divide
 }
 
 // heldLanes are the lanes that are told to wait, and until when. Where there are some it also tells what

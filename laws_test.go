@@ -16,6 +16,7 @@ import (
 
 	"github.com/tether-go/tether"
 	"github.com/tether-go/tether/internal/random"
+	"github.com/tether-go/tether/policy"
 	"github.com/tether-go/tether/ratelimit/pacing"
 )
 
@@ -328,7 +329,7 @@ func TestLaw2CoversThoseWhoWait(t *testing.T) {
 			}
 			return answer(req, 503), nil
 		}}
-		c := client(t, b, tether.Options{InitialRetries: tether.Set(0)})
+		c := client(t, b, tether.Options{InitialRetries: policy.Ptr(0)})
 		send := func(url string, opts tether.CallOptions) {
 			ctx, cancel := context.WithTimeout(tether.WithCall(t.Context(), opts), 60*time.Second)
 			defer cancel()

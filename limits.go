@@ -50,7 +50,7 @@ func (c *call) throughLimits(p *Permit) *obstacle {
 		t.rate.Untake()
 		return &obstacle{stage: StageConcurrency, reason: ratelimit.ErrBusy, change: true, look: lookAgain}
 	}
-	if c.policy.rate.PerSecond > 0 {
+	if c.policy.Rate.PerSecond > 0 {
 		t.stats.passed(StageRate)
 	}
 	if slot != nil {
@@ -102,9 +102,9 @@ func (c *call) behind(at place) *obstacle {
 // followNewest brings the newest configuration to the target: where all calls wait, none that begins
 // may be there to do so.
 func (c *call) followNewest() {
-	p := c.killers.resolve(c.Scheme, c.Host, c.Method, c.Path, c.GRPCMethod)
-	if p.key == c.policy.key {
-		c.forcedOpen = p.breaker.Mode == breaker.ForcedOpen
+	p := c.killers.Resolve(c.Scheme, c.Host, c.Method, c.Path, c.GRPCMethod)
+	if p.Key == c.policy.Key {
+		c.forcedOpen = p.Breaker.Mode == breaker.ForcedOpen
 		c.target.follow(p, c.killers.serial)
 	}
 }

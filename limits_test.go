@@ -13,21 +13,23 @@ import (
 	"time"
 
 	"github.com/tether-go/tether"
+	"github.com/tether-go/tether/policy"
 	"github.com/tether-go/tether/ratelimit"
 )
 
 // limited is a client whose own Config limits every target.
 func limited(t testing.TB, base http.RoundTripper, perSecond float64, burst, concurrent int, opts tether.Options) *tether.Client {
 	t.Helper()
-	var cfg tether.Config
+	var cfg policy.Document
 	if perSecond > 0 {
-		cfg.Defaults.Target.RateLimit = &tether.RateSettings{PerSecond: &perSecond, Burst: &burst}
+		cfg.Defaults.Target.RateLimit = &policy.RateSettings{PerSecond: &perSecond, Burst: &burst}
 	}
 	if concurrent > 0 {
-		cfg.Defaults.Target.Concurrency = &tether.ConcurrencySettings{Max: &concurrent}
+		cfg.Defaults.Target.Concurrency = &policy.ConcurrencySettings{Max: &concurrent}
 	}
 	opts.Seed = 1
-	c, err := tether.NewClient(&http.Client{Transport: base}, cfg, opts)
+	opts.Policy = cfg
+	c, err := tether.NewClient(&http.Client{Transport: base}, opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,19 +129,19 @@ func TestRateLimitFromADocument(t *testing.T) {
 	}
 	for name, test := range map[string]struct {
 		own      float64
-		bounds   tether.Bounds
+		bounds   policy.Bounds
 		document string
 		least    int // attempts in 100 s of 10 calls a second that don't wait
 		most     int
 	}{
-		"introduced":                 {0, tether.Bounds{}, rate(2, 10), 190, 212},
-		"lowered":                    {5, tether.Bounds{}, rate(1, 1), 88, 102},
-		"not raised":                 {2, tether.Bounds{}, rate(9, 100), 190, 204},
-		"not lifted":                 {2, tether.Bounds{}, `,"defaults":{"target":{"rateLimit":{"perSecond":0}}}`, 190, 204},
-		"raised within the bounds":   {2, tether.Bounds{MaxPerSecond: 4, MaxBurst: 2}, rate(9, 100), 390, 404},
-		"of a rule of its own":       {0, tether.Bounds{}, `,"rules":[{"name":"items","key":"rule","match":{"path":"/v1"},"target":{"rateLimit":{"perSecond":2}}}]`, 190, 204},
-		"of another rule":            {0, tether.Bounds{}, `,"rules":[{"name":"else","key":"rule","match":{"path":"/v2"},"target":{"rateLimit":{"perSecond":2}}}]`, 1000, 1000},
-		"of the own default's burst": {2, tether.Bounds{}, `,"defaults":{"target":{"rateLimit":{"burst":1000}}}`, 190, 204},
+		"introduced":                 {0, policy.Bounds{}, rate(2, 10), 190, 212},
+		"lowered":                    {5, policy.Bounds{}, rate(1, 1), 88, 102},
+		"not raised":                 {2, policy.Bounds{}, rate(9, 100), 190, 204},
+		"not lifted":                 {2, policy.Bounds{}, `,"defaults":{"target":{"rateLimit":{"perSecond":0}}}`, 190, 204},
+		"raised within the bounds":   {2, policy.Bounds{MaxPerSecond: 4, MaxBurst: 2}, rate(9, 100), 390, 404},
+		"of a rule of its own":       {0, policy.Bounds{}, `,"rules":[{"name":"items","key":"rule","match":{"path":"/v1"},"target":{"rateLimit":{"perSecond":2}}}]`, 190, 204},
+		"of another rule":            {0, policy.Bounds{}, `,"rules":[{"name":"else","key":"rule","match":{"path":"/v2"},"target":{"rateLimit":{"perSecond":2}}}]`, 1000, 1000},
+		"of the own default's burst": {2, policy.Bounds{}, `,"defaults":{"target":{"rateLimit":{"burst":1000}}}`, 190, 204},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -128,7 +128,7 @@ func TestLaw13NewLoop(t *testing.T) {
 func TestLaw13LoopOfAMethod(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l listener
-		e, err := tether.New(tether.Config{}, tether.Options{Seed: 1, Observe: l.observe})
+		e, err := tether.New(tether.Options{Seed: 1, Observe: l.observe})
 		if err != nil {
 			t.Fatal(err)
 		}

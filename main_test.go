@@ -102,7 +102,7 @@ func client(t testing.TB, base http.RoundTripper, opts tether.Options) *tether.C
 	if opts.Seed == 0 {
 		opts.Seed = 1
 	}
-	c, err := tether.NewClient(&http.Client{Transport: base}, tether.Config{}, opts)
+	c, err := tether.NewClient(&http.Client{Transport: base}, opts)
 	if err != nil {
 		t.Fatal(err)
 	}

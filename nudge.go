@@ -48,7 +48,7 @@ func (e *Engine) Nudged(host, field string) {
 		return
 	}
 	config := e.config.Load()
-	if config.document == nil || !config.hearsNudges(host) {
+	if config.document == nil || !config.HearsNudges(host) {
 		return
 	}
 	version := nudgedVersion(field, config.pushed.Document)
@@ -95,40 +95,4 @@ func (e *Engine) heardIn(host string, header http.Header) {
 		return
 	}
 	e.Nudged(host, lines[0])
-}
-
-// nudgersOf are the hosts whose word counts: those of the document's list, else of the application's own,
-// else those that rules name. One that can't be understood is nobody.
-func nudgersOf(local, pushed *Config) (hosts []matcher) {
-	names := pushed.Nudge
-	if names == nil {
-		names = local.Nudge
-	}
-	if names == nil {
-		for _, cfg := range [2]*Config{local, pushed} {
-			for _, r := range cfg.Rules[:min(len(cfg.Rules), maxRules)] {
-				names = append(names, r.Match.Host)
-			}
-		}
-	}
-	for _, name := range names {
-		if m, ok := understoodMatch(Match{Host: name}); ok && name != "" {
-			hosts = append(hosts, m)
-		}
-	}
-	return hosts
-}
-
-// hearsNudges tells whether a host's word about newer documents counts. Where it has no port, a name with
-// either usual port will do.
-func (s *snapshot) hearsNudges(host string) bool {
-	for _, scheme := range [...]string{"https", "http"} {
-		call := newSubject(scheme, host, "", "", "")
-		for i := range s.nudgers {
-			if s.nudgers[i].fits(&call) {
-				return true
-			}
-		}
-	}
-	return false
 }

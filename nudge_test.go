@@ -91,7 +91,7 @@ func FuzzNudged(f *testing.F) {
 	f.Add(`("shop";v=1);v=2, "shop";v=?1`)
 	f.Add(`"shop";v=999999999999999`)
 	f.Fuzz(func(t *testing.T, field string) {
-		e, err := tether.New(tether.Config{}, tether.Options{Seed: 1})
+		e, err := tether.New(tether.Options{Seed: 1})
 		if err != nil {
 			t.Fatal(err)
 		}

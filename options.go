@@ -9,14 +9,18 @@ import (
 
 	"go.opentelemetry.io/otel/metric"
 
+	"github.com/tether-go/tether/policy"
 	"github.com/tether-go/tether/ratelimit/hint"
 )
 
 // Options are what only code can set: nothing in here ever comes from a document.
 type Options struct {
+	// Policy is the application's own document: what holds while no published document says otherwise, and what a
+	// published one may not loosen. Default the zero Document, which turns every protection on.
+	Policy policy.Document
 	// Bounds are the compiled-in ceilings of what a document may loosen. The zero value lets no document
 	// be looser than the Config that the engine was made with.
-	Bounds Bounds
+	Bounds policy.Bounds
 	// Audience is who this application is, such as {"environment": "production"}. A document is taken
 	// only if every member of its audience has the same value here; one without an audience is for
 	// everybody. Default nobody in particular.
@@ -74,7 +78,7 @@ type Options struct {
 }
 
 func (o Options) validate() error {
-	var problems []error
+	problems := []error{o.Policy.Validate()}
 	if n := o.InitialRetries; n != nil && (*n < 0 || *n > 2) {
 		problems = append(problems, fmt.Errorf("tether: InitialRetries is %d, not from 0 to 2", *n))
 	}
@@ -115,7 +119,7 @@ func (o Options) withDefaults() Options {
 	o.Cohort = maps.Clone(o.Cohort)
 	o.HintProfiles = maps.Clone(o.HintProfiles)
 	if o.InitialRetries == nil {
-		o.InitialRetries = Set(1)
+		o.InitialRetries = policy.Ptr(1)
 	}
 	if o.MaxTargets == 0 {
 		o.MaxTargets = 1000

@@ -15,8 +15,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/tether-go/tether"
 	"github.com/tether-go/tether/internal/memnet"
+	"github.com/tether-go/tether/policy"
 )
 
 // times is how often something is done, or how many clients do it: a tenth, unless TETHER_FLEETS=1 asks for the
@@ -47,7 +47,7 @@ func TestW09EachAttemptHasItsOwnBody(t *testing.T) {
 			}))
 			defer base.CloseIdleConnections()
 			cfg := budgetOnly()
-			cfg.Defaults.Target.RetryBudget = &tether.BudgetSettings{Ratio: tether.Set(1.0)}
+			cfg.Defaults.Target.RetryBudget = &policy.BudgetSettings{Ratio: policy.Ptr(1.0)}
 			c := clientOf(t, base, cfg, 1)
 			calls := times(1000)
 			for range calls {
@@ -98,8 +98,8 @@ func TestW10NothingPilesUp(t *testing.T) {
 	base := &http.Transport{}
 	defer base.CloseIdleConnections()
 	cfg := budgetOnly()
-	cfg.Defaults.Call.RetryPolicy = &tether.RetrySettings{InitialBackoff: tether.Set(time.Millisecond),
-		MaxBackoff: tether.Set(time.Millisecond)}
+	cfg.Defaults.Call.RetryPolicy = &policy.RetrySettings{InitialBackoff: policy.Ptr(time.Millisecond),
+		MaxBackoff: policy.Ptr(time.Millisecond)}
 	c := clientOf(t, base, cfg, 1)
 	get(c, server.URL)
 	descriptors, goroutines := open(), runtime.NumGoroutine()
@@ -146,7 +146,7 @@ func TestW10RepeatsLeaveNothing(t *testing.T) {
 			return &closing{Conn: conn, closed: func() { open.Add(-1) }}, err
 		}
 		cfg := budgetOnly()
-		cfg.Defaults.Target.RetryBudget = &tether.BudgetSettings{Ratio: tether.Set(1.0)}
+		cfg.Defaults.Target.RetryBudget = &policy.BudgetSettings{Ratio: policy.Ptr(1.0)}
 		c := clientOf(t, base, cfg, 1)
 		calls := times(2000)
 		for range calls {
@@ -225,7 +225,7 @@ func TestW34LongLivedContext(t *testing.T) {
 			return answer(req, 200), nil
 		})
 		cfg := budgetOnly()
-		cfg.Defaults.Call.AttemptTimeout = tether.Set(time.Second)
+		cfg.Defaults.Call.AttemptTimeout = policy.Ptr(time.Second)
 		c := clientOf(t, b, cfg, 1)
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()

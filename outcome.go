@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/tether-go/tether/policy"
 	"github.com/tether-go/tether/ratelimit/hint"
 )
 
@@ -66,7 +67,7 @@ type Outcome struct {
 	// Code is the gRPC code that the attempt failed with, whoever made it; 0: OK, or not gRPC. With
 	// a code, too, the policy's retryable codes decide. RESOURCE_EXHAUSTED is repeated only where
 	// the answer names a wait.
-	Code StatusCode
+	Code policy.StatusCode
 	// Answered says that a Code came from the server and stands for no missing answer.
 	Answered bool
 	// Final says that a repeat would end in the same way, or is somebody else's to make.
@@ -79,32 +80,32 @@ type Outcome struct {
 }
 
 // served tells whether the answer is what the caller wants, by the policy that the call has.
-func (o *Outcome) served(p *policy) bool { return o.Class == Healthy && !o.retryable(p) }
+func (o *Outcome) served(p *policy.Resolved) bool { return o.Class == Healthy && !o.retryable(p) }
 
 // retryable tells whether a repeat may end better, by the policy that the call has.
-func (o *Outcome) retryable(p *policy) bool {
+func (o *Outcome) retryable(p *policy.Resolved) bool {
 	if o.Final || o.Class == Healthy && o.Status == 0 && o.Code == 0 {
 		return false
 	}
 	switch {
 	case o.Code != 0:
-		return o.Hint.Verdict == hint.Repeat || p.retryable.has(o.Code) &&
-			(o.Code != grpcResourceExhausted || o.Hint.Explicit || o.Hint.Quota.Exhausted())
+		return o.Hint.Verdict == hint.Repeat || p.Retryable.Has(o.Code) &&
+			(o.Code != policy.CodeResourceExhausted || o.Hint.Explicit || o.Hint.Quota.Exhausted())
 	case o.Status == 0:
 		return true
 	case o.Status >= 400 && o.Hint.Verdict == hint.Repeat:
 		return true
 	case o.Status == http.StatusForbidden && o.Partitioned: // what other servers call 429
-		return p.retryable.hasHTTP(http.StatusTooManyRequests)
+		return p.Retryable.HasHTTP(http.StatusTooManyRequests)
 	}
-	return p.retryable.hasHTTP(o.Status)
+	return p.Retryable.HasHTTP(o.Status)
 }
 
 // answered tells that the server said something, and be it that it failed.
 func (o *Outcome) answered() bool { return o.Status != 0 || o.Answered }
 
 // timedOut tells failures that may have cost the server a whole service from those that it never saw.
-func (o *Outcome) timedOut() bool { return o.Code == grpcDeadlineExceeded || isTimeout(o.Err) }
+func (o *Outcome) timedOut() bool { return o.Code == policy.CodeDeadlineExceeded || isTimeout(o.Err) }
 
 // wait is the least wait that the server asks for, before its "no" covers nobody any more.
 func (o *Outcome) wait() time.Duration { return o.Hint.MinWait(o.Status) }

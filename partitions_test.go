@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/tether-go/tether/policy"
 	"github.com/tether-go/tether/ratelimit/hint"
 )
 
@@ -16,7 +17,7 @@ import (
 // beyond the caps.
 func TestPartitionsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e, err := New(Config{}, Options{Seed: 1})
+		e, err := New(Options{Seed: 1})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -60,12 +61,12 @@ func (f tripper) RoundTrip(req *http.Request) (*http.Response, error) { return f
 func TestPartitionHolds(t *testing.T) {
 	for seed := range uint64(30) {
 		synctest.Test(t, func(t *testing.T) {
-			e, err := New(Config{}, Options{Seed: seed + 1})
+			e, err := New(Options{Seed: seed + 1})
 			if err != nil {
 				t.Fatal(err)
 			}
 			rng := rand.New(rand.NewPCG(seed, 7))
-			c := call{visit: visit{engine: e, target: e.newTarget(targetKey{host: "x"}, builtinPolicy().forTarget(), 1)}}
+			c := call{visit: visit{engine: e, target: e.newTarget(targetKey{host: "x"}, forTarget(builtinPolicy()), 1)}}
 			whole := map[uint64]time.Time{}
 			parts := map[[2]uint64]time.Time{}
 			routes := map[uint64]uint64{}
@@ -114,7 +115,6 @@ func latest(a, b time.Time) time.Time {
 	return b
 }
 
-func builtinPolicy() *policy {
-	v := builtinValues()
-	return v.policy()
+func builtinPolicy() *policy.Resolved {
+	return policy.Compile(policy.Document{}, policy.Document{}, policy.Bounds{}).Resolve("https", "a.example", "", "", "")
 }

@@ -7,33 +7,16 @@ import (
 	"github.com/tether-go/tether/ratelimit/pacing"
 )
 
-// wordOf is a criticality's place among the words of its setting, and criticalityAt the other way.
-func wordOf(c criticality.Level) float64        { return float64(c.InRange() - criticality.Sheddable) }
-func criticalityAt(v float64) criticality.Level { return criticality.Level(v) + criticality.Sheddable }
-
 // CriticalityHeader returns [Options].CriticalityHeader, for edges that write it themselves.
 func (e *Engine) CriticalityHeader() string { return e.opts.CriticalityHeader }
-
-// ceiling is what the configuration says of a call's criticality, if it says anything.
-type ceiling struct {
-	set bool
-	at  criticality.Level
-}
-
-func ceilingOf(v float64) ceiling {
-	if v == unsetNumber {
-		return ceiling{}
-	}
-	return ceiling{true, criticalityAt(v)}
-}
 
 // setCriticality settles the call's own criticality and the configuration's. One that says nothing of
 // itself takes the configuration's.
 func (v *visit) setCriticality() {
 	own, said := v.Context.Value(criticality.ContextKey{}).(criticality.Level)
 	v.criticality = own
-	if at := v.policy.criticality; at.set && (!said || at.at < own || v.engine.opts.Bounds.RaiseCriticality) {
-		v.criticality = at.at
+	if at := v.policy.Criticality; at.Set && (!said || at.At < own || v.engine.opts.Bounds.RaiseCriticality) {
+		v.criticality = at.At
 	}
 }
 

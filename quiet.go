@@ -1,9 +1,11 @@
 package tether
 
 import (
-	"github.com/tether-go/tether/internal/clock"
 	"sync/atomic"
 	"time"
+
+	"github.com/tether-go/tether/internal/clock"
+	"github.com/tether-go/tether/policy"
 
 	"github.com/tether-go/tether/internal/latency"
 	"github.com/tether-go/tether/ratelimit/hint"
@@ -192,6 +194,6 @@ func (t *target) divides() bool {
 }
 
 // teachesLittle tells of an answer that is good and says nothing of a quota.
-func (o *Outcome) teachesLittle(p *policy) bool {
+func (o *Outcome) teachesLittle(p *policy.Resolved) bool {
 	return o.served(p) && o.Hint.Scope == hint.AllRequests && !o.Hint.Quota.Paces()
 }

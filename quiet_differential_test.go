@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/tether-go/tether/criticality"
+	"github.com/tether-go/tether/policy"
 	"github.com/tether-go/tether/ratelimit/hint"
 )
 
@@ -73,11 +74,11 @@ func (c *callEnd) is(other *callEnd) bool {
 // once, and nothing is under way after it.
 func history(t *testing.T, seed uint64, paced, quiet bool) (log []*callEnd) {
 	rng := rand.New(rand.NewPCG(seed, 1))
-	var cfg Config
+	var cfg policy.Document
 	if !paced {
-		cfg.Defaults.Target.Pacing = &PacingSettings{Mode: Set(modeOff)}
+		cfg.Defaults.Target.Pacing = &policy.PacingSettings{Mode: policy.Ptr("off")}
 	}
-	e, err := New(cfg, Options{Seed: seed + 1})
+	e, err := New(Options{Policy: cfg, Seed: seed + 1})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,7 +32,7 @@ func TestQuietOverHTTP(t *testing.T) {
 	defer close(release)
 	base := &http.Transport{}
 	defer base.CloseIdleConnections()
-	inner, err := NewClient(&http.Client{Transport: base}, Config{}, Options{Seed: 1})
+	inner, err := NewClient(&http.Client{Transport: base}, Options{Seed: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

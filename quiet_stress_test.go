@@ -69,7 +69,7 @@ func TestQuietEndsAtOnce(t *testing.T) {
 				version = 0
 				what := impatient
 				what.Path = "/v1/x"
-				e, err := New(Config{}, Options{Seed: 1})
+				e, err := New(Options{Seed: 1})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -120,7 +120,7 @@ func TestQuietEndsAtOnce(t *testing.T) {
 
 // Whatever goes on at once, all is counted once and nothing is left.
 func TestQuietStress(t *testing.T) {
-	e, err := New(Config{}, Options{Seed: 1, MaxTargets: 2})
+	e, err := New(Options{Seed: 1, MaxTargets: 2})
 	if err != nil {
 		t.Fatal(err)
 	}

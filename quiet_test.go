@@ -17,7 +17,7 @@ import (
 // quietly makes an engine whose target is quiet, and returns that.
 func quietly(t *testing.T, what Call, usual time.Duration) (*Engine, *target) {
 	t.Helper()
-	e, err := New(Config{}, Options{Seed: 1})
+	e, err := New(Options{Seed: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +102,7 @@ func TestNoCallIsQuietOnceAHoldIsTold(t *testing.T) {
 	for range 100 {
 		var e *Engine
 		var passed atomic.Bool
-		e, err := New(Config{}, Options{Seed: 1, Observe: func(ev Event) {
+		e, err := New(Options{Seed: 1, Observe: func(ev Event) {
 			if ev.Kind == EventHeld {
 				for range 3 {
 					err := e.Do(context.Background(), impatient, func(context.Context, *Permit) Outcome {

@@ -23,7 +23,7 @@ func (c *call) checkKill() *RejectedError {
 			c.leave()
 		}
 	}
-	kill := c.killers.killed(c.Scheme, c.Host, c.Method, c.Path, c.GRPCMethod, c.clock())
+	kill := c.killers.Killed(c.Scheme, c.Host, c.Method, c.Path, c.GRPCMethod, c.clock())
 	here := kill != nil
 	if !here && c.routed() { // and stays there
 		kill = c.askedKill()
@@ -36,7 +36,7 @@ func (c *call) checkKill() *RejectedError {
 		}
 		return nil
 	}
-	if here && kill.Match.wholeHost() { // else the rest of the host goes on as it is, and has nothing to return from
+	if here && kill.Match.WholeHost() { // else the rest of the host goes on as it is, and has nothing to return from
 		c.target.killed()
 	}
 	return c.reject(&obstacle{stage: StageKill, reason: ErrKilled, retryAt: kill.Until, kill: kill}, nil)
@@ -60,7 +60,7 @@ func (c *call) reject(o *obstacle, ended error) *RejectedError {
 		Until: o.retryAt, Err: err}
 	told := []attribute.KeyValue{attribute.String("tether.stage", o.stage.String())}
 	if o.kill != nil {
-		err.Note, event.Note = o.kill.Reason, o.kill.said()
+		err.Note, event.Note = o.kill.Reason, o.kill.Said()
 		told = append(told, attribute.String("tether.kill", jsondoc.Plain(o.kill.Name)),
 			attribute.String("tether.kill.reason", jsondoc.Plain(o.kill.Reason)))
 	}

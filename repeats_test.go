@@ -21,6 +21,7 @@ import (
 
 	"github.com/tether-go/tether"
 	"github.com/tether-go/tether/internal/memnet"
+	"github.com/tether-go/tether/policy"
 )
 
 var update = flag.Bool("update", false, "write the table of docs/repeats.md instead of comparing it")
@@ -319,7 +320,7 @@ func TestW14RefusedStreams(t *testing.T) {
 			})
 			base := s.network.TransportH2C()
 			defer base.CloseIdleConnections()
-			cfg := tether.Config{}
+			cfg := policy.Document{}
 			cfg.Defaults.Call.AttemptTimeout = &timeout
 			c := clientOf(t, base, cfg, 1)
 			_, _, err := get(c, "http://api.example")

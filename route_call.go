@@ -8,47 +8,48 @@ import (
 	"sync"
 
 	"github.com/tether-go/tether/flags"
+	"github.com/tether-go/tether/policy"
 	"github.com/tether-go/tether/ratelimit/hint"
 )
 
 // routing is the part of a call that a route matches in going elsewhere, or in not doing so.
 type routing struct {
 	flags.GuardedCall
-	to      *origin // where the call goes; nil: where it was asked to
-	tried   bool    // it may still fall back: nothing was settled there
-	counted bool    // as a call, where it went first
-	asked   origin
-	policy  *policy // for what was asked for
-	serial  uint64  // of the configuration that is from
-	failed  error   // why the re-attempt that is being decided on is a fallback
+	to      *policy.Origin // where the call goes; nil: where it was asked to
+	tried   bool           // it may still fall back: nothing was settled there
+	counted bool           // as a call, where it went first
+	asked   policy.Origin
+	policy  *policy.Resolved // for what was asked for
+	serial  uint64           // of the configuration that is from
+	failed  error            // why the re-attempt that is being decided on is a fallback
 }
 
 // enterRoute decides, once and for all, whether the call takes its policy's route.
 func (c *call) enterRoute(config *current) {
-	r := c.policy.route
+	r := c.policy.Route
 	if c.http.request.URL.Opaque != "" || c.isDecided() { // the former names the server once more
 		return
 	}
-	to, has := r.to[config.flags.Variant(c.engine.attributes(c.Context), r.flag)]
-	asked := origin{scheme: c.Scheme, host: c.Host}
-	if has && to.is(asked) || !has && r.endsAt(asked) { // it goes neither way
+	to, has := r.To[config.flags.Variant(c.engine.attributes(c.Context), r.Flag)]
+	asked := policy.Origin{Scheme: c.Scheme, Host: c.Host}
+	if has && to.Is(asked) || !has && r.EndsAt(asked) { // it goes neither way
 		return
 	}
-	has = has && (to.scheme == "https" || c.Scheme == "http")
+	has = has && (to.Scheme == "https" || c.Scheme == "http")
 	c.decided = true
-	c.routing = &routing{GuardedCall: c.engine.routes.guard(c.engine, r.flag).Begin(has), asked: asked,
+	c.routing = &routing{GuardedCall: c.engine.routes.guard(c.engine, r.Flag).Begin(has), asked: asked,
 		policy: c.policy, serial: config.serial}
 	if !c.routing.New() {
 		return
 	}
 	// What is said of the call is said of what was asked for; what is said of a target, of where it goes.
-	there := *config.resolve(to.scheme, to.host, c.Method, c.Path, c.GRPCMethod)
-	there.timeout, there.attemptTimeout = c.policy.timeout, c.policy.attemptTimeout
-	there.maxWait, there.noWait = c.policy.maxWait, c.policy.noWait
-	there.retry, there.retryable, there.criticality = c.policy.retry, c.policy.retryable, c.policy.criticality
-	there.hedge, there.route = hedgePolicy{}, nil
+	there := *config.Resolve(to.Scheme, to.Host, c.Method, c.Path, c.GRPCMethod)
+	there.Timeout, there.AttemptTimeout = c.policy.Timeout, c.policy.AttemptTimeout
+	there.MaxWait, there.NoWait = c.policy.MaxWait, c.policy.NoWait
+	there.Retry, there.Retryable, there.Criticality = c.policy.Retry, c.policy.Retryable, c.policy.Criticality
+	there.Hedge, there.Route = policy.Hedging{}, nil
 	c.routing.to, c.routing.tried = &to, true
-	c.Scheme, c.Host, c.policy = to.scheme, to.host, &there
+	c.Scheme, c.Host, c.policy = to.Scheme, to.Host, &there
 }
 
 // isDecided tells that a wrapper further out has decided where its call goes.
@@ -62,26 +63,13 @@ func (c *call) isDecided() bool {
 	}
 }
 
-// is compares where two origins are.
-func (o origin) is(other origin) bool { return o.scheme == other.scheme && o.host == other.host }
-
-// endsAt tells whether the route goes there for some calls: others to there show nothing of the old way.
-func (r *routePolicy) endsAt(there origin) bool {
-	for _, to := range r.to {
-		if to.is(there) {
-			return true
-		}
-	}
-	return false
-}
-
 // routed tells that the call goes to another server than was asked for.
 func (c *call) routed() bool { return c.routing != nil && c.routing.to != nil }
 
 // askedKill returns the kill of what was asked for, wherever the call goes; else nil.
-func (c *call) askedKill() *Kill {
+func (c *call) askedKill() *policy.Kill {
 	asked := c.routing.asked
-	return c.killers.killed(asked.scheme, asked.host, c.Method, c.Path, "", c.clock())
+	return c.killers.Killed(asked.Scheme, asked.Host, c.Method, c.Path, "", c.clock())
 }
 
 // mayFallBack tells that the call is on its way to another server and nothing keeps it there.
@@ -92,7 +80,7 @@ func (c *call) leave() {
 	r := c.routing
 	r.to, r.tried, r.counted = nil, false, true
 	c.target.release()
-	c.Scheme, c.Host, c.policy = r.asked.scheme, r.asked.host, r.policy
+	c.Scheme, c.Host, c.policy = r.asked.Scheme, r.asked.Host, r.policy
 	c.join(r.serial, c.sample.Now())
 	if c.killers.serial > r.serial { // whose word on this target the call has not heard
 		c.followNewest()
@@ -195,7 +183,7 @@ func (r *routeGuards) guard(e *Engine, flag string) *flags.Guard {
 		r.byKey = make(map[string]*flags.Guard)
 	}
 	for other := range r.byKey {
-		if len(r.byKey) >= maxRules {
+		if len(r.byKey) >= policy.MaxRules {
 			delete(r.byKey, other)
 		}
 	}
@@ -218,15 +206,4 @@ func (e *Engine) routeEvent(g flags.GuardEvent) {
 func compared(g flags.GuardEvent) string {
 	return fmt.Sprintf("%d of %d calls of the new path failed, %d of %d of the old one",
 		g.New.Failures, g.New.Calls, g.Old.Failures, g.Old.Calls)
-}
-
-// routesBy tells whether a patch routes by a flag; by "": by any.
-func (p *ConfigPatch) routesBy(flag string) bool {
-	is := func(r *RouteSettings) bool { return r != nil && len(r.To) > 0 && (flag == "" || r.Flag == flag) }
-	for i := range p.Rules {
-		if is(p.Rules[i].Call.Route) {
-			return true
-		}
-	}
-	return is(p.Defaults.Call.Route)
 }

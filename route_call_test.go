@@ -15,6 +15,7 @@ import (
 	"github.com/tether-go/tether"
 	"github.com/tether-go/tether/flags"
 	"github.com/tether-go/tether/internal/memnet"
+	"github.com/tether-go/tether/policy"
 )
 
 // two are the server that is asked for and the one that a route goes to.
@@ -44,7 +45,7 @@ func newRouted(t testing.TB, percent int, members string) *routed {
 	t.Helper()
 	r := new(routed)
 	var err error
-	r.Engine, err = tether.New(tether.Config{}, tether.Options{Seed: 1, Bounds: tether.Bounds{MinHedgingDelay: time.Millisecond, Routes: []tether.RouteBound{{Origin: "https://v2.example"}}},
+	r.Engine, err = tether.New(tether.Options{Seed: 1, Bounds: policy.Bounds{MinHedgingDelay: time.Millisecond, Routes: []policy.RouteBound{{Origin: "https://v2.example"}}},
 		Cohort:  map[string]string{"place": "lab"},
 		Observe: func(e tether.Event) { r.mu.Lock(); r.events = append(r.events, e); r.mu.Unlock() }})
 	if err != nil {
@@ -114,7 +115,7 @@ func TestRoutesKeepTheRequest(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			e, err := tether.New(tether.Config{}, tether.Options{Seed: 1, Bounds: routing(tether.RouteBound{Origin: "http://v2.example:8080", SameTrust: trusted})})
+			e, err := tether.New(tether.Options{Seed: 1, Bounds: routing(policy.RouteBound{Origin: "http://v2.example:8080", SameTrust: trusted})})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/tether-go/tether"
 	"github.com/tether-go/tether/flags"
+	"github.com/tether-go/tether/policy"
 )
 
 // TestRoutesAreDecidedOnce: not once more by a wrapper further in, which would send a fallback back to where it comes from.
@@ -32,7 +33,7 @@ func TestRoutesAreDecidedOnce(t *testing.T) {
 			}
 		}
 		r, w := newRouted(t, 100, ""), newTwo()
-		plain, err := tether.New(tether.Config{}, tether.Options{Seed: 1})
+		plain, err := tether.New(tether.Options{Seed: 1})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -48,7 +49,7 @@ func TestRoutesAreDecidedOnce(t *testing.T) {
 // TestRedirectsOfTheOtherServerBringItNoSecrets: net/http shows a subdomain what its domain may see, and follows whoever asks.
 func TestRedirectsOfTheOtherServerBringItNoSecrets(t *testing.T) {
 	for _, trusted := range []bool{false, true} {
-		e, err := tether.New(tether.Config{}, tether.Options{Seed: 1, Bounds: routing(tether.RouteBound{Origin: "https://v2.api.example", SameTrust: trusted})})
+		e, err := tether.New(tether.Options{Seed: 1, Bounds: routing(policy.RouteBound{Origin: "https://v2.api.example", SameTrust: trusted})})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -128,8 +129,8 @@ func TestWithheldCredentialsSendNobodyAway(t *testing.T) {
 // TestKeptBodiesFallBack: the budget that counts is that of the server that gets the repeat.
 func TestKeptBodiesFallBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e, err := tether.New(tether.Config{}, tether.Options{Seed: 1, BufferBodies: 1 << 10,
-			Bounds: routing(tether.RouteBound{Origin: "https://v2.example"})})
+		e, err := tether.New(tether.Options{Seed: 1, BufferBodies: 1 << 10,
+			Bounds: routing(policy.RouteBound{Origin: "https://v2.example"})})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/tether-go/tether"
 	"github.com/tether-go/tether/flags"
+	"github.com/tether-go/tether/policy"
 )
 
 // send makes one call with header fields, and returns its status, 0 for an error.
@@ -125,8 +126,8 @@ func TestRoutesHoldWhomTheOtherServerSees(t *testing.T) {
 		"by default": nil, "by a field": func(req *http.Request) string { return req.Header.Get("Authorization") }} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				e, err := tether.New(tether.Config{}, tether.Options{Seed: 1, Partition: partition,
-					Bounds: routing(tether.RouteBound{Origin: "https://v2.example"})})
+				e, err := tether.New(tether.Options{Seed: 1, Partition: partition,
+					Bounds: routing(policy.RouteBound{Origin: "https://v2.example"})})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -223,7 +224,7 @@ func TestKeysAreKnownToOneServer(t *testing.T) {
 
 // TestRoutesNeedAVariant: the empty name is what flags say that fail.
 func TestRoutesNeedAVariant(t *testing.T) {
-	e, err := tether.New(tether.Config{}, tether.Options{Bounds: routing(tether.RouteBound{Origin: "https://v2.example"})})
+	e, err := tether.New(tether.Options{Bounds: routing(policy.RouteBound{Origin: "https://v2.example"})})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -371,7 +372,7 @@ func TestCallsThatComeBackHeedTheNewest(t *testing.T) {
 				}
 			}
 		}
-		e, err := tether.New(tether.Config{}, tether.Options{Seed: 1, Observe: observe, Bounds: routing(tether.RouteBound{Origin: "https://v2.example"})})
+		e, err := tether.New(tether.Options{Seed: 1, Observe: observe, Bounds: routing(policy.RouteBound{Origin: "https://v2.example"})})
 		if err != nil {
 			t.Fatal(err)
 		}

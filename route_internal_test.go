@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/tether-go/tether/flags"
+	"github.com/tether-go/tether/policy"
 )
 
 type deadAt string
@@ -31,9 +32,9 @@ func (host deadAt) RoundTrip(req *http.Request) (*http.Response, error) {
 func TestRoutesLetGoOfTargets(t *testing.T) {
 	for _, dead := range []deadAt{"v2.example", "api.example", "neither"} {
 		synctest.Test(t, func(t *testing.T) {
-			cfg := Config{Flags: []byte(`{"flags":{"f":{"state":"ENABLED","variants":{"on":true},"defaultVariant":"on"}}}`)}
-			cfg.Defaults.Call.Route = &RouteSettings{Flag: "f", To: map[string]string{"on": "https://v2.example"}}
-			e, err := New(cfg, Options{Seed: 1, Bounds: Bounds{Routes: []RouteBound{{Origin: "https://v2.example"}}}})
+			cfg := policy.Document{Flags: []byte(`{"flags":{"f":{"state":"ENABLED","variants":{"on":true},"defaultVariant":"on"}}}`)}
+			cfg.Defaults.Call.Route = &policy.RouteSettings{Flag: "f", To: map[string]string{"on": "https://v2.example"}}
+			e, err := New(Options{Policy: cfg, Seed: 1, Bounds: policy.Bounds{Routes: []policy.RouteBound{{Origin: "https://v2.example"}}}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -109,8 +110,8 @@ func (e *ending) RoundTrip(req *http.Request) (*http.Response, error) {
 func TestRoutedCallsLeaveNothing(t *testing.T) {
 	for seed := range uint64(6) {
 		synctest.Test(t, func(t *testing.T) {
-			e, err := New(Config{}, Options{Seed: 1 + seed, MaxTargets: []int{1, 1000}[seed%2], BufferBodies: int64(seed%3) * 100,
-				Bounds: Bounds{MinHedgingDelay: time.Millisecond, Routes: []RouteBound{{Origin: "https://v2.example"}}}})
+			e, err := New(Options{Seed: 1 + seed, MaxTargets: []int{1, 1000}[seed%2], BufferBodies: int64(seed%3) * 100,
+				Bounds: policy.Bounds{MinHedgingDelay: time.Millisecond, Routes: []policy.RouteBound{{Origin: "https://v2.example"}}}})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/tether-go/tether"
+	"github.com/tether-go/tether/policy"
 )
 
 // checkoutFlag is on for so many of a hundred; its other variants are for routes by name.
@@ -22,20 +23,20 @@ func routeRule(route string) string {
 
 const toV2 = `{"flag":"checkout","to":{"on":"https://v2.example"}}`
 
-func routing(bounds ...tether.RouteBound) tether.Bounds { return tether.Bounds{Routes: bounds} }
+func routing(bounds ...policy.RouteBound) policy.Bounds { return policy.Bounds{Routes: bounds} }
 
 // TestRouteDocuments: what a document may say of a route, and what becomes of it.
 func TestRouteDocuments(t *testing.T) {
-	v2 := routing(tether.RouteBound{Origin: "https://V2.example:443/"})
+	v2 := routing(policy.RouteBound{Origin: "https://V2.example:443/"})
 	for _, test := range []struct {
 		name, members string
-		bounds        tether.Bounds
+		bounds        policy.Bounds
 		refused       string // a problem
 		notes         string // the first note's beginning, and "" for none
 		routed        bool
 	}{
 		{"within the bounds", routeRule(toV2) + "," + checkoutFlag(100), v2, "", "", true},
-		{"no bounds", routeRule(toV2) + "," + checkoutFlag(100), tether.Bounds{}, "",
+		{"no bounds", routeRule(toV2) + "," + checkoutFlag(100), policy.Bounds{}, "",
 			"rules[0].call.route.to.on: asked https://v2.example, given no route", false},
 		{"another port", routeRule(strings.ReplaceAll(toV2, "v2.example", "v2.example:444")) + "," + checkoutFlag(100), v2, "",
 			"rules[0].call.route.to.on: asked https://v2.example:444, given no route", false},
@@ -68,12 +69,12 @@ func TestRouteDocuments(t *testing.T) {
 		{"a host alone", routeRule(strings.ReplaceAll(toV2, "https://", "")), v2, "rules[0].call.route.to.on: is not an origin", "", false},
 		{"a list", routeRule(`{"flag":"checkout","to":["https://v2.example"]}`), v2, "rules[0].call.route.to: is", "", false},
 	} {
-		e, err := tether.New(tether.Config{}, tether.Options{Seed: 1, Bounds: test.bounds})
+		e, err := tether.New(tether.Options{Seed: 1, Bounds: test.bounds})
 		if err != nil {
 			t.Fatal(err)
 		}
 		notes, err := e.Apply(document(1, ","+test.members))
-		var refused *tether.ConfigError
+		var refused *policy.Error
 		switch {
 		case test.refused != "":
 			if !errors.As(err, &refused) || !strings.Contains(err.Error(), test.refused) {
@@ -101,7 +102,7 @@ func TestRouteDocuments(t *testing.T) {
 // TestRouteBounds: impossible bounds are told at once.
 func TestRouteBounds(t *testing.T) {
 	for _, text := range []string{"", "v2.example", "https://", "https://v2.example/x", "https://*.example", "https://v2.example:70000"} {
-		_, err := tether.New(tether.Config{}, tether.Options{Bounds: routing(tether.RouteBound{Origin: text})})
+		_, err := tether.New(tether.Options{Bounds: routing(policy.RouteBound{Origin: text})})
 		if text != "https://*.example" && (err == nil || !strings.Contains(err.Error(), "Bounds.Routes[0].Origin: is not an origin")) {
 			t.Errorf("%q: %v", text, err)
 		}
@@ -119,7 +120,7 @@ func TestRoutesNeverLeaveTLS(t *testing.T) {
 		{"http://api.example", "https://v2.example", true},
 		{"https://api.example", "https://api.example", false},
 	} {
-		e, err := tether.New(tether.Config{}, tether.Options{Seed: 1, Bounds: routing(tether.RouteBound{Origin: test.to})})
+		e, err := tether.New(tether.Options{Seed: 1, Bounds: routing(policy.RouteBound{Origin: test.to})})
 		if err != nil {
 			t.Fatal(err)
 		}

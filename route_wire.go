@@ -2,15 +2,16 @@ package tether
 
 import (
 	"context"
+	"github.com/tether-go/tether/policy"
 	"net/http"
 )
 
 // reroute makes a request, which is the attempt's own, one for another server.
-func (o *origin) reroute(req *http.Request) {
+func reroute(o *policy.Origin, req *http.Request) {
 	u := *req.URL
-	u.Scheme, u.Host = o.scheme, o.host
+	u.Scheme, u.Host = o.Scheme, o.Host
 	req.URL, req.Host = &u, ""
-	if o.sameTrust {
+	if o.SameTrust {
 		return
 	}
 	u.User = nil
@@ -27,28 +28,28 @@ type redirectKey struct{}
 
 // received takes from a response what must not become the word of the server that was asked for. A redirect is
 // marked: net/http shows what it knows of a server to those below its domain, whoever sends it there.
-func (o *origin) received(resp *http.Response) {
-	if o.sameTrust {
+func received(o *policy.Origin, resp *http.Response) {
+	if o.SameTrust {
 		return
 	}
 	resp.Header.Del("Set-Cookie") // http.Client's jar would take it for that of what was asked for
-	o.mark(resp)
+	mark(o, resp)
 }
 
-func (o *origin) mark(resp *http.Response) {
+func mark(o *policy.Origin, resp *http.Response) {
 	if resp.StatusCode/100 == 3 {
 		resp.Request = resp.Request.WithContext(context.WithValue(resp.Request.Context(), redirectKey{}, o))
 	}
 }
 
 // redirector returns the server, if it isn't trusted, whose redirect to itself the request follows; else nil.
-func redirector(req *http.Request) *origin {
+func redirector(req *http.Request) *policy.Origin {
 	if req.Response == nil || req.Response.Request == nil {
 		return nil
 	}
-	from, _ := req.Response.Request.Context().Value(redirectKey{}).(*origin)
-	scheme, host := originOf(req.URL.Scheme, req.URL.Host)
-	if from == nil || !from.is(origin{scheme: scheme, host: host}) {
+	from, _ := req.Response.Request.Context().Value(redirectKey{}).(*policy.Origin)
+	scheme, host := policy.OriginOf(req.URL.Scheme, req.URL.Host)
+	if from == nil || !from.Is(policy.Origin{Scheme: scheme, Host: host}) {
 		return nil
 	}
 	return from
@@ -60,7 +61,7 @@ func (c *call) seen() *http.Request {
 		return c.http.request
 	}
 	req := c.http.request.WithContext(c.http.request.Context())
-	c.routing.to.reroute(req)
+	reroute(c.routing.to, req)
 	return req
 }
 

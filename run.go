@@ -36,7 +36,7 @@ func (e *Engine) Run(ctx context.Context, room *Room, what *Call, attempt func(c
 // calls that have a timeout.
 func (v *visit) passQuietly() bool {
 	p := v.policy
-	if v.setCriticality(); p.timeout > 0 || p.attemptTimeout > 0 || !v.isPlain() {
+	if v.setCriticality(); p.Timeout > 0 || p.AttemptTimeout > 0 || !v.isPlain() {
 		return false
 	}
 	v.plain = true

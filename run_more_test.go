@@ -3,10 +3,12 @@ package tether
 import (
 	"context"
 	"errors"
-	"github.com/tether-go/tether/internal/loopguard"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/tether-go/tether/internal/loopguard"
+	"github.com/tether-go/tether/policy"
 
 	"github.com/tether-go/tether/breaker"
 	"github.com/tether-go/tether/criticality"
@@ -21,7 +23,7 @@ func TestCriticalCallsAreHeard(t *testing.T) {
 		"do": func(ctx context.Context, e *Engine, what *Call) error { return e.Do(ctx, *what, within(usualAnswer)) },
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			e, what := engineFor(t, Config{}), &Call{Host: "db"}
+			e, what := engineFor(t, policy.Document{}), &Call{Host: "db"}
 			target, _ := hushed(t, e, what)
 			if err := make(criticality.With(t.Context(), criticality.Critical), e, what); err != nil {
 				t.Fatal(err)
@@ -35,12 +37,12 @@ func TestCriticalCallsAreHeard(t *testing.T) {
 
 // TestRunKeepsTheClock: the policy's timeouts end attempts at a quiet target too.
 func TestRunKeepsTheClock(t *testing.T) {
-	for want, settings := range map[error]CallSettings{
-		ErrAttemptTimeout: {AttemptTimeout: Set(time.Second)},
-		ErrCallTimeout:    {Timeout: Set(time.Second)},
+	for want, settings := range map[error]policy.CallSettings{
+		ErrAttemptTimeout: {AttemptTimeout: policy.Ptr(time.Second)},
+		ErrCallTimeout:    {Timeout: policy.Ptr(time.Second)},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			e, what := engineFor(t, Config{Defaults: Settings{Call: settings}}), &Call{Host: "db"}
+			e, what := engineFor(t, policy.Document{Defaults: policy.Settings{Call: settings}}), &Call{Host: "db"}
 			hushed(t, e, what)
 			err := e.Run(t.Context(), new(Room), what, func(ctx context.Context) Outcome {
 				<-ctx.Done()
@@ -56,7 +58,7 @@ func TestRunKeepsTheClock(t *testing.T) {
 // TestQuietCallsKeepTheirTarget: one that has some under way is not forgotten.
 func TestQuietCallsKeepTheirTarget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e, what := engineFor(t, Config{}), &Call{Host: "db"}
+		e, what := engineFor(t, policy.Document{}), &Call{Host: "db"}
 		target, _ := hushed(t, e, what)
 		time.Sleep(2 * returnMemory)
 		if err := e.Run(t.Context(), new(Room), what, func(context.Context) Outcome {
@@ -77,7 +79,7 @@ func TestQuietCallsKeepTheirTarget(t *testing.T) {
 // closed, whether or not the target is quiet again.
 func TestQuietVoicesFromThePast(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e, what := engineFor(t, Config{}), &Call{Host: "db"}
+		e, what := engineFor(t, policy.Document{}), &Call{Host: "db"}
 		target, _ := hushed(t, e, what)
 		ends, ended := make(chan struct{}), make(chan struct{})
 		go func() {
@@ -110,7 +112,7 @@ func TestQuietVoicesFromThePast(t *testing.T) {
 func TestRunTells(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		told := map[EventKind]int{}
-		e, err := New(Config{}, Options{Seed: 1, Observe: func(ev Event) { told[ev.Kind]++ }})
+		e, err := New(Options{Seed: 1, Observe: func(ev Event) { told[ev.Kind]++ }})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -9,10 +9,11 @@ import (
 	"time"
 
 	"github.com/tether-go/tether/criticality"
+	"github.com/tether-go/tether/policy"
 	"github.com/tether-go/tether/retry"
 )
 
-var unavailable = Outcome{Class: Transient, Code: grpcUnavailable, Err: errors.New("down")}
+var unavailable = Outcome{Class: Transient, Code: policy.CodeUnavailable, Err: errors.New("down")}
 
 const usualAnswer = 10 * time.Millisecond
 
@@ -47,7 +48,7 @@ func hushed(t *testing.T, e *Engine, what *Call) (*target, uint64) {
 // and the stages have heard of it.
 func TestRunLeavesNothing(t *testing.T) {
 	good := Outcome{Class: Healthy}
-	held := Outcome{Class: Overloaded, Code: grpcUnavailable, Err: errors.New("not now")}
+	held := Outcome{Class: Overloaded, Code: policy.CodeUnavailable, Err: errors.New("not now")}
 	held.Hint.Explicit, held.Hint.Wait = true, time.Second
 	for _, test := range []struct {
 		name     string
@@ -67,7 +68,7 @@ func TestRunLeavesNothing(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				e := engineFor(t, Config{})
+				e := engineFor(t, policy.Document{})
 				what := &Call{Host: "db", GRPCMethod: "/db.Rows/Get", CallOptions: CallOptions{Idempotent: true}}
 				target, calls := hushed(t, e, what)
 				before, _ := target.budget.Saved()
@@ -107,7 +108,7 @@ func TestRunLeavesNothing(t *testing.T) {
 // TestRunShowsItsAttempts: the first attempt, which no whole call made, is one of the call's like the others.
 func TestRunShowsItsAttempts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e := engineFor(t, Config{})
+		e := engineFor(t, policy.Document{})
 		what := &Call{Host: "db", GRPCMethod: "/db.Rows/Get", CallOptions: CallOptions{Idempotent: true}}
 		hushed(t, e, what)
 		var seen []int
@@ -127,7 +128,7 @@ func TestRunShowsItsAttempts(t *testing.T) {
 			t.Errorf("attempts %v", seen)
 		}
 		story, ok := Explain(nil, err)
-		if !ok || len(story.Attempts) != 3 || story.Attempts[0].Code != grpcUnavailable || story.Attempts[1].Wait <= 0 {
+		if !ok || len(story.Attempts) != 3 || story.Attempts[0].Code != policy.CodeUnavailable || story.Attempts[1].Wait <= 0 {
 			t.Errorf("the story is %v", story)
 		}
 	})
@@ -136,7 +137,7 @@ func TestRunShowsItsAttempts(t *testing.T) {
 // TestRunInsideOfRun: a call within another leaves the repeating to that, whichever of them passes quietly.
 func TestRunInsideOfRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		outer, inner := engineFor(t, Config{}), engineFor(t, Config{})
+		outer, inner := engineFor(t, policy.Document{}), engineFor(t, policy.Document{})
 		what := &Call{Host: "db", CallOptions: CallOptions{Idempotent: true}}
 		hushed(t, outer, what)
 		hushed(t, inner, what)
@@ -159,7 +160,7 @@ func TestRunInsideOfRun(t *testing.T) {
 // TestRunInsideOfARepeat: a call that passes quietly shows the attempt of the one that it is inside of.
 func TestRunInsideOfARepeat(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		outer, inner := engineFor(t, Config{}), engineFor(t, Config{})
+		outer, inner := engineFor(t, policy.Document{}), engineFor(t, policy.Document{})
 		what := &Call{Host: "db", CallOptions: CallOptions{Idempotent: true}}
 		hushed(t, inner, what)
 		seen := 0
@@ -180,7 +181,7 @@ func TestRunInsideOfARepeat(t *testing.T) {
 
 // TestRunAllocates the room and nothing else.
 func TestRunAllocates(t *testing.T) {
-	e := engineFor(t, Config{})
+	e := engineFor(t, policy.Document{})
 	what := &Call{Host: "db", GRPCMethod: "/db.Rows/Get", CallOptions: CallOptions{Idempotent: true}}
 	good := func(context.Context) Outcome { return Outcome{Class: Healthy} }
 	ctx, cancel := context.WithTimeout(t.Context(), time.Hour)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tether-go/tether/internal/jsondoc"
+	"github.com/tether-go/tether/policy"
 	"github.com/tether-go/tether/ratelimit/pacing"
 )
 
@@ -18,7 +19,7 @@ type Schedule struct {
 	// application's Config says otherwise.
 	Every time.Duration
 	// Window is when runs may begin. Default the whole day.
-	Window DailyWindow
+	Window policy.DailyWindow
 	// Target is the host that the work calls, written as in [Call].Host, with the port where it
 	// isn't the scheme's default. While a kill covers the whole host, or the host has asked for
 	// silence, runs are skipped. Default none: only a kill that covers every call skips runs.
@@ -26,21 +27,24 @@ type Schedule struct {
 }
 
 func (s Schedule) validate(name string, fn func(context.Context)) error {
-	check := configChecker{strict: true}
+	var problems []policy.Problem
+	add := func(path, problem, hint string) {
+		problems = append(problems, policy.Problem{Path: path, Problem: problem, Hint: hint})
+	}
 	if name == "" {
-		check.add("name", "is empty", "name the work as documents shall")
+		add("name", "is empty", "name the work as documents shall")
 	}
-	check.every("Schedule.Every", s.Every)
-	if s.Window != (DailyWindow{}) {
-		check.window("Schedule.Window", s.Window)
-	}
+	problems = append(problems, policy.ScheduleProblems("Schedule", s.Every, s.Window)...)
 	if strings.Contains(s.Target, "/") || strings.Contains(s.Target, "*") {
-		check.add("Schedule.Target", "is not a host", `write a host such as "api.example.com"`)
+		add("Schedule.Target", "is not a host", `write a host such as "api.example.com"`)
 	}
 	if fn == nil {
-		check.add("fn", "is nil", "pass the work to do")
+		add("fn", "is nil", "pass the work to do")
 	}
-	return check.err()
+	if len(problems) > 0 {
+		return &policy.Error{Problems: problems}
+	}
+	return nil
 }
 
 // PanicError is a panic of scheduled work.
@@ -195,7 +199,7 @@ func (p *periodic) resolve(config *current) timing {
 	if own.Every != nil {
 		every = *own.Every
 	}
-	for _, w := range []*DailyWindow{own.Window, pushed.Window} {
+	for _, w := range []*policy.DailyWindow{own.Window, pushed.Window} {
 		if w != nil {
 			window = *w
 		}
@@ -205,9 +209,9 @@ func (p *periodic) resolve(config *current) timing {
 	if pushed.Every != nil {
 		asked = *pushed.Every
 	}
-	given := bounds.every(asked, &every)
+	given := bounds.Every(asked, &every)
 	if pushed.Every != nil && given != asked {
-		note := clampNote(jsondoc.Join("schedules", p.name)+".every",
+		note := policy.ClampNote(jsondoc.Join("schedules", p.name)+".every",
 			jsondoc.FormatDuration(asked), jsondoc.FormatDuration(given))
 		p.engine.emit(Event{Kind: EventNote, Version: config.version(),
 			Note: note.Path + ": " + note.Text})
@@ -233,7 +237,7 @@ func (p *periodic) skip() bool {
 	if refused.Target == "" {
 		refused.Target = p.name
 	}
-	if kill := p.engine.config.Load().killedHost(p.own.Target, time.Now()); kill != nil {
+	if kill := p.engine.config.Load().KilledHost(p.own.Target, time.Now()); kill != nil {
 		refused.Stage, refused.Reason = StageKill, ErrKilled
 		refused.RetryAt, refused.Note = kill.Until, kill.Reason
 	} else if until := p.engine.heldUntil(p.own.Target); !until.IsZero() {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tether-go/tether"
+	"github.com/tether-go/tether/policy"
 )
 
 // runs records when periodic work begins.
@@ -59,7 +60,7 @@ func TestEveryAtLaunch(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var clients sync.WaitGroup
 		var engines []*tether.Engine
-		bounds := tether.Bounds{MinEvery: 5 * time.Second}
+		bounds := policy.Bounds{MinEvery: 5 * time.Second}
 		began := time.Now()
 		for i := range fleet {
 			e := engine(t, tether.Options{Seed: uint64(i + 1), Bounds: bounds})

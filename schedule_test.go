@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tether-go/tether"
+	"github.com/tether-go/tether/policy"
 	"github.com/tether-go/tether/ratelimit/hint"
 	"github.com/tether-go/tether/ratelimit/pacing"
 )
@@ -108,7 +109,7 @@ func TestEveryInItsWindow(t *testing.T) {
 		var r runs
 		e := engine(t, tether.Options{})
 		s := tether.Schedule{Every: 24 * time.Hour}
-		s.Window = tether.DailyWindow{From: "23:00", To: "02:00"}
+		s.Window = policy.DailyWindow{From: "23:00", To: "02:00"}
 		end := every(t, e, s, r.add)
 		time.Sleep(10 * 24 * time.Hour)
 		for _, at := range r.all() {
@@ -333,7 +334,7 @@ func TestEveryEnds(t *testing.T) {
 func TestEveryRefusesTheImpossible(t *testing.T) {
 	good := tether.Schedule{Every: time.Minute}
 	inWindow := func(from, to string) tether.Schedule {
-		return tether.Schedule{Every: time.Hour, Window: tether.DailyWindow{From: from, To: to}}
+		return tether.Schedule{Every: time.Hour, Window: policy.DailyWindow{From: from, To: to}}
 	}
 	e := engine(t, tether.Options{})
 	for _, c := range []struct {
@@ -354,7 +355,7 @@ func TestEveryRefusesTheImpossible(t *testing.T) {
 		{"sync", inWindow("", "01:14"), nothing, "Schedule.Window.from"},
 	} {
 		err := e.Every(t.Context(), c.name, c.s, c.fn)
-		var refused *tether.ConfigError
+		var refused *policy.Error
 		if !errors.As(err, &refused) || len(refused.Problems) != 1 || refused.Problems[0].Path != c.path {
 			t.Errorf("%q %+v: %v, want a problem of %s", c.name, c.s, err, c.path)
 		}

@@ -43,7 +43,7 @@ type spool struct {
 func (h *httpCall) spoolBody() {
 	limit, body := h.engine.opts.BufferBodies, h.request.Body
 	if limit == 0 || h.replayable || h.inner || h.request.ContentLength > limit ||
-		h.policy.retry.MaxAttempts < 2 || h.policy.budgetRatio == 0 && !h.mayFallBack() {
+		h.policy.Retry.MaxAttempts < 2 || h.policy.BudgetRatio == 0 && !h.mayFallBack() {
 		return
 	}
 	h.replayable = true

@@ -11,6 +11,7 @@ import (
 
 	"github.com/tether-go/tether"
 	"github.com/tether-go/tether/internal/random"
+	"github.com/tether-go/tether/policy"
 )
 
 // careless is a transport of the rudest kind that the rules allow: it goes on reading a body after it has
@@ -113,7 +114,7 @@ func TestW08BufferedWhateverTheTransportDoes(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			rng := random.New(seed + 1).Float64
 			base := &careless{rng: rng, size: 1 + int(rng()*1000), serving: 1 + int(rng()*4), t: t}
-			c := client(t, base, tether.Options{BufferBodies: 500, InitialRetries: tether.Set(2), Seed: seed + 1})
+			c := client(t, base, tether.Options{BufferBodies: 500, InitialRetries: policy.Ptr(2), Seed: seed + 1})
 			body := &stream{Reader: slowReader{strings.NewReader(letters(base.size)), base}}
 			req, _ := http.NewRequest(http.MethodPut, api, body)
 			resp, err := c.Do(req)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/tether-go/tether"
 	"github.com/tether-go/tether/internal/memnet"
+	"github.com/tether-go/tether/policy"
 	"github.com/tether-go/tether/retry"
 )
 
@@ -164,12 +165,12 @@ func (f brokenReader) Read([]byte) (int, error) { return 0, f.err }
 
 // TestW08BufferedOnlyWhereItHelps: bodies that need no keeping, or can't be repeated, are left alone.
 func TestW08BufferedOnlyWhereItHelps(t *testing.T) {
-	noRetries := tether.Config{}
-	noRetries.Defaults.Call.RetryPolicy = &tether.RetrySettings{MaxAttempts: tether.Set(1)}
-	noBudget := tether.Config{}
-	noBudget.Defaults.Target.RetryBudget = &tether.BudgetSettings{Ratio: tether.Set(0.0)}
+	noRetries := policy.Document{}
+	noRetries.Defaults.Call.RetryPolicy = &policy.RetrySettings{MaxAttempts: policy.Ptr(1)}
+	noBudget := policy.Document{}
+	noBudget.Defaults.Target.RetryBudget = &policy.BudgetSettings{Ratio: policy.Ptr(0.0)}
 	for name, test := range map[string]struct {
-		cfg    tether.Config
+		cfg    policy.Document
 		bound  int64
 		change func(*http.Request)
 	}{
@@ -188,7 +189,7 @@ func TestW08BufferedOnlyWhereItHelps(t *testing.T) {
 				sent = req.Body
 				return answer(req, 200), nil
 			})
-			c, err := tether.NewClient(&http.Client{Transport: b}, test.cfg, tether.Options{BufferBodies: test.bound})
+			c, err := tether.NewClient(&http.Client{Transport: b}, tether.Options{Policy: test.cfg, BufferBodies: test.bound})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -219,7 +220,7 @@ func TestW08BufferedOnlyWhereItHelps(t *testing.T) {
 		resp.Body.Close()
 	}
 	for _, bad := range []int64{-1, 1<<20 + 1} {
-		if _, err := tether.New(tether.Config{}, tether.Options{BufferBodies: bad}); err == nil {
+		if _, err := tether.New(tether.Options{BufferBodies: bad}); err == nil {
 			t.Errorf("%d was accepted", bad)
 		}
 	}

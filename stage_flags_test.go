@@ -12,6 +12,7 @@ import (
 
 	"github.com/tether-go/tether"
 	"github.com/tether-go/tether/flags"
+	"github.com/tether-go/tether/policy"
 )
 
 // flagDoc is a document with one flag, off by default, with settings of the application, and with stages for everybody.
@@ -99,7 +100,7 @@ func TestFlagStagesAreFew(t *testing.T) {
 	patches := slices.Repeat([]string{`{"flags":{"flags":{"f":{"state":"DISABLED"}}}}`}, 17)
 	e := newEngine(t, tether.Options{})
 	_, err := e.Apply(flagDoc(1, nobody, patches...))
-	var refused *tether.ConfigError
+	var refused *policy.Error
 	if !errors.As(err, &refused) || refused.Problems[0].Path != "stages[16].patch.flags" {
 		t.Errorf("error is %v", err)
 	}

@@ -2,6 +2,7 @@ package tether
 
 import (
 	"fmt"
+	"github.com/tether-go/tether/policy"
 	"slices"
 	"strings"
 	"testing"
@@ -10,9 +11,9 @@ import (
 
 // TestStagePanics: a stage that can't be applied costs itself, whichever it is, and nothing else.
 func TestStagePanics(t *testing.T) {
-	all := []ConfigStage{{Name: "a"}, {Name: "b"}, {Name: "c"}}
-	build := func(bad string) func([]ConfigStage) staged {
-		return func(on []ConfigStage) (s staged) {
+	all := []policy.Rollout{{Name: "a"}, {Name: "b"}, {Name: "c"}}
+	build := func(bad string) func([]policy.Rollout) staged {
+		return func(on []policy.Rollout) (s staged) {
 			for _, stage := range on {
 				if stage.Name == bad || bad == "all" {
 					panic("stage")
@@ -33,24 +34,24 @@ func TestStagePanics(t *testing.T) {
 			t.Error("a panic without stages was swallowed")
 		}
 	}()
-	withStages(nil, func([]ConfigStage) staged { panic("document") })
+	withStages(nil, func([]policy.Rollout) staged { panic("document") })
 }
 
 // TestPatchedLeavesTheDocument: a patch is laid over copies, for other clients' stages, and later versions of
 // these, begin from the same document.
 func TestPatchedLeavesTheDocument(t *testing.T) {
-	base := Config{PollInterval: Set(time.Minute), Nudge: []string{"a"}, Rules: []Rule{{Name: "r"}},
-		Schedules: map[string]ScheduleSettings{"sync": {Every: Set(time.Hour), Window: &DailyWindow{"01:00", "05:00"}}}}
-	base.Defaults.Call.RetryPolicy = &RetrySettings{MaxAttempts: Set(3), InitialBackoff: Set(time.Second)}
-	p := ConfigPatch{PollInterval: Set(time.Hour), Nudge: []string{}, Rules: []Rule{{Name: "s"}},
-		Schedules: map[string]ScheduleSettings{"sync": {Every: Set(2 * time.Hour)}, "other": {Every: Set(time.Hour)}}}
-	p.Defaults.Call.RetryPolicy = &RetrySettings{MaxAttempts: Set(1), RetryableStatusCodes: []StatusCode{}}
-	p.Defaults.Call.MaxWait = Set(time.Duration(0))
+	base := policy.Document{PollInterval: policy.Ptr(time.Minute), Nudge: []string{"a"}, Rules: []policy.Rule{{Name: "r"}},
+		Schedules: map[string]policy.ScheduleSettings{"sync": {Every: policy.Ptr(time.Hour), Window: &policy.DailyWindow{From: "01:00", To: "05:00"}}}}
+	base.Defaults.Call.RetryPolicy = &policy.RetrySettings{MaxAttempts: policy.Ptr(3), InitialBackoff: policy.Ptr(time.Second)}
+	p := policy.Patch{PollInterval: policy.Ptr(time.Hour), Nudge: []string{}, Rules: []policy.Rule{{Name: "s"}},
+		Schedules: map[string]policy.ScheduleSettings{"sync": {Every: policy.Ptr(2 * time.Hour)}, "other": {Every: policy.Ptr(time.Hour)}}}
+	p.Defaults.Call.RetryPolicy = &policy.RetrySettings{MaxAttempts: policy.Ptr(1), RetryableStatusCodes: []policy.StatusCode{}}
+	p.Defaults.Call.MaxWait = policy.Ptr(time.Duration(0))
 	before, err := base.MarshalJSON()
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := patched(base, &p)
+	got := policy.Patched(base, &p)
 	again, err := base.MarshalJSON()
 	if err != nil || string(again) != string(before) {
 		t.Errorf("the document became %s", again)
@@ -58,9 +59,9 @@ func TestPatchedLeavesTheDocument(t *testing.T) {
 	r := got.Defaults.Call.RetryPolicy
 	sync := got.Schedules["sync"]
 	if *got.PollInterval != time.Hour || got.Nudge == nil || len(got.Nudge) != 0 ||
-		!slices.EqualFunc(got.Rules, []string{"r", "s"}, func(r Rule, name string) bool { return r.Name == name }) ||
+		!slices.EqualFunc(got.Rules, []string{"r", "s"}, func(r policy.Rule, name string) bool { return r.Name == name }) ||
 		*r.MaxAttempts != 1 || *r.InitialBackoff != time.Second || r.RetryableStatusCodes == nil ||
-		*got.Defaults.Call.MaxWait != 0 || *sync.Every != 2*time.Hour || *sync.Window != (DailyWindow{"01:00", "05:00"}) ||
+		*got.Defaults.Call.MaxWait != 0 || *sync.Every != 2*time.Hour || *sync.Window != (policy.DailyWindow{From: "01:00", To: "05:00"}) ||
 		*got.Schedules["other"].Every != time.Hour {
 		written, _ := got.MarshalJSON()
 		t.Errorf("patched: %s", written)
@@ -93,12 +94,12 @@ func TestTrialCountsFailuresOfTheOldWay(t *testing.T) {
 
 // TestFewStagesAreWatched: what watching costs each call is bounded, however many stages a document has.
 func TestFewStagesAreWatched(t *testing.T) {
-	e, err := New(Config{}, Options{})
+	e, err := New(Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	var stages []string
-	for i := range maxStages {
+	for i := range policy.MaxRollouts {
 		stages = append(stages, fmt.Sprintf(`{"name":"s%d","percent":100,"patch":{"defaults":{"call":{"timeout":"5s"}}}}`, i))
 	}
 	document := `{"schema":1,"document":"shop","version":1,"stages":[` + strings.Join(stages, ",") + `]}`

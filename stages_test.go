@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tether-go/tether"
+	"github.com/tether-go/tether/policy"
 )
 
 func staged(version int, stages ...string) []byte {
@@ -20,7 +21,7 @@ func staged(version int, stages ...string) []byte {
 
 func newEngine(t testing.TB, opts tether.Options) *tether.Engine {
 	t.Helper()
-	e, err := tether.New(tether.Config{}, opts)
+	e, err := tether.New(opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,7 +147,7 @@ func TestStageRefused(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			e := newEngine(t, tether.Options{})
 			_, err := e.Apply(document(1, `,"rules":[{"name":"r","match":{}}],"stages":[`+test.stage+`]`))
-			var refused *tether.ConfigError
+			var refused *policy.Error
 			if test.path == "" {
 				if err != nil {
 					t.Error(err)
@@ -164,7 +165,7 @@ func TestStageRefused(t *testing.T) {
 func TestStagePatches(t *testing.T) {
 	attempts := func(stages ...string) int {
 		b := &backend{serve: always(500)}
-		c := client(t, b, tether.Options{InitialRetries: tether.Set(2)})
+		c := client(t, b, tether.Options{InitialRetries: policy.Ptr(2)})
 		doc := document(1, `,"defaults":{"call":{"retryPolicy":{"maxAttempts":2,"initialBackoff":"0.25s"}}},`+
 			`"rules":[{"match":{"host":"other"},"call":{"timeout":"9s"}}],"stages":[`+strings.Join(stages, ",")+`]`)
 		if _, err := c.Engine().Apply(doc); err != nil {
@@ -265,7 +266,7 @@ func TestStageMarshals(t *testing.T) {
 	text := staged(3, `{"name":"s","percent":0.1,"if":{"cohort":{"platform":["android"]}},"allow":["a"],"deny":["b"],`+
 		`"bake":"900s","patch":{"pollInterval":"60s","nudge":["h"],"defaults":{"call":{"timeout":"2s"}},`+
 		`"rules":[{"name":"r","match":{"host":"h"},"call":{"timeout":"1s"}}],"schedules":{"sync":{"every":"1200s"}}}}`)
-	cfg, notes, err := tether.Parse(text)
+	cfg, notes, err := policy.Parse(text)
 	if err != nil || len(notes) > 0 {
 		t.Fatal(err, notes)
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 	"weak"
 
+	"github.com/tether-go/tether/policy"
 	"github.com/tether-go/tether/retry"
 )
 
@@ -38,7 +39,7 @@ type Attempt struct {
 	// Status is the answer's HTTP status; 0 where there was none, or none of HTTP's.
 	Status int
 	// Code is the gRPC code that it failed with; 0: none.
-	Code StatusCode
+	Code policy.StatusCode
 	// Err is the failure as the transport told it, so that its text is the transport's; nil for an answer.
 	Err error
 	// Sent is what is known of the way of an attempt that has an Err.

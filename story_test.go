@@ -19,6 +19,7 @@ import (
 
 	"github.com/tether-go/tether"
 	"github.com/tether-go/tether/internal/memnet"
+	"github.com/tether-go/tether/policy"
 	"github.com/tether-go/tether/ratelimit/pacing"
 	"github.com/tether-go/tether/retry"
 )
@@ -65,7 +66,7 @@ func TestW12Explained(t *testing.T) {
 				w.Header().Set("Server", "busy")
 				http.Error(w, "not now", http.StatusServiceUnavailable)
 			}))
-			c := client(t, base, tether.Options{InitialRetries: tether.Set(2)})
+			c := client(t, base, tether.Options{InitialRetries: policy.Ptr(2)})
 			c.Timeout = timeout
 			began := time.Now()
 			resp, err := explained(t, c, http.MethodGet, url)
@@ -181,8 +182,8 @@ func TestStoryOfErrors(t *testing.T) {
 		}
 	})
 	synctest.Test(t, func(t *testing.T) { // a timeout stays one for url.Error
-		cfg := tether.Config{}
-		cfg.Defaults.Call.AttemptTimeout = tether.Set(time.Second)
+		cfg := policy.Document{}
+		cfg.Defaults.Call.AttemptTimeout = policy.Ptr(time.Second)
 		hang := roundTrip(func(req *http.Request) (*http.Response, error) {
 			<-req.Context().Done()
 			return nil, req.Context().Err()

@@ -1,13 +1,15 @@
 package tether
 
 import (
-	"github.com/tether-go/tether/internal/clock"
-	"github.com/tether-go/tether/internal/loopguard"
 	"math"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/tether-go/tether/internal/clock"
+	"github.com/tether-go/tether/internal/loopguard"
+	"github.com/tether-go/tether/policy"
 
 	"github.com/tether-go/tether/breaker"
 	"github.com/tether-go/tether/internal/jsondoc"
@@ -23,19 +25,6 @@ import (
 // its name.
 type targetKey struct {
 	scheme, host, service, rule string
-}
-
-// originOf names the server of a URL's parts: lower-case, without the scheme's default port. It
-// allocates only for what is written in an uncommon way.
-func originOf(scheme, host string) (string, string) {
-	scheme, host = strings.ToLower(scheme), strings.ToLower(host)
-	switch scheme {
-	case "http":
-		host = strings.TrimSuffix(host, ":80")
-	case "https":
-		host = strings.TrimSuffix(host, ":443")
-	}
-	return scheme, host
 }
 
 // target is what has been learnt about one server. It is safe for concurrent use.
@@ -83,11 +72,11 @@ type targetPolicy struct {
 	concurrency ratelimit.ConcurrencyPolicy
 }
 
-func (p *policy) forTarget() targetPolicy {
-	b := p.breaker
+func forTarget(p *policy.Resolved) targetPolicy {
+	b := p.Breaker
 	b.SlowCallDuration = 0 // we tell it what is slow: it can't tell a stream from an answer
-	return targetPolicy{p.budgetRatio, pacing.Policy{MaxHold: p.holdMax, PacingOff: p.pacingOff}, b,
-		p.rate, p.concurrency}
+	return targetPolicy{p.BudgetRatio, pacing.Policy{MaxHold: p.HoldMax, PacingOff: p.PacingOff}, b,
+		p.Rate, p.Concurrency}
 }
 
 func (e *Engine) newTarget(key targetKey, settings targetPolicy, version uint64) *target {
@@ -128,19 +117,19 @@ func (e *Engine) newTarget(key targetKey, settings targetPolicy, version uint64)
 }
 
 // follow brings the stages up to a newer snapshot's settings; what they have learnt stays.
-func (t *target) follow(p *policy, version uint64) {
+func (t *target) follow(p *policy.Resolved, version uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.followLocked(p, version, t.clock.MomentOf(time.Now()))
 }
 
-func (t *target) followLocked(p *policy, version uint64, now clock.Moment) {
+func (t *target) followLocked(p *policy.Resolved, version uint64, now clock.Moment) {
 	t.used = max(t.used, now) // another call's clock may have been read later
 	if version <= t.version {
 		return
 	}
 	t.version = version
-	settings := p.forTarget()
+	settings := forTarget(p)
 	if settings == t.settings {
 		return
 	}
@@ -222,7 +211,7 @@ type targets struct {
 }
 
 // target returns the state of the server that key names. It may be forgotten before a call has entered it.
-func (e *Engine) target(key targetKey, p *policy, version uint64) *target {
+func (e *Engine) target(key targetKey, p *policy.Resolved, version uint64) *target {
 	if t := e.targets.last.Load(); t != nil && t.key == key && t.users.Load() >= 0 {
 		return t
 	}
@@ -237,7 +226,7 @@ func (e *Engine) target(key targetKey, p *policy, version uint64) *target {
 }
 
 // use is target for who is no visit, and counts as a user until it calls release.
-func (e *Engine) use(key targetKey, p *policy, version uint64) *target {
+func (e *Engine) use(key targetKey, p *policy.Resolved, version uint64) *target {
 	for {
 		if t := e.target(key, p, version); t.users.Add(1) > 0 {
 			return t
@@ -271,15 +260,15 @@ func (t *target) forget() bool {
 func (t *target) release() { t.users.Add(-1) }
 
 // admitTarget makes room for a new target. The table is locked.
-func (e *Engine) admitTarget(key targetKey, p *policy, version uint64) *target {
+func (e *Engine) admitTarget(key targetKey, p *policy.Resolved, version uint64) *target {
 	if len(e.targets.byKey) >= e.opts.MaxTargets && !e.targets.forgetOne() {
 		if e.targets.rest == nil {
-			e.targets.rest = e.newTarget(targetKey{host: "other targets"}, p.forTarget(), version)
+			e.targets.rest = e.newTarget(targetKey{host: "other targets"}, forTarget(p), version)
 		}
 		return e.targets.rest
 	}
 	key = targetKey{strings.Clone(key.scheme), strings.Clone(key.host), strings.Clone(key.service), key.rule}
-	t := e.newTarget(key, p.forTarget(), version)
+	t := e.newTarget(key, forTarget(p), version)
 	e.targets.byKey[key] = t
 	return t
 }
@@ -335,7 +324,7 @@ func (e *Engine) heldUntil(host string) (until time.Time) {
 	e.targets.mu.Lock()
 	defer e.targets.mu.Unlock()
 	for key, t := range e.targets.byKey {
-		_, usual := originOf(key.scheme, host)
+		_, usual := policy.OriginOf(key.scheme, host)
 		if key.rule != "" || key.host != usual && key.host != host {
 			continue
 		}

@@ -1,8 +1,9 @@
 package tether
 
 import (
-	"github.com/tether-go/tether/internal/clock"
 	"time"
+
+	"github.com/tether-go/tether/internal/clock"
 )
 
 // late is when an attempt on a route is due to be hedged by a quantile; 0: not known yet.

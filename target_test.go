@@ -8,7 +8,7 @@ import (
 // A target that is found without a look into the table is in use like any other; one that was
 // forgotten is not found again.
 func TestLastTarget(t *testing.T) {
-	e, err := New(Config{}, Options{MaxTargets: 1})
+	e, err := New(Options{MaxTargets: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +37,7 @@ func TestLastTarget(t *testing.T) {
 
 // However calls and forgetting meet, no call has a target that is out of the table.
 func TestLastTargetProperty(t *testing.T) {
-	e, err := New(Config{}, Options{MaxTargets: 2})
+	e, err := New(Options{MaxTargets: 2})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,42 +1,11 @@
 package tether
 
 import (
-	"fmt"
+	"github.com/tether-go/tether/policy"
 	"time"
 )
 
-const (
-	// minEvery is far above what a run costs, and maxEvery so short that a document cannot stop
-	// work by making it rare.
-	minEvery = time.Second
-	maxEvery = 720 * time.Hour
-
-	// minWindowWidth keeps a window from being an instant with another name.
-	minWindowWidth = 15 * time.Minute
-	day            = 24 * time.Hour
-)
-
-// parseTimeOfDay reads "01:00" as the time since midnight.
-func parseTimeOfDay(text string) (time.Duration, bool) {
-	t, err := time.Parse("15:04", text)
-	if err != nil || len(text) != len("15:04") { // Parse takes "1:00" too
-		return 0, false
-	}
-	return time.Duration(t.Hour())*time.Hour + time.Duration(t.Minute())*time.Minute, true
-}
-
-// widthOf is the time from one time of day to the next that is the other.
-func widthOf(from, to time.Duration) time.Duration { return (to - from + day) % day }
-
-// widened returns w, or where that is too narrow the narrowest that is not. w can be read.
-func (w DailyWindow) widened() DailyWindow {
-	from, _ := parseTimeOfDay(w.From)
-	if to, _ := parseTimeOfDay(w.To); widthOf(from, to) < minWindowWidth {
-		minutes := int((from + minWindowWidth) % day / time.Minute) // an int of 32 bits holds no minute in nanoseconds
-		w.To = fmt.Sprintf("%02d:%02d", minutes/60, minutes%60)
-	}
-	return w
-}
+const day = 24 * time.Hour
 
 // timing says when periodic work is due: a period, and the window of each day in which runs may
 // begin.
@@ -46,15 +15,9 @@ type timing struct {
 	width time.Duration // 0: the whole day
 }
 
-func newTiming(every time.Duration, w DailyWindow) timing {
-	t := timing{every: every}
-	if w != (DailyWindow{}) {
-		var to time.Duration
-		t.from, _ = parseTimeOfDay(w.From)
-		to, _ = parseTimeOfDay(w.To)
-		t.width = widthOf(t.from, to)
-	}
-	return t
+func newTiming(every time.Duration, w policy.DailyWindow) timing {
+	from, width := w.Span()
+	return timing{every, from, width}
 }
 
 // opening returns when the window opened that now is in, else when the next one opens.

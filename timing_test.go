@@ -2,6 +2,8 @@ package tether
 
 import (
 	"context"
+	"fmt"
+	"github.com/tether-go/tether/policy"
 	"math/rand/v2"
 	"testing"
 	"testing/synctest"
@@ -18,16 +20,16 @@ func at(clock string, days int) time.Time {
 }
 
 var (
-	night    = DailyWindow{"01:00", "05:00"}
-	midnight = DailyWindow{"23:00", "02:00"}
+	night    = policy.DailyWindow{From: "01:00", To: "05:00"}
+	midnight = policy.DailyWindow{From: "23:00", To: "02:00"}
 )
 
 func TestFirstAndNext(t *testing.T) {
-	whole := DailyWindow{}
+	whole := policy.DailyWindow{}
 	for _, c := range []struct {
 		name    string
 		every   time.Duration
-		window  DailyWindow
+		window  policy.DailyWindow
 		now     time.Time
 		draw    float64
 		isFirst bool
@@ -72,7 +74,7 @@ func TestFirstAndNext(t *testing.T) {
 
 // What a long run missed is not made up for, and its phase stays.
 func TestAfterALongRun(t *testing.T) {
-	hourly, nightly := newTiming(time.Hour, DailyWindow{}), newTiming(day, night)
+	hourly, nightly := newTiming(time.Hour, policy.DailyWindow{}), newTiming(day, night)
 	half := func() float64 { return 0.5 }
 	if got := hourly.after(at("12:10", 0), at("15:30", 0), half); !got.Equal(at("16:10", 0)) {
 		t.Error(got)
@@ -91,9 +93,10 @@ func TestTimingProperty(t *testing.T) {
 	rng := rand.New(rand.NewPCG(21, 22))
 	berlin := time.FixedZone("CET", 3600)
 	for range 300 {
-		w := DailyWindow{}
-		if s := (generator{rng, false}).schedules()["work 0"]; s.Window != nil {
-			w = *s.Window
+		w := policy.DailyWindow{}
+		if opens, width := rng.IntN(24*60), 15+rng.IntN(24*60-15); rng.IntN(3) > 0 {
+			of := func(minutes int) string { return fmt.Sprintf("%02d:%02d", minutes/60%24, minutes%60) }
+			w = policy.DailyWindow{From: of(opens), To: of(opens + width)}
 		}
 		every := time.Duration(1+rng.IntN(3*24*60)) * time.Minute
 		timing := newTiming(every, w)
@@ -102,7 +105,7 @@ func TestTimingProperty(t *testing.T) {
 		if due.Before(start) || due.Sub(start) > every+2*day {
 			t.Fatalf("%v %+v: first at %v, begun at %v", every, w, due, start)
 		}
-		if w == (DailyWindow{}) && due.Sub(start) > every {
+		if w == (policy.DailyWindow{}) && due.Sub(start) > every {
 			t.Fatalf("%v: first after %v", every, due.Sub(start))
 		}
 		const runs = 1000
@@ -121,7 +124,7 @@ func TestTimingProperty(t *testing.T) {
 			due = next
 		}
 		mean := due.Sub(begun) / runs
-		if mean < every*95/100 || w == (DailyWindow{}) && mean > every*105/100 {
+		if mean < every*95/100 || w == (policy.DailyWindow{}) && mean > every*105/100 {
 			t.Fatalf("%v %+v: %v apart on average", every, w, mean)
 		}
 	}
@@ -153,18 +156,18 @@ func TestNightlyIsEveryNight(t *testing.T) {
 func TestOverslept(t *testing.T) {
 	for _, c := range []struct {
 		name   string
-		window DailyWindow
+		window policy.DailyWindow
 		due    time.Duration // from now, which is midnight UTC in a bubble
 		atOnce bool
 	}{
 		{"on time", midnight, -time.Second, true},
 		{"by hours", midnight, -30 * time.Minute, false},
 		{"past its window", night, -time.Second, false},
-		{"by hours, without a window", DailyWindow{}, -30 * time.Minute, true},
+		{"by hours, without a window", policy.DailyWindow{}, -30 * time.Minute, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				e, err := New(Config{}, Options{Seed: 1})
+				e, err := New(Options{Seed: 1})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -185,10 +188,10 @@ func TestOverslept(t *testing.T) {
 
 // TestClockSetBack: work that was planned by a clock far ahead isn't left undone until then.
 func TestClockSetBack(t *testing.T) {
-	for _, window := range []DailyWindow{night, midnight} {
+	for _, window := range []policy.DailyWindow{night, midnight} {
 		for _, every := range []time.Duration{time.Hour, 3 * day} {
 			synctest.Test(t, func(t *testing.T) {
-				e, err := New(Config{}, Options{Seed: 1})
+				e, err := New(Options{Seed: 1})
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/tether-go/tether/criticality"
+	"github.com/tether-go/tether/policy"
 	"github.com/tether-go/tether/ratelimit/hint"
 )
 
@@ -27,10 +28,10 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	h.Call, h.http = &h.what, h
 	if h.from = redirector(req); h.from != nil {
 		req = req.WithContext(req.Context())
-		h.from.reroute(req)
+		reroute(h.from, req)
 	}
 	h.request = req
-	h.Scheme, h.Host = originOf(req.URL.Scheme, req.URL.Host)
+	h.Scheme, h.Host = policy.OriginOf(req.URL.Scheme, req.URL.Host)
 	h.Method, h.Path = req.Method, req.URL.EscapedPath()
 	if h.Method == "" {
 		h.Method = http.MethodGet
@@ -64,7 +65,7 @@ type httpCall struct {
 	what      Call
 	request   *http.Request // the caller's, never changed
 	base      http.RoundTripper
-	from      *origin        // see redirector
+	from      *policy.Origin // see redirector
 	response  *http.Response // of the last attempt that had one
 	grpc      bool           // a gRPC call, as its Content-Type says
 	hedgeable bool           // two of its requests may be under way at once
@@ -166,9 +167,9 @@ func (h *httpCall) exchange(ctx context.Context, p *Permit) (*http.Response, Out
 	}
 	resp.Request = h.request // whose context is the caller's
 	if h.routed() {
-		h.routing.to.received(resp)
+		received(h.routing.to, resp)
 	} else if h.from != nil {
-		h.from.mark(resp)
+		mark(h.from, resp)
 	}
 	peeked := h.peek(resp) // first: what is read ahead must not keep the place of a body that is forgotten
 	clock.endWith(resp)
@@ -240,7 +241,7 @@ func (h *httpCall) prepare(ctx context.Context, attempt int) (*http.Request, err
 	}
 	h.addFields(req, attempt)
 	if h.routed() {
-		h.routing.to.reroute(req)
+		reroute(h.routing.to, req)
 	}
 	switch {
 	case h.spool != nil:

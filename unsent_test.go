@@ -18,6 +18,7 @@ import (
 
 	"github.com/tether-go/tether"
 	"github.com/tether-go/tether/internal/memnet"
+	"github.com/tether-go/tether/policy"
 	"github.com/tether-go/tether/retry"
 )
 
@@ -123,9 +124,9 @@ func TestW13RealSockets(t *testing.T) {
 			base := &http.Transport{}
 			defer base.CloseIdleConnections()
 			cfg := budgetOnly()
-			cfg.Defaults.Target.RetryBudget = &tether.BudgetSettings{Ratio: tether.Set(1.0)}
-			cfg.Defaults.Call.RetryPolicy = &tether.RetrySettings{InitialBackoff: tether.Set(time.Millisecond),
-				MaxBackoff: tether.Set(time.Millisecond)}
+			cfg.Defaults.Target.RetryBudget = &policy.BudgetSettings{Ratio: policy.Ptr(1.0)}
+			cfg.Defaults.Call.RetryPolicy = &policy.RetrySettings{InitialBackoff: policy.Ptr(time.Millisecond),
+				MaxBackoff: policy.Ptr(time.Millisecond)}
 			repeats := 0
 			for i := range rounds {
 				// A new engine each time, so that there is always a re-attempt saved.

@@ -3,10 +3,12 @@ package tether
 import (
 	"context"
 	"fmt"
+	"time"
+
 	"github.com/tether-go/tether/internal/clock"
 	"github.com/tether-go/tether/internal/endpoint"
 	"github.com/tether-go/tether/internal/loopguard"
-	"time"
+	"github.com/tether-go/tether/policy"
 
 	"github.com/tether-go/tether/breaker"
 	"github.com/tether-go/tether/criticality"
@@ -17,7 +19,7 @@ type visit struct {
 	attemptContext
 	*Call   // perhaps shared by calls: only the HTTP edge's are changed
 	engine  *Engine
-	policy  *policy
+	policy  *policy.Resolved
 	target  *target
 	killers *current // the configuration whose kill switches were read last
 	sample  *clock.Sample
@@ -35,14 +37,14 @@ func (v *visit) begin(ctx context.Context, e *Engine) {
 	v.inner = ctx.Value(insideKey{}) != nil
 	v.sample, v.entered = e.clock.Now()
 	v.killers = e.config.Load()
-	v.policy = v.killers.resolve(v.Scheme, v.Host, v.Method, v.Path, v.GRPCMethod)
+	v.policy = v.killers.Resolve(v.Scheme, v.Host, v.Method, v.Path, v.GRPCMethod)
 }
 
 // isPlain tells whether nothing about the visit needs a stage's judgement where nothing stands in its way.
 func (v *visit) isPlain() bool {
-	return v.criticality == criticality.Default && !v.Explained && v.policy.hedge == (hedgePolicy{}) &&
-		v.policy.breaker.Mode != breaker.ForcedOpen && (len(v.killers.kills) == 0 ||
-		v.killers.killed(v.Scheme, v.Host, v.Method, v.Path, v.GRPCMethod, v.began()) == nil)
+	return v.criticality == criticality.Default && !v.Explained && v.policy.Hedge == (policy.Hedging{}) &&
+		v.policy.Breaker.Mode != breaker.ForcedOpen && (len(v.killers.Kills) == 0 ||
+		v.killers.Killed(v.Scheme, v.Host, v.Method, v.Path, v.GRPCMethod, v.began()) == nil)
 }
 
 // findTarget looks the target up. It may be forgotten before the visit has entered it.
@@ -50,7 +52,7 @@ func (v *visit) findTarget(serial uint64) {
 	v.target = v.engine.target(v.targetKey(), v.policy, serial)
 }
 
-func (v *visit) targetKey() targetKey { return targetKey{v.Scheme, v.Host, v.Service, v.policy.key} }
+func (v *visit) targetKey() targetKey { return targetKey{v.Scheme, v.Host, v.Service, v.policy.Key} }
 
 // enter counts the visit as one that uses its target, unless that was forgotten, or isn't quiet where it must be. The
 // target is brought up to the visit's configuration.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/tether-go/tether"
 	"github.com/tether-go/tether/internal/memnet"
+	"github.com/tether-go/tether/policy"
 	"github.com/tether-go/tether/retry"
 )
 
@@ -33,10 +34,10 @@ func TestW06NoSleepTowardsADeadline(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				cfg := tether.Config{}
-				cfg.Defaults.Call.RetryPolicy = &tether.RetrySettings{
-					InitialBackoff: tether.Set(time.Hour), MaxBackoff: tether.Set(time.Hour)}
-				cfg.Defaults.Call.MaxWait = tether.Set(24 * time.Hour)
+				cfg := policy.Document{}
+				cfg.Defaults.Call.RetryPolicy = &policy.RetrySettings{
+					InitialBackoff: policy.Ptr(time.Hour), MaxBackoff: policy.Ptr(time.Hour)}
+				cfg.Defaults.Call.MaxWait = policy.Ptr(24 * time.Hour)
 				b := &backend{serve: test.fault}
 				c := clientOf(t, b, cfg, 3)
 				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
@@ -72,10 +73,10 @@ func TestW07Cancelled(t *testing.T) {
 				<-req.Context().Done()
 				return nil, context.Cause(req.Context())
 			})
-			cfg := tether.Config{}
-			cfg.Defaults.Call.AttemptTimeout = tether.Set(time.Second)
+			cfg := policy.Document{}
+			cfg.Defaults.Call.AttemptTimeout = policy.Ptr(time.Second)
 			repeats := 0
-			c, err := tether.NewClient(&http.Client{Transport: hangs}, cfg, tether.Options{Seed: 1,
+			c, err := tether.NewClient(&http.Client{Transport: hangs}, tether.Options{Policy: cfg, Seed: 1,
 				Observe: func(e tether.Event) {
 					if e.Kind == tether.EventRetry {
 						repeats++
@@ -151,7 +152,7 @@ func TestW14AttemptHeader(t *testing.T) {
 				got = append(got, req.Header.Get("Attempt")+" "+req.Header.Get("Idempotency-Key"))
 				return answer(req, 502), nil
 			})
-			c := client(t, b, tether.Options{AttemptHeader: name, InitialRetries: tether.Set(2)})
+			c := client(t, b, tether.Options{AttemptHeader: name, InitialRetries: policy.Ptr(2)})
 			for _, method := range []string{http.MethodGet, http.MethodPost} {
 				got = nil
 				req, _ := http.NewRequest(method, api, strings.NewReader("an order"))
@@ -175,7 +176,7 @@ func TestW14AttemptHeader(t *testing.T) {
 		})
 	}
 	for _, bad := range []string{"Attempt:", "At tempt", "Ätt", "\n"} {
-		if _, err := tether.New(tether.Config{}, tether.Options{AttemptHeader: bad}); err == nil {
+		if _, err := tether.New(tether.Options{AttemptHeader: bad}); err == nil {
 			t.Errorf("%q was accepted", bad)
 		}
 	}
@@ -190,8 +191,8 @@ func TestW15CopiesItself(t *testing.T) {
 			resp.Body = body
 			return resp, nil
 		})
-		cfg := tether.Config{}
-		cfg.Defaults.Call.AttemptTimeout = tether.Set(time.Second)
+		cfg := policy.Document{}
+		cfg.Defaults.Call.AttemptTimeout = policy.Ptr(time.Second)
 		resp, err := clientOf(t, b, cfg, 1).Get(api)
 		if err != nil {
 			t.Fatal(err)

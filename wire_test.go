@@ -18,6 +18,7 @@ import (
 
 	"github.com/tether-go/tether"
 	"github.com/tether-go/tether/internal/memnet"
+	"github.com/tether-go/tether/policy"
 	"github.com/tether-go/tether/retry"
 )
 
@@ -104,8 +105,8 @@ func attemptsOf(err error) int {
 // TestW13TimedOut: an attempt timeout while connecting left nothing behind; one while the server works
 // may have.
 func TestW13TimedOut(t *testing.T) {
-	cfg := tether.Config{}
-	cfg.Defaults.Call.AttemptTimeout = tether.Set(time.Second)
+	cfg := policy.Document{}
+	cfg.Defaults.Call.AttemptTimeout = policy.Ptr(time.Second)
 	for name, want := range map[string]int{"connecting": 2, "answering": 1} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -164,8 +165,8 @@ func TestW13TimedOutWhileWriting(t *testing.T) {
 			conn, err := network.DialContext(ctx, net_, addr)
 			return slow{conn, &congested}, err
 		}
-		cfg := tether.Config{}
-		cfg.Defaults.Call.AttemptTimeout = tether.Set(time.Second)
+		cfg := policy.Document{}
+		cfg.Defaults.Call.AttemptTimeout = policy.Ptr(time.Second)
 		c := clientOf(t, base, cfg, 1)
 		if status, _, err := get(c, url); status != 200 || err != nil {
 			t.Fatal(status, err)
@@ -254,9 +255,9 @@ func TestW13NoOrderTwice(t *testing.T) {
 						beforeWriting: rng.IntN(2) == 0}, err
 				}
 				cfg := budgetOnly()
-				cfg.Defaults.Target.RetryBudget = &tether.BudgetSettings{Ratio: tether.Set(1.0)}
+				cfg.Defaults.Target.RetryBudget = &policy.BudgetSettings{Ratio: policy.Ptr(1.0)}
 				var repeats int
-				c, err := tether.NewClient(&http.Client{Transport: base}, cfg, tether.Options{Seed: 1,
+				c, err := tether.NewClient(&http.Client{Transport: base}, tether.Options{Policy: cfg, Seed: 1,
 					Observe: func(e tether.Event) {
 						if e.Kind == tether.EventRetry {
 							repeats++

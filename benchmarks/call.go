@@ -37,7 +37,7 @@ type httpContender struct {
 // httpContenders wrap a transport. Three attempts and what else is alike are set so; the rest is as
 // each has it by default.
 func httpContenders(transport http.RoundTripper) ([]httpContender, error) {
-	ours, err := tether.NewClient(&http.Client{Transport: transport}, tether.Config{}, tether.Options{})
+	ours, err := tether.NewClient(&http.Client{Transport: transport}, tether.Options{})
 	if err != nil {
 		return nil, err
 	}

@@ -32,7 +32,7 @@ func passThrough(ctx context.Context, method string, req, reply any, cc *grpc.Cl
 // grpcContenders make up to three attempts. What else is alike is set so; the rest is as each has it by
 // default.
 func grpcContenders() ([]grpcContender, error) {
-	engine, err := tether.New(tether.Config{}, tether.Options{})
+	engine, err := tether.New(tether.Options{})
 	if err != nil {
 		return nil, err
 	}

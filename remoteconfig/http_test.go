@@ -169,7 +169,7 @@ func TestHTTPWithoutANetwork(t *testing.T) {
 }
 
 func TestNewRefuses(t *testing.T) {
-	engine, err := tether.New(tether.Config{}, tether.Options{})
+	engine, err := tether.New(tether.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -40,7 +40,7 @@ func (b *countingBackend) count(path string) int {
 func TestLoopIsStoppedByADocument(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var named atomic.Value
-		engine, err := tether.New(tether.Config{}, tether.Options{Seed: 1, Observe: func(e tether.Event) {
+		engine, err := tether.New(tether.Options{Seed: 1, Observe: func(e tether.Event) {
 			if e.Kind == tether.EventLoop {
 				named.CompareAndSwap(nil, e.Note)
 			}

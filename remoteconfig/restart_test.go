@@ -262,7 +262,7 @@ func TestAudienceOverHTTP(t *testing.T) {
 		defer transport.CloseIdleConnections()
 
 		var told atomic.Int32
-		engine, err := tether.New(tether.Config{}, tether.Options{
+		engine, err := tether.New(tether.Options{
 			Audience: map[string]string{"environment": "production", "service": "shop"},
 			Observe: func(e tether.Event) {
 				if e.Kind == tether.EventNotTaken && errors.Is(e.Err, tether.ErrAudience) {

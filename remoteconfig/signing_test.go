@@ -19,6 +19,7 @@ import (
 	"github.com/tether-go/tether"
 	"github.com/tether-go/tether/internal/envelope"
 	"github.com/tether-go/tether/internal/memnet"
+	"github.com/tether-go/tether/policy"
 	"github.com/tether-go/tether/remoteconfig"
 )
 
@@ -118,7 +119,7 @@ func newSignedClient(t *testing.T, opts remoteconfig.Options) *signedClient {
 	transport, url := memnet.Serve(t, c)
 	t.Cleanup(transport.CloseIdleConnections)
 	var err error
-	c.engine, err = tether.New(tether.Config{}, tether.Options{Seed: 1,
+	c.engine, err = tether.New(tether.Options{Seed: 1,
 		Audience: map[string]string{"environment": "production"}})
 	if err != nil {
 		t.Fatal(err)
@@ -164,7 +165,7 @@ func TestEnforced(t *testing.T) {
 		// The next ring, with a document that is wrong elsewhere: its kills count.
 		two := ringOf(t, 2, 43, "bc", "abc")
 		c.publish(sealed(t, with(43, killAll+`, "rules": 7`), "cb", two))
-		var refused *tether.ConfigError
+		var refused *policy.Error
 		if err := c.poll(); !errors.As(err, &refused) || !c.killed() {
 			t.Errorf("%v, killed %v", err, c.killed())
 		}

@@ -16,7 +16,7 @@ func TestStagesAreSticky(t *testing.T) {
 		source.publish(with(1, `, "stages": [{"name": "s", "percent": 50, "patch": {}}]`))
 		dir, was := t.TempDir(), []string(nil)
 		for life := range 2 {
-			engine, err := tether.New(tether.Config{}, tether.Options{})
+			engine, err := tether.New(tether.Options{})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -26,7 +26,7 @@ func (panicking) Restore([]byte) error           { panic("out of order") }
 
 func staging(t *testing.T) *tether.Engine {
 	t.Helper()
-	engine, err := tether.New(tether.Config{}, tether.Options{Audience: map[string]string{"environment": "staging"}})
+	engine, err := tether.New(tether.Options{Audience: map[string]string{"environment": "staging"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,12 +155,12 @@ func ExampleTargets() {
 		return []byte(`{"schema": 1, "document": "shop", "version": 7, "app": {"theme": "winter"}}`)
 	}))
 	defer server.Close()
-	orders, err := tether.New(tether.Config{}, tether.Options{})
+	orders, err := tether.New(tether.Options{})
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	search, err := tether.New(tether.Config{}, tether.Options{})
+	search, err := tether.New(tether.Options{})
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -83,7 +83,7 @@ func run(t *testing.T, source remoteconfig.Source, target remoteconfig.Target,
 
 func newEngine(t *testing.T, observe func(tether.Event)) *tether.Engine {
 	t.Helper()
-	engine, err := tether.New(tether.Config{}, tether.Options{Seed: 1, Observe: observe})
+	engine, err := tether.New(tether.Options{Seed: 1, Observe: observe})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/tether-go/tether"
+	"github.com/tether-go/tether/policy"
 )
 
 // inMemory is the cheapest invoker there is: what remains is what an interceptor costs.
@@ -43,7 +44,7 @@ func caller(t testing.TB, interceptor grpc.UnaryClientInterceptor) func() error 
 }
 
 func ours(t testing.TB, opts Options) func() error {
-	interceptor, err := UnaryClientInterceptor(newEngine(t, tether.Config{}, tether.Options{}), opts)
+	interceptor, err := UnaryClientInterceptor(newEngine(t, policy.Document{}, tether.Options{}), opts)
 	if err != nil {
 		t.Fatal(err)
 	}

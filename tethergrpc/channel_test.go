@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/tether-go/tether"
+	"github.com/tether-go/tether/policy"
 )
 
 const retrying = `{"methodConfig": [{"name": [{"service": "grpc.health.v1.Health"}], "retryPolicy": {"maxAttempts": 4,
@@ -44,7 +45,7 @@ func TestChannelsOwnRetries(t *testing.T) {
 						notes = append(notes, e.Note)
 					}
 				}
-				engine := newEngine(t, tether.Config{}, opts)
+				engine := newEngine(t, policy.Document{}, opts)
 				b := &backend{check: func(context.Context, int) error { return status.Error(codes.Unavailable, "") }}
 				options, err := DialOptions(engine, idempotent)
 				if test.alone {
@@ -81,7 +82,7 @@ func TestWrappedTwice(t *testing.T) {
 				watch: func(int, watchServer) error { return unavailable }}
 			var all []grpc.DialOption
 			for range 2 {
-				options, err := DialOptions(newEngine(t, tether.Config{}, twoSaved), idempotent)
+				options, err := DialOptions(newEngine(t, policy.Document{}, twoSaved), idempotent)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -96,7 +97,7 @@ func TestWrappedTwice(t *testing.T) {
 }
 
 func TestConstructorsRefuse(t *testing.T) {
-	engine := newEngine(t, tether.Config{}, tether.Options{})
+	engine := newEngine(t, policy.Document{}, tether.Options{})
 	for _, test := range []struct {
 		engine *tether.Engine
 		opts   Options

@@ -10,7 +10,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"github.com/tether-go/tether"
+	"github.com/tether-go/tether/policy"
 	"github.com/tether-go/tether/retry"
 )
 
@@ -39,7 +39,7 @@ func TestCallerEndsTheBackoff(t *testing.T) {
 				time.AfterFunc(time.Nanosecond, cancel)
 				return status.Error(codes.Unavailable, "not now")
 			}}
-			c := b.client(t, newEngine(t, tether.Config{}, twoSaved), idempotent)
+			c := b.client(t, newEngine(t, policy.Document{}, twoSaved), idempotent)
 			err := check(&endable{ctx, end}, c)
 			var failed *retry.Error
 			if status.Code(err) != code || !errors.Is(err, end) || !errors.As(err, &failed) {

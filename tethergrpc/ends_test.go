@@ -14,13 +14,14 @@ import (
 
 	"github.com/tether-go/tether"
 	"github.com/tether-go/tether/breaker"
+	"github.com/tether-go/tether/policy"
 	"github.com/tether-go/tether/ratelimit/pacing"
 )
 
 // A channel that its owner has closed teaches nothing, and is not asked again.
 func TestClosedChannel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		engine := newEngine(t, tether.Config{}, twoSaved)
+		engine := newEngine(t, policy.Document{}, twoSaved)
 		options, err := DialOptions(engine, idempotent)
 		if err != nil {
 			t.Fatal(err)
@@ -58,7 +59,7 @@ func TestEndOfAWait(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b := &backend{check: func(context.Context, int) error { return withRetryInfo(codes.Unavailable, 5*time.Second) }}
-				c := b.client(t, newEngine(t, tether.Config{}, tether.Options{}), Options{})
+				c := b.client(t, newEngine(t, policy.Document{}, tether.Options{}), Options{})
 				check(within(t, time.Minute), c)
 				ctx, cancel := test.end()
 				defer cancel()
@@ -85,7 +86,7 @@ func TestNothingStale(t *testing.T) {
 				n.cut()
 			}
 		}
-		options, err := DialOptions(newEngine(t, tether.Config{}, opts), idempotent)
+		options, err := DialOptions(newEngine(t, policy.Document{}, opts), idempotent)
 		if err != nil {
 			t.Fatal(err)
 		}

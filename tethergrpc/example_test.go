@@ -15,6 +15,7 @@ import (
 
 	"github.com/tether-go/tether"
 	"github.com/tether-go/tether/criticality"
+	"github.com/tether-go/tether/policy"
 	"github.com/tether-go/tether/tethergrpc"
 )
 
@@ -33,7 +34,7 @@ func serve(options ...grpc.ServerOption) (address string, stop func()) {
 func ExampleDialOptions() {
 	address, stop := serve()
 	defer stop()
-	engine, err := tether.New(tether.Config{}, tether.Options{})
+	engine, err := tether.New(tether.Options{})
 	if err != nil {
 		panic(err)
 	}
@@ -61,9 +62,9 @@ func ExampleDialOptions() {
 func ExampleUnaryClientInterceptor() {
 	address, stop := serve()
 	defer stop()
-	cfg := tether.Config{}
-	cfg.Defaults.Target.RateLimit = &tether.RateSettings{PerSecond: tether.Set(0.01), Burst: tether.Set(1)}
-	engine, err := tether.New(cfg, tether.Options{})
+	cfg := policy.Document{}
+	cfg.Defaults.Target.RateLimit = &policy.RateSettings{PerSecond: policy.Ptr(0.01), Burst: policy.Ptr(1)}
+	engine, err := tether.New(tether.Options{Policy: cfg})
 	if err != nil {
 		panic(err)
 	}
@@ -93,7 +94,7 @@ func ExampleUnaryClientInterceptor() {
 func ExampleStreamClientInterceptor() {
 	address, stop := serve()
 	defer stop()
-	engine, err := tether.New(tether.Config{}, tether.Options{})
+	engine, err := tether.New(tether.Options{})
 	if err != nil {
 		panic(err)
 	}
@@ -132,7 +133,7 @@ func ExampleParseServiceConfig() {
 	if err := service.Check(&healthpb.Health_ServiceDesc); err != nil {
 		panic(err)
 	}
-	engine, err := tether.New(tether.Config{Rules: service.Rules}, tether.Options{})
+	engine, err := tether.New(tether.Options{Policy: policy.Document{Rules: service.Rules}})
 	if err != nil {
 		panic(err)
 	}
@@ -158,7 +159,7 @@ func ExampleReadCriticality() {
 			return handler(ctx, req)
 		}))...)
 	defer stop()
-	engine, err := tether.New(tether.Config{}, tether.Options{CriticalityHeader: "x-criticality"})
+	engine, err := tether.New(tether.Options{CriticalityHeader: "x-criticality"})
 	if err != nil {
 		panic(err)
 	}

@@ -23,12 +23,13 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/tether-go/tether"
+	"github.com/tether-go/tether/policy"
 )
 
 // oneAtOnce admits one call, so that what a call leaves behind shows in the next.
-func oneAtOnce() tether.Config {
-	cfg := tether.Config{}
-	cfg.Defaults.Target.Concurrency = &tether.ConcurrencySettings{Max: tether.Set(1)}
+func oneAtOnce() policy.Document {
+	cfg := policy.Document{}
+	cfg.Defaults.Target.Concurrency = &policy.ConcurrencySettings{Max: policy.Ptr(1)}
 	return cfg
 }
 
@@ -257,7 +258,7 @@ func TestCallersOptions(t *testing.T) {
 						return s.Send(&healthpb.HealthCheckResponse{})
 					}
 					n = b.serve(t)
-					options, err := DialOptions(newEngine(t, tether.Config{}, twoSaved), idempotent)
+					options, err := DialOptions(newEngine(t, policy.Document{}, twoSaved), idempotent)
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -320,7 +321,7 @@ func TestEndIsToldOnce(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				c := (&backend{watch: test.watch}).client(t, newEngine(t, tether.Config{}, twoSaved), idempotent)
+				c := (&backend{watch: test.watch}).client(t, newEngine(t, policy.Document{}, twoSaved), idempotent)
 				ctx, cancel := context.WithCancel(context.Background())
 				defer cancel()
 				var mu sync.Mutex

@@ -22,6 +22,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/tether-go/tether"
+	"github.com/tether-go/tether/policy"
 )
 
 // token is a per-RPC credential.
@@ -65,7 +66,7 @@ func TestOverLoopback(t *testing.T) {
 	}
 	server := grpc.NewServer(grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second}))
 	healthpb.RegisterHealthServer(server, b)
-	engine := newEngine(t, tether.Config{}, twoSaved)
+	engine := newEngine(t, policy.Document{}, twoSaved)
 	options, err := DialOptions(engine, idempotent)
 	if err != nil {
 		t.Fatal(err)
@@ -111,7 +112,7 @@ func TestOverLoopback(t *testing.T) {
 // gRPC and HTTP share a target's state where that is asked for.
 func TestShareWithHTTP(t *testing.T) {
 	b := &backend{check: func(context.Context, int) error { return withRetryInfo(codes.Unavailable, time.Minute) }}
-	engine := newEngine(t, tether.Config{}, tether.Options{})
+	engine := newEngine(t, policy.Document{}, tether.Options{})
 	c := b.client(t, engine, Options{ShareWithHTTP: "https"})
 	check(within(t, time.Minute), c)
 	ctx := tether.WithCall(within(t, time.Minute), tether.CallOptions{NoWait: true})
@@ -123,7 +124,7 @@ func TestShareWithHTTP(t *testing.T) {
 
 // An interceptor further in that loses our options proves nothing by that.
 func TestLostOptionsProveNothing(t *testing.T) {
-	engine := newEngine(t, tether.Config{}, twoSaved)
+	engine := newEngine(t, policy.Document{}, twoSaved)
 	interceptor, err := UnaryClientInterceptor(engine, Options{})
 	if err != nil {
 		t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/tether-go/tether"
+	"github.com/tether-go/tether/policy"
 	"github.com/tether-go/tether/ratelimit/pacing"
 )
 
@@ -19,7 +20,7 @@ import (
 func TestLawNoAmplification(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &backend{check: func(context.Context, int) error { return unavailable }}
-		c := b.client(t, newEngine(t, tether.Config{}, twoSaved), idempotent)
+		c := b.client(t, newEngine(t, policy.Document{}, twoSaved), idempotent)
 		ends := time.Now().Add(time.Minute)
 		calls := 0
 		for time.Now().Before(ends) {
@@ -48,7 +49,7 @@ func TestLawSilence(t *testing.T) {
 			}
 			return nil
 		}}
-		c := b.client(t, newEngine(t, tether.Config{}, tether.Options{}), idempotent)
+		c := b.client(t, newEngine(t, policy.Document{}, tether.Options{}), idempotent)
 		began := time.Now()
 		done := make(chan error, 30)
 		for range cap(done) {

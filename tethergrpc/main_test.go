@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/tether-go/tether"
+	"github.com/tether-go/tether/policy"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -122,12 +123,13 @@ func (b *backend) serve(t testing.TB, options ...grpc.ServerOption) *network {
 	return n
 }
 
-func newEngine(t testing.TB, cfg tether.Config, opts tether.Options) *tether.Engine {
+func newEngine(t testing.TB, cfg policy.Document, opts tether.Options) *tether.Engine {
 	t.Helper()
 	if opts.Seed == 0 {
 		opts.Seed = 1
 	}
-	engine, err := tether.New(cfg, opts)
+	opts.Policy = cfg
+	engine, err := tether.New(opts)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/tether-go/tether"
 	"github.com/tether-go/tether/criticality"
+	"github.com/tether-go/tether/policy"
 )
 
 const criticalityKey = "x-criticality"
@@ -55,7 +56,7 @@ func TestCriticalityIsTold(t *testing.T) {
 				}
 				opts := twoSaved
 				opts.CriticalityHeader = test.header
-				options, err := DialOptions(newEngine(t, tether.Config{}, opts), idempotent)
+				options, err := DialOptions(newEngine(t, policy.Document{}, opts), idempotent)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -88,8 +89,8 @@ func TestCriticalityIsTold(t *testing.T) {
 func TestCriticalityOfTheConfig(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &backend{}
-		cfg := tether.Config{Rules: []tether.Rule{{Match: tether.Match{GRPCMethod: checkMethod},
-			Call: tether.CallSettings{Criticality: tether.Set(criticality.Sheddable)}}}}
+		cfg := policy.Document{Rules: []policy.Rule{{Match: policy.Match{GRPCMethod: checkMethod},
+			Call: policy.CallSettings{Criticality: policy.Ptr(criticality.Sheddable)}}}}
 		c := b.client(t, newEngine(t, cfg, tether.Options{CriticalityHeader: criticalityKey}), Options{})
 		check(criticality.With(within(t, time.Minute), criticality.Critical), c)
 		if told := b.visits()[0].md[criticalityKey]; !slices.Equal(told, []string{"sheddable"}) {
@@ -105,7 +106,7 @@ func TestCriticalityKeys(t *testing.T) {
 			t.Errorf("%q: %v", key, err)
 		}
 	}
-	engine := newEngine(t, tether.Config{}, tether.Options{CriticalityHeader: "x!c"})
+	engine := newEngine(t, policy.Document{}, tether.Options{CriticalityHeader: "x!c"})
 	if _, err := DialOptions(engine, Options{}); err == nil {
 		t.Error("an engine's header that can't be a key is taken")
 	}
@@ -145,7 +146,7 @@ func TestNudge(t *testing.T) {
 						}
 						return s.Send(&healthpb.HealthCheckResponse{})
 					}}
-				engine := newEngine(t, tether.Config{}, tether.Options{})
+				engine := newEngine(t, policy.Document{}, tether.Options{})
 				document := `{"schema":1,"document":"shop","version":41,"nudge":["` + test.host + `"]}`
 				if _, err := engine.Apply([]byte(document)); err != nil {
 					t.Fatal(err)

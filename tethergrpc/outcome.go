@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/tether-go/tether"
+	"github.com/tether-go/tether/policy"
 	"github.com/tether-go/tether/retry"
 )
 
@@ -38,7 +39,7 @@ func (e *edge) outcome(ctx context.Context, cc *grpc.ClientConn, full string, er
 	if !ok {
 		st = status.FromContextError(err)
 	}
-	out := tether.Outcome{Err: err, Code: tether.StatusCode(st.Code()), Hint: hintOf(a.header, a.trailer, st)}
+	out := tether.Outcome{Err: err, Code: policy.StatusCode(st.Code()), Hint: hintOf(a.header, a.trailer, st)}
 	if a.unsent {
 		out.Sent = tether.NotSent
 	}

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/tether-go/tether"
+	"github.com/tether-go/tether/policy"
 	"github.com/tether-go/tether/ratelimit/hint"
 )
 
@@ -99,7 +100,7 @@ func TestIdempotencyLevel(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	e, err := newEdge(newEngine(t, tether.Config{}, tether.Options{}), Options{Idempotent: []string{"/tether.test.Shop/Pay"}})
+	e, err := newEdge(newEngine(t, policy.Document{}, tether.Options{}), Options{Idempotent: []string{"/tether.test.Shop/Pay"}})
 	if err != nil {
 		t.Fatal(err)
 	}

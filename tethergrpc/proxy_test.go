@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/tether-go/tether"
+	"github.com/tether-go/tether/policy"
 	"github.com/tether-go/tether/retry"
 )
 
@@ -34,7 +35,7 @@ func TestProxyAnswersInHTTP(t *testing.T) {
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	defer func() { server.Close(); <-served }()
-	options, err := DialOptions(newEngine(t, tether.Config{}, tether.Options{}), Options{})
+	options, err := DialOptions(newEngine(t, policy.Document{}, tether.Options{}), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

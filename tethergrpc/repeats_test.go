@@ -24,6 +24,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/tether-go/tether"
+	"github.com/tether-go/tether/policy"
 )
 
 var update = flag.Bool("update", false, "write the table of repeats.md instead of comparing it")
@@ -223,7 +224,7 @@ func play(t *testing.T, set func(*scene), desc grpc.StreamDesc, idempotent bool)
 		if idempotent {
 			opts.Idempotent = []string{"/shop.Orders/Place"}
 		}
-		engine, sent := newEngine(t, tether.Config{}, tether.Options{}), &sends{}
+		engine, sent := newEngine(t, policy.Document{}, tether.Options{}), &sends{}
 		options, err := DialOptions(engine, opts)
 		if err != nil {
 			t.Fatal(err)

@@ -10,7 +10,7 @@ import (
 
 	"google.golang.org/grpc"
 
-	"github.com/tether-go/tether"
+	"github.com/tether-go/tether/policy"
 )
 
 // ServiceConfig is a gRPC service config in tether's terms: what [ParseServiceConfig] makes of one.
@@ -19,7 +19,7 @@ type ServiceConfig struct {
 	// application's own. As in gRPC a method has the settings of its narrowest name alone: of a method
 	// before its service's before everybody's; what the entry doesn't set is as in gRPC, so an entry
 	// without a retryPolicy means one attempt. Methods that no entry names keep the Config's settings.
-	Rules []tether.Rule
+	Rules []policy.Rule
 	// Channel is what stays the channel's own to do, as JSON for [Options].ServiceConfig: everything
 	// but the policies for repeats.
 	Channel string
@@ -50,7 +50,7 @@ func (d Difference) String() string { return d.Path + ": " + d.Text }
 // method that a service whose descriptor is linked in doesn't have. It does no I/O.
 func ParseServiceConfig(text, host string) (ServiceConfig, error) {
 	r := configReader{host: host}
-	if err := (tether.Config{Rules: []tether.Rule{{Match: tether.Match{Host: host}}}}).Validate(); err != nil {
+	if err := (policy.Document{Rules: []policy.Rule{{Match: policy.Match{Host: host}}}}).Validate(); err != nil {
 		r.refuse("host", "is no host", `write "shop.example.com" or "shop.example.com:8443", or "" for none`)
 		return ServiceConfig{}, r.err()
 	}
@@ -59,20 +59,20 @@ func ParseServiceConfig(text, host string) (ServiceConfig, error) {
 		return ServiceConfig{}, err
 	}
 	// What is said of everybody comes first: of rules the last wins.
-	slices.SortStableFunc(r.out.Rules, func(a, b tether.Rule) int {
+	slices.SortStableFunc(r.out.Rules, func(a, b policy.Rule) int {
 		return cmp.Compare(width(a.Match.GRPCMethod), width(b.Match.GRPCMethod))
 	})
 	for i := range r.out.Rules {
 		untime(r.out.Rules[:i], &r.out.Rules[i])
 	}
-	if err := (tether.Config{Rules: r.out.Rules}).Validate(); err != nil { // their number
+	if err := (policy.Document{Rules: r.out.Rules}).Validate(); err != nil { // their number
 		return ServiceConfig{}, fmt.Errorf("tethergrpc: service config: %w", err)
 	}
 	return r.out, nil
 }
 
 // untime lets a rule without a timeout have none of a wider rule's.
-func untime(wider []tether.Rule, rule *tether.Rule) {
+func untime(wider []policy.Rule, rule *policy.Rule) {
 	for _, w := range wider {
 		if rule.Call.Timeout == nil && w.Call.Timeout != nil && rule.Call.RetryPolicy != nil &&
 			strings.HasPrefix(rule.Match.GRPCMethod, w.Match.GRPCMethod) {

@@ -11,7 +11,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 
-	"github.com/tether-go/tether"
+	"github.com/tether-go/tether/policy"
 	"github.com/tether-go/tether/retry"
 )
 
@@ -33,13 +33,13 @@ const (
 type configReader struct {
 	host     string
 	out      ServiceConfig
-	problems []tether.Problem
+	problems []policy.Problem
 }
 
 func (r *configReader) refuse(path, problem, hint string) {
 	const most = 100 // nobody reads more
 	if len(r.problems) < most {
-		r.problems = append(r.problems, tether.Problem{Path: path, Problem: problem, Hint: hint})
+		r.problems = append(r.problems, policy.Problem{Path: path, Problem: problem, Hint: hint})
 	}
 }
 
@@ -51,7 +51,7 @@ func (r *configReader) err() error {
 	if len(r.problems) == 0 {
 		return nil
 	}
-	return fmt.Errorf("tethergrpc: service config: %w", &tether.ConfigError{Problems: r.problems})
+	return fmt.Errorf("tethergrpc: service config: %w", &policy.Error{Problems: r.problems})
 }
 
 // config reads the whole text, and keeps for the channel what is not tether's.
@@ -94,10 +94,10 @@ func (r *configReader) methodConfig(path string, raw json.RawMessage) map[string
 	if entry == nil {
 		return nil
 	}
-	call := tether.CallSettings{RetryPolicy: &tether.RetrySettings{MaxAttempts: tether.Set(1)}}
+	call := policy.CallSettings{RetryPolicy: &policy.RetrySettings{MaxAttempts: policy.Ptr(1)}}
 	if raw, ok := entry["timeout"]; ok {
 		path := path + ".timeout"
-		call.Timeout = tether.Set(r.bounded(path, r.duration(path, raw), leastTimeout))
+		call.Timeout = policy.Ptr(r.bounded(path, r.duration(path, raw), leastTimeout))
 	}
 	repeats, retries := entry["retryPolicy"]
 	hedging, hedges := entry["hedgingPolicy"]
@@ -113,8 +113,8 @@ func (r *configReader) methodConfig(path string, raw json.RawMessage) map[string
 	delete(entry, "hedgingPolicy")
 	names := r.names(path+".name", entry["name"])
 	for _, name := range names {
-		r.out.Rules = append(r.out.Rules, tether.Rule{Call: call,
-			Match: tether.Match{Host: r.host, GRPCMethod: name}})
+		r.out.Rules = append(r.out.Rules, policy.Rule{Call: call,
+			Match: policy.Match{Host: r.host, GRPCMethod: name}})
 	}
 	if retries || hedges {
 		r.unsafe(path, names)
@@ -138,20 +138,20 @@ func (r *configReader) unsafe(path string, names []string) {
 }
 
 // retryPolicy reads what gRFC A6 says of repeats.
-func (r *configReader) retryPolicy(path string, raw json.RawMessage) *tether.RetrySettings {
-	policy := r.object(path, raw, "maxAttempts", "initialBackoff", "maxBackoff", "backoffMultiplier",
+func (r *configReader) retryPolicy(path string, raw json.RawMessage) *policy.RetrySettings {
+	members := r.object(path, raw, "maxAttempts", "initialBackoff", "maxBackoff", "backoffMultiplier",
 		"retryableStatusCodes")
-	if policy == nil {
+	if members == nil {
 		return nil
 	}
-	initial := r.backoff(path+".initialBackoff", policy["initialBackoff"])
-	most := r.backoff(path+".maxBackoff", policy["maxBackoff"])
-	settings := &tether.RetrySettings{MaxAttempts: r.attempts(path+".maxAttempts", policy["maxAttempts"]),
-		InitialBackoff: tether.Set(min(initial, most)), MaxBackoff: &most,
-		BackoffMultiplier: r.growth(path+".backoffMultiplier", policy["backoffMultiplier"]),
-		Jitter:            tether.Set(retry.JitterEqual)}
+	initial := r.backoff(path+".initialBackoff", members["initialBackoff"])
+	most := r.backoff(path+".maxBackoff", members["maxBackoff"])
+	settings := &policy.RetrySettings{MaxAttempts: r.attempts(path+".maxAttempts", members["maxAttempts"]),
+		InitialBackoff: policy.Ptr(min(initial, most)), MaxBackoff: &most,
+		BackoffMultiplier: r.growth(path+".backoffMultiplier", members["backoffMultiplier"]),
+		Jitter:            policy.Ptr(retry.JitterEqual)}
 	at := path + ".retryableStatusCodes"
-	settings.RetryableStatusCodes = r.codes(at, policy["retryableStatusCodes"])
+	settings.RetryableStatusCodes = r.codes(at, members["retryableStatusCodes"])
 	if len(settings.RetryableStatusCodes) == 0 {
 		r.refuse(at, "has no code", `write codes such as "UNAVAILABLE"`)
 	}
@@ -160,21 +160,21 @@ func (r *configReader) retryPolicy(path string, raw json.RawMessage) *tether.Ret
 
 // hedgingPolicy becomes repeats one after the other: never more calls at once than the application
 // makes, and no fewer chances after a failure that isn't fatal.
-func (r *configReader) hedgingPolicy(path string, raw json.RawMessage) *tether.RetrySettings {
-	policy := r.object(path, raw, "maxAttempts", "hedgingDelay", "nonFatalStatusCodes")
-	if policy == nil {
+func (r *configReader) hedgingPolicy(path string, raw json.RawMessage) *policy.RetrySettings {
+	members := r.object(path, raw, "maxAttempts", "hedgingDelay", "nonFatalStatusCodes")
+	if members == nil {
 		return nil
 	}
-	if raw, ok := policy["hedgingDelay"]; ok {
+	if raw, ok := members["hedgingDelay"]; ok {
 		if r.duration(path+".hedgingDelay", raw) < 0 {
 			r.refuse(path+".hedgingDelay", "is negative", `write a duration such as "0.5s"`)
 		}
 	}
 	usual := retry.Policy{}.WithDefaults() // else a wider entry's would be in force
-	settings := &tether.RetrySettings{MaxAttempts: r.attempts(path+".maxAttempts", policy["maxAttempts"]),
+	settings := &policy.RetrySettings{MaxAttempts: r.attempts(path+".maxAttempts", members["maxAttempts"]),
 		InitialBackoff: &usual.InitialBackoff, MaxBackoff: &usual.MaxBackoff, BackoffMultiplier: &usual.Multiplier,
-		Jitter: &usual.Jitter, RetryableStatusCodes: []tether.StatusCode{}}
-	if raw, ok := policy["nonFatalStatusCodes"]; ok {
+		Jitter: &usual.Jitter, RetryableStatusCodes: []policy.StatusCode{}}
+	if raw, ok := members["nonFatalStatusCodes"]; ok {
 		settings.RetryableStatusCodes = append(settings.RetryableStatusCodes, r.codes(path+".nonFatalStatusCodes", raw)...)
 	}
 	r.differ(path, "gRPC calls are not hedged: after a failure that isn't fatal the next attempt follows, with back-off")
@@ -184,15 +184,15 @@ func (r *configReader) hedgingPolicy(path string, raw json.RawMessage) *tether.R
 // throttling becomes the budget of the host (gRFC A6, Throttling Retry Attempts and Hedged RPCs): in
 // the long run both allow tokenRatio repeats for each success.
 func (r *configReader) throttling(path string, raw json.RawMessage) {
-	policy := r.object(path, raw, "maxTokens", "tokenRatio")
-	if policy == nil {
+	members := r.object(path, raw, "maxTokens", "tokenRatio")
+	if members == nil {
 		return
 	}
-	tokens := r.number(path+".maxTokens", policy["maxTokens"])
+	tokens := r.number(path+".maxTokens", members["maxTokens"])
 	if !(tokens > 0 && tokens <= 1000) {
 		r.refuse(path+".maxTokens", "is not above 0 and at most 1000", "write a number such as 10")
 	}
-	ratio := r.number(path+".tokenRatio", policy["tokenRatio"])
+	ratio := r.number(path+".tokenRatio", members["tokenRatio"])
 	if !(ratio > 0) {
 		r.refuse(path+".tokenRatio", "is not above 0", "write a number such as 0.1")
 	}
@@ -213,12 +213,12 @@ func (r *configReader) throttling(path string, raw json.RawMessage) {
 	}
 	r.differ(path, "each service of the host has a budget of its own, which starts with one repeat saved, not with half of "+
 		"maxTokens, and is earned by successes alone")
-	r.out.Rules = append(r.out.Rules, tether.Rule{Match: tether.Match{Host: r.host},
-		Target: tether.TargetSettings{RetryBudget: &tether.BudgetSettings{Ratio: &ratio}}})
+	r.out.Rules = append(r.out.Rules, policy.Rule{Match: policy.Match{Host: r.host},
+		Target: policy.TargetSettings{RetryBudget: &policy.BudgetSettings{Ratio: &ratio}}})
 }
 
 // codes reads names, in any case, and numbers.
-func (r *configReader) codes(path string, raw json.RawMessage) (list []tether.StatusCode) {
+func (r *configReader) codes(path string, raw json.RawMessage) (list []policy.StatusCode) {
 	for i, item := range r.list(path, raw) {
 		at := fmt.Sprintf("%s[%d]", path, i)
 		var code codes.Code
@@ -229,7 +229,7 @@ func (r *configReader) codes(path string, raw json.RawMessage) (list []tether.St
 		case code == codes.OK:
 			r.refuse(at, "OK is no failure", `write a code such as "UNAVAILABLE", or its number`)
 		default:
-			list = append(list, tether.StatusCode(code))
+			list = append(list, policy.StatusCode(code))
 		}
 		if code == codes.ResourceExhausted {
 			r.differ(at, "RESOURCE_EXHAUSTED is repeated only where the server says when")

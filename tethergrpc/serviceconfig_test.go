@@ -18,7 +18,7 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
 
-	"github.com/tether-go/tether"
+	"github.com/tether-go/tether/policy"
 )
 
 const host = "shop.example.com"
@@ -90,9 +90,9 @@ func TestServiceConfigRefuses(t *testing.T) {
 		{throttleOf(`"10"`, "0.1"), "retryThrottling.maxTokens", ""},
 	} {
 		_, err := ParseServiceConfig(test.text, host)
-		var refused *tether.ConfigError
+		var refused *policy.Error
 		if !errors.As(err, &refused) || !slices.ContainsFunc(refused.Problems,
-			func(p tether.Problem) bool { return p.Path == test.path }) {
+			func(p policy.Problem) bool { return p.Path == test.path }) {
 			t.Errorf("%s: %v, want a problem at %q", test.text, err, test.path)
 		}
 		conn, err := grpc.NewClient("passthrough:///x", grpc.WithDefaultServiceConfig(test.text),
@@ -139,7 +139,7 @@ func TestServiceConfigBecomesRules(t *testing.T) {
 		t.Fatal(err)
 	}
 	rules, err := json.Marshal(sc.Rules)
-	config, err2 := tether.Config{Rules: sc.Rules}.MarshalJSON()
+	config, err2 := policy.Document{Rules: sc.Rules}.MarshalJSON()
 	if err != nil || err2 != nil {
 		t.Fatal(err, err2, rules)
 	}
@@ -222,7 +222,7 @@ func TestServiceConfigCodes(t *testing.T) {
 				b := &backend{check: func(context.Context, int) error { return status.Error(code, "no") }}
 				opts := idempotent
 				opts.ServiceConfig = sc.Channel
-				c := b.client(t, newEngine(t, tether.Config{Rules: sc.Rules}, twoSaved), opts)
+				c := b.client(t, newEngine(t, policy.Document{Rules: sc.Rules}, twoSaved), opts)
 				err = check(within(t, time.Minute), c)
 				want := 1
 				if listed == code && code != codes.ResourceExhausted { // which names no wait
@@ -255,7 +255,7 @@ func TestServiceConfigTimeout(t *testing.T) {
 		}}
 		opts := idempotent
 		opts.ServiceConfig = sc.Channel
-		c := b.client(t, newEngine(t, tether.Config{Rules: sc.Rules}, twoSaved), opts)
+		c := b.client(t, newEngine(t, policy.Document{Rules: sc.Rules}, twoSaved), opts)
 		began := time.Now()
 		err = check(within(t, time.Minute), c)
 		if took := time.Since(began); took != 2*time.Second || status.Code(err) != codes.DeadlineExceeded {
@@ -266,10 +266,10 @@ func TestServiceConfigTimeout(t *testing.T) {
 
 // Of the entries that name a method the narrowest counts, and nothing of the wider ones.
 func TestServiceConfigNarrowest(t *testing.T) {
-	const policy = `"retryPolicy": {"maxAttempts": 3, "initialBackoff": "0.1s", "maxBackoff": "1s",
+	const repeats = `"retryPolicy": {"maxAttempts": 3, "initialBackoff": "0.1s", "maxBackoff": "1s",
 	 "backoffMultiplier": 2, "retryableStatusCodes": ["UNAVAILABLE"]}`
 	const text = `{"methodConfig": [{"name": [{"service": "grpc.health.v1.Health", "method": "Check"}]},
-	 {"name": [{"service": "grpc.health.v1.Health"}], "timeout": "20s", ` + policy + `},
+	 {"name": [{"service": "grpc.health.v1.Health"}], "timeout": "20s", ` + repeats + `},
 	 {"name": [{}], "timeout": "0.01s"}]}`
 	for watch, want := range map[bool]int{false: 1, true: 3} {
 		synctest.Test(t, func(t *testing.T) {
@@ -281,7 +281,7 @@ func TestServiceConfigNarrowest(t *testing.T) {
 				watch: func(int, watchServer) error { return unavailable }}
 			opts := idempotent
 			opts.ServiceConfig = sc.Channel
-			c := b.client(t, newEngine(t, tether.Config{Rules: sc.Rules}, twoSaved), opts)
+			c := b.client(t, newEngine(t, policy.Document{Rules: sc.Rules}, twoSaved), opts)
 			if watch {
 				_, err = receive(c.Watch(within(t, time.Minute), nil))
 			} else {
@@ -301,7 +301,7 @@ func TestManyNames(t *testing.T) {
 		names = append(names, fmt.Sprintf(`{"service": "s%d"}`, i))
 	}
 	config, err := ParseServiceConfig(`{"methodConfig": [{"name": [`+strings.Join(names, ",")+`]}]}`, "a.example")
-	var refused *tether.ConfigError
+	var refused *policy.Error
 	if !errors.As(err, &refused) || refused.Problems[0].Path != "methodConfig[0].name" || len(config.Rules) > 0 {
 		t.Errorf("%d rules, %v", len(config.Rules), err)
 	}
@@ -319,7 +319,7 @@ func FuzzParseServiceConfig(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if err := (tether.Config{Rules: sc.Rules}).Validate(); err != nil {
+		if err := (policy.Document{Rules: sc.Rules}).Validate(); err != nil {
 			t.Errorf("the rules are refused: %v", err)
 		}
 		if err := checkServiceConfig(sc.Channel); err != nil {

@@ -15,12 +15,13 @@ import (
 
 	"github.com/tether-go/tether"
 	"github.com/tether-go/tether/criticality"
+	"github.com/tether-go/tether/policy"
 )
 
 // Calls of one method share what they are. Whatever they ask for, and however they end, none changes what the others
 // are, and calls over another channel go to the other server.
 func TestCallsShareWhatTheyAre(t *testing.T) {
-	engine := newEngine(t, tether.Config{}, tether.Options{})
+	engine := newEngine(t, policy.Document{}, tether.Options{})
 	e, err := newEdge(engine, Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -89,7 +90,7 @@ func withoutFunc(c tether.Call) tether.Call {
 // not repeated, and one whose stream was never made is where they are kept.
 func TestDroppedOptionsProveNothing(t *testing.T) {
 	for dropped, want := range map[bool]int{true: 1, false: 2} {
-		e, err := newEdge(newEngine(t, tether.Config{}, tether.Options{}), Options{})
+		e, err := newEdge(newEngine(t, policy.Document{}, tether.Options{}), Options{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/tether-go/tether"
 	"github.com/tether-go/tether/breaker"
+	"github.com/tether-go/tether/policy"
 	"github.com/tether-go/tether/retry"
 )
 
@@ -67,7 +68,7 @@ func TestStreamRepeats(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b := &backend{watch: test.watch}
-				c := b.client(t, newEngine(t, tether.Config{}, twoSaved), test.opts)
+				c := b.client(t, newEngine(t, policy.Document{}, twoSaved), test.opts)
 				_, err := receive(c.Watch(within(t, time.Minute), &healthpb.HealthCheckRequest{}))
 				if !errors.Is(err, test.reason) || test.reason != nil && status.Code(err) != codes.Unavailable {
 					t.Errorf("%v, want %v", err, test.reason)
@@ -88,7 +89,7 @@ func TestStreamRepeats(t *testing.T) {
 func TestStreamHeaderCommits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &backend{watch: func(n int, s watchServer) error { return unavailable }}
-		c := b.client(t, newEngine(t, tether.Config{}, twoSaved), idempotent)
+		c := b.client(t, newEngine(t, policy.Document{}, twoSaved), idempotent)
 		stream, err := c.Watch(within(t, time.Minute), &healthpb.HealthCheckRequest{})
 		if err != nil {
 			t.Fatal(err)
@@ -107,7 +108,7 @@ func TestStreamHeaderBeside(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fail := make(chan struct{})
 		b := &backend{watch: func(n int, s watchServer) error { <-fail; return unavailable }}
-		c := b.client(t, newEngine(t, tether.Config{}, twoSaved), idempotent)
+		c := b.client(t, newEngine(t, policy.Document{}, twoSaved), idempotent)
 		stream, err := c.Watch(within(t, time.Minute), &healthpb.HealthCheckRequest{})
 		if err != nil {
 			t.Fatal(err)
@@ -126,8 +127,8 @@ func TestStreamHeaderBeside(t *testing.T) {
 // A stream settles with its header or first message, holds its place until it ends, whoever ends
 // it, and one that its caller gives up teaches nothing.
 func TestStreamPlace(t *testing.T) {
-	cfg := tether.Config{}
-	cfg.Defaults.Target.Concurrency = &tether.ConcurrencySettings{Max: tether.Set(1)}
+	cfg := policy.Document{}
+	cfg.Defaults.Target.Concurrency = &policy.ConcurrencySettings{Max: policy.Ptr(1)}
 	for _, test := range []struct {
 		name string
 		see  bool // a message, before it is given up
@@ -183,7 +184,7 @@ func TestStreamsTeach(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &backend{watch: func(n int, s watchServer) error { <-s.Context().Done(); return nil }}
 		n := b.serve(t)
-		engine := newEngine(t, tether.Config{}, tether.Options{})
+		engine := newEngine(t, policy.Document{}, tether.Options{})
 		options, err := DialOptions(engine, Options{})
 		if err != nil {
 			t.Fatal(err)
@@ -225,7 +226,7 @@ func TestStreamNeverLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := (&backend{}).serve(t)
 		n.setRefuse(errors.New("refused"))
-		options, err := DialOptions(newEngine(t, tether.Config{}, twoSaved), Options{})
+		options, err := DialOptions(newEngine(t, policy.Document{}, twoSaved), Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -246,7 +247,7 @@ func TestStreamsEarn(t *testing.T) {
 			}
 			return s.Send(&healthpb.HealthCheckResponse{})
 		}}
-		c := b.client(t, newEngine(t, tether.Config{}, tether.Options{InitialRetries: tether.Set(0)}), idempotent)
+		c := b.client(t, newEngine(t, policy.Document{}, tether.Options{InitialRetries: policy.Ptr(0)}), idempotent)
 		for range 21 {
 			if _, err := receive(c.Watch(within(t, time.Minute), &healthpb.HealthCheckRequest{})); err != nil {
 				t.Fatal(err)

@@ -21,6 +21,7 @@ import (
 
 	"github.com/tether-go/tether"
 	"github.com/tether-go/tether/breaker"
+	"github.com/tether-go/tether/policy"
 )
 
 // dialing is how a dial fails in net: at a call to the system.
@@ -75,7 +76,7 @@ func TestOwnTrouble(t *testing.T) {
 		for _, opts := range []Options{{}, idempotent} {
 			t.Run(name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					engine := newEngine(t, tether.Config{}, tether.Options{})
+					engine := newEngine(t, policy.Document{}, tether.Options{})
 					options, err := DialOptions(engine, opts)
 					if err != nil {
 						t.Fatal(err)
@@ -106,7 +107,7 @@ func TestOwnTroubleOfNames(t *testing.T) {
 		for _, balancing := range []string{"pick_first", "round_robin"} {
 			t.Run(name+" "+balancing, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					engine := newEngine(t, tether.Config{}, tether.Options{})
+					engine := newEngine(t, policy.Document{}, tether.Options{})
 					options, err := DialOptions(engine, idempotent)
 					if err != nil {
 						t.Fatal(err)
@@ -160,7 +161,7 @@ func TestOwnTroubleOfDNS(t *testing.T) {
 		"unknown name": server.LocalAddr().String(),
 	} {
 		t.Run(name, func(t *testing.T) {
-			engine := newEngine(t, tether.Config{}, tether.Options{})
+			engine := newEngine(t, policy.Document{}, tether.Options{})
 			options, err := DialOptions(engine, Options{})
 			if err != nil {
 				t.Fatal(err)
@@ -207,7 +208,7 @@ func TestOwnTroubleIsNotAServers(t *testing.T) {
 			grpc.SetTrailer(ctx, metadata.Pairs("retry-after", "5"))
 			return status.Error(codes.Unavailable, unresolved+"produced zero addresses")
 		}}
-		engine := newEngine(t, tether.Config{}, tether.Options{})
+		engine := newEngine(t, policy.Document{}, tether.Options{})
 		if err := check(t.Context(), b.client(t, engine, Options{})); status.Code(err) != codes.Unavailable {
 			t.Error(err)
 		}

@@ -19,11 +19,12 @@ import (
 
 	"github.com/tether-go/tether"
 	"github.com/tether-go/tether/breaker"
+	"github.com/tether-go/tether/policy"
 	"github.com/tether-go/tether/ratelimit"
 	"github.com/tether-go/tether/retry"
 )
 
-var twoSaved = tether.Options{InitialRetries: tether.Set(2)}
+var twoSaved = tether.Options{InitialRetries: policy.Ptr(2)}
 
 func withRetryInfo(code codes.Code, wait time.Duration) error {
 	st, err := status.New(code, "not now").WithDetails(&errdetails.RetryInfo{RetryDelay: durationpb.New(wait)})
@@ -42,7 +43,7 @@ func TestUnaryRepeats(t *testing.T) {
 			}
 			return nil
 		}}
-		c := b.client(t, newEngine(t, tether.Config{}, twoSaved), idempotent)
+		c := b.client(t, newEngine(t, policy.Document{}, twoSaved), idempotent)
 		var trailer metadata.MD
 		ctx := metadata.AppendToOutgoingContext(within(t, time.Minute), "caller", "kept")
 		if err := check(ctx, c, grpc.Trailer(&trailer)); err != nil {
@@ -83,7 +84,7 @@ func TestUnaryKeepsTheLastStatus(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b := &backend{check: func(context.Context, int) error { return answer }}
-				c := b.client(t, newEngine(t, tether.Config{}, twoSaved), test.opts)
+				c := b.client(t, newEngine(t, policy.Document{}, twoSaved), test.opts)
 				err := check(tether.WithCall(within(t, time.Minute), test.call), c)
 				st, ok := status.FromError(err)
 				if !ok || st.Code() != codes.Unavailable || len(st.Details()) != 1 {
@@ -112,7 +113,7 @@ func TestUnaryPushback(t *testing.T) {
 				grpc.SetTrailer(ctx, metadata.MD{"grpc-retry-pushback-ms": pushback})
 				return status.Error(codes.Unavailable, "no")
 			}}
-			c := b.client(t, newEngine(t, tether.Config{}, twoSaved), idempotent)
+			c := b.client(t, newEngine(t, policy.Document{}, twoSaved), idempotent)
 			if err := check(within(t, time.Minute), c); !errors.Is(err, retry.ErrForbidden) {
 				t.Errorf("%q: %v", pushback, err)
 			}
@@ -129,7 +130,7 @@ func TestUnaryPushback(t *testing.T) {
 			grpc.SetTrailer(ctx, metadata.Pairs("grpc-retry-pushback-ms", "4000"))
 			return status.Error(codes.Unavailable, "no")
 		}}
-		c := b.client(t, newEngine(t, tether.Config{}, tether.Options{}), Options{})
+		c := b.client(t, newEngine(t, policy.Document{}, tether.Options{}), Options{})
 		check(within(t, time.Minute), c)
 		if err := check(within(t, time.Minute), c); err != nil {
 			t.Fatal(err)
@@ -149,7 +150,7 @@ func TestUnaryResourceExhausted(t *testing.T) {
 			}
 			return nil
 		}}
-		c := b.client(t, newEngine(t, tether.Config{}, tether.Options{}), idempotent)
+		c := b.client(t, newEngine(t, policy.Document{}, tether.Options{}), idempotent)
 		as := func(who string) context.Context {
 			return metadata.AppendToOutgoingContext(within(t, time.Minute), "authorization", who)
 		}
@@ -169,7 +170,7 @@ func TestUnaryResourceExhausted(t *testing.T) {
 	})
 	synctest.Test(t, func(t *testing.T) {
 		b := &backend{check: func(context.Context, int) error { return status.Error(codes.ResourceExhausted, "quota") }}
-		c := b.client(t, newEngine(t, tether.Config{}, twoSaved), idempotent)
+		c := b.client(t, newEngine(t, policy.Document{}, twoSaved), idempotent)
 		if err := check(within(t, time.Minute), c); status.Code(err) != codes.ResourceExhausted {
 			t.Error(err)
 		}
@@ -180,14 +181,14 @@ func TestUnaryResourceExhausted(t *testing.T) {
 }
 
 func TestRefusalsHaveAStatus(t *testing.T) {
-	killed := tether.Config{}
-	killed.Kill = []tether.Kill{{Name: "off", Match: tether.Match{GRPCMethod: checkMethod}, Until: time.Now().Add(time.Hour),
+	killed := policy.Document{}
+	killed.Kill = []policy.Kill{{Name: "off", Match: policy.Match{GRPCMethod: checkMethod}, Until: time.Now().Add(time.Hour),
 		Reason: "maintenance"}}
-	limited := tether.Config{}
-	limited.Defaults.Target.RateLimit = &tether.RateSettings{PerSecond: tether.Set(0.01), Burst: tether.Set(1)}
+	limited := policy.Document{}
+	limited.Defaults.Target.RateLimit = &policy.RateSettings{PerSecond: policy.Ptr(0.01), Burst: policy.Ptr(1)}
 	for _, test := range []struct {
 		name  string
-		cfg   tether.Config
+		cfg   policy.Document
 		code  codes.Code
 		cause error
 	}{
@@ -220,11 +221,11 @@ func TestRefusalsHaveAStatus(t *testing.T) {
 
 // Rules find gRPC calls by host, method and path.
 func TestRules(t *testing.T) {
-	for _, match := range []tether.Match{{Host: "shop.example.com"}, {Host: "*.example.com"}, {GRPCMethod: checkMethod},
+	for _, match := range []policy.Match{{Host: "shop.example.com"}, {Host: "*.example.com"}, {GRPCMethod: checkMethod},
 		{GRPCMethod: "/grpc.health.v1.Health/"}, {Path: "/grpc.health.v1.Health"}} {
 		synctest.Test(t, func(t *testing.T) {
-			cfg := tether.Config{Rules: []tether.Rule{{Name: "once", Match: match}}}
-			cfg.Rules[0].Call.RetryPolicy = &tether.RetrySettings{MaxAttempts: tether.Set(1)}
+			cfg := policy.Document{Rules: []policy.Rule{{Name: "once", Match: match}}}
+			cfg.Rules[0].Call.RetryPolicy = &policy.RetrySettings{MaxAttempts: policy.Ptr(1)}
 			b := &backend{check: func(context.Context, int) error { return unavailable }}
 			check(within(t, time.Minute), b.client(t, newEngine(t, cfg, twoSaved), idempotent))
 			if n := len(b.visits()); n != 1 {
@@ -242,8 +243,8 @@ func TestAttemptTimeout(t *testing.T) {
 			<-ctx.Done()
 			return status.FromContextError(ctx.Err()).Err()
 		}}
-		cfg := tether.Config{}
-		cfg.Defaults.Call.AttemptTimeout = tether.Set(2 * time.Second)
+		cfg := policy.Document{}
+		cfg.Defaults.Call.AttemptTimeout = policy.Ptr(2 * time.Second)
 		c := b.client(t, newEngine(t, cfg, twoSaved), idempotent)
 		err := check(within(t, time.Minute), c)
 		if status.Code(err) != codes.DeadlineExceeded || !errors.Is(err, retry.ErrAttempts) {
@@ -299,7 +300,7 @@ func TestWhatOpensTheBreaker(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b := &backend{}
-				engine := newEngine(t, tether.Config{}, tether.Options{})
+				engine := newEngine(t, policy.Document{}, tether.Options{})
 				c := b.client(t, engine, Options{})
 				opened := false
 				for range 40 {
@@ -327,7 +328,7 @@ func TestWhatNeverLeft(t *testing.T) {
 		b := &backend{}
 		n := b.serve(t)
 		n.setRefuse(errors.New("refused"))
-		options, err := DialOptions(newEngine(t, tether.Config{}, twoSaved), Options{})
+		options, err := DialOptions(newEngine(t, policy.Document{}, twoSaved), Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -342,7 +343,7 @@ func TestWhatNeverLeft(t *testing.T) {
 		b := &backend{}
 		n := b.serve(t)
 		b.check = func(context.Context, int) error { n.cut(); return nil }
-		options, err := DialOptions(newEngine(t, tether.Config{}, twoSaved), Options{})
+		options, err := DialOptions(newEngine(t, policy.Document{}, twoSaved), Options{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -23,6 +23,7 @@ import (
 
 	"github.com/tether-go/tether"
 	"github.com/tether-go/tether/breaker"
+	"github.com/tether-go/tether/policy"
 )
 
 // freezing is a connection whose peer vanishes without a word: what is written is lost.
@@ -43,7 +44,7 @@ func TestKeepalive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &backend{}
 		n := b.serve(t)
-		engine := newEngine(t, tether.Config{}, twoSaved)
+		engine := newEngine(t, policy.Document{}, twoSaved)
 		options, err := DialOptions(engine, idempotent)
 		if err != nil {
 			t.Fatal(err)
@@ -91,7 +92,7 @@ func TestWaitForReady(t *testing.T) {
 				n := b.serve(t)
 				n.setRefuse(errors.New("refused"))
 				time.AfterFunc(test.down, func() { n.setRefuse(nil) })
-				engine := newEngine(t, tether.Config{}, twoSaved)
+				engine := newEngine(t, policy.Document{}, twoSaved)
 				options, err := DialOptions(engine, idempotent)
 				if err != nil {
 					t.Fatal(err)
@@ -134,7 +135,7 @@ func TestCredentials(t *testing.T) {
 			}
 			return nil
 		}}
-		engine := newEngine(t, tether.Config{}, twoSaved)
+		engine := newEngine(t, policy.Document{}, twoSaved)
 		c := b.client(t, engine, idempotent)
 		own := &tokens{}
 		if err := check(within(t, time.Minute), c, grpc.PerRPCCredentials(own)); err != nil {
@@ -182,7 +183,7 @@ func TestCompressors(t *testing.T) {
 			}
 			return nil
 		}}
-		engine, came := newEngine(t, tether.Config{}, twoSaved), &encodings{}
+		engine, came := newEngine(t, policy.Document{}, twoSaved), &encodings{}
 		options, err := DialOptions(engine, idempotent)
 		if err != nil {
 			t.Fatal(err)
@@ -227,7 +228,7 @@ func TestResolverMoves(t *testing.T) {
 				own.UpdateState(at("new"))
 			}
 		}
-		engine := newEngine(t, tether.Config{}, opts)
+		engine := newEngine(t, policy.Document{}, opts)
 		options, err := DialOptions(engine, idempotent)
 		if err != nil {
 			t.Fatal(err)
@@ -262,7 +263,7 @@ func TestUnresolvedNamesLookLikeAnOutage(t *testing.T) {
 		own.BuildCallback = func(_ resolver.Target, cc resolver.ClientConn, _ resolver.BuildOptions) {
 			cc.ReportError(errors.New("no such host"))
 		}
-		engine := newEngine(t, tether.Config{}, twoSaved)
+		engine := newEngine(t, policy.Document{}, twoSaved)
 		options, err := DialOptions(engine, idempotent)
 		if err != nil {
 			t.Fatal(err)

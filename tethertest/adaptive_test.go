@@ -5,16 +5,17 @@ import (
 	"testing"
 
 	"github.com/tether-go/tether"
+	"github.com/tether-go/tether/policy"
 	"github.com/tether-go/tether/tethertest"
 )
 
 // limited makes clients with an adaptive concurrency limit, paced or not.
 func limited(pacing string) func(*http.Client, uint64) (*http.Client, error) {
 	return func(base *http.Client, seed uint64) (*http.Client, error) {
-		var cfg tether.Config
-		cfg.Defaults.Target.Concurrency = &tether.ConcurrencySettings{Mode: tether.Set("adaptive")}
-		cfg.Defaults.Target.Pacing = &tether.PacingSettings{Mode: tether.Set(pacing)}
-		client, err := tether.NewClient(base, cfg, tether.Options{Seed: seed})
+		var cfg policy.Document
+		cfg.Defaults.Target.Concurrency = &policy.ConcurrencySettings{Mode: policy.Ptr("adaptive")}
+		cfg.Defaults.Target.Pacing = &policy.PacingSettings{Mode: policy.Ptr(pacing)}
+		client, err := tether.NewClient(base, tether.Options{Policy: cfg, Seed: seed})
 		if err != nil {
 			return nil, err
 		}

@@ -103,7 +103,7 @@ func (r Rehearsal) withDefaults() Rehearsal {
 	}
 	if r.Client == nil {
 		r.Client = func(base *http.Client, seed uint64) (*http.Client, error) {
-			client, err := tether.NewClient(base, tether.Config{}, tether.Options{Seed: seed, Observe: r.Observe})
+			client, err := tether.NewClient(base, tether.Options{Seed: seed, Observe: r.Observe})
 			if err != nil {
 				return nil, err
 			}

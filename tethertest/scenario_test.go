@@ -11,6 +11,7 @@ import (
 
 	"github.com/tether-go/tether"
 	"github.com/tether-go/tether/breaker"
+	"github.com/tether-go/tether/policy"
 	"github.com/tether-go/tether/tethertest"
 )
 
@@ -216,10 +217,10 @@ func TestFormsOfReturn(t *testing.T) {
 }
 
 func unprotected(base *http.Client, seed uint64) (*http.Client, error) {
-	var cfg tether.Config
-	cfg.Defaults.Target.CircuitBreaker = &tether.BreakerSettings{Mode: tether.Set(breaker.ForcedClosed)}
-	cfg.Defaults.Target.Pacing = &tether.PacingSettings{Mode: tether.Set("off")}
-	client, err := tether.NewClient(base, cfg, tether.Options{Seed: seed})
+	var cfg policy.Document
+	cfg.Defaults.Target.CircuitBreaker = &policy.BreakerSettings{Mode: policy.Ptr(breaker.ForcedClosed)}
+	cfg.Defaults.Target.Pacing = &policy.PacingSettings{Mode: policy.Ptr("off")}
+	client, err := tether.NewClient(base, tether.Options{Policy: cfg, Seed: seed})
 	if err != nil {
 		return nil, err
 	}

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/tether-go/tether"
+	"github.com/tether-go/tether/policy"
 )
 
 // spoken is how a person calls the settings that matter most in an incident.
@@ -31,7 +31,7 @@ var spoken = map[string]string{
 }
 
 // diff tells in words what a push from one document to another changes.
-func diff(before, after tether.Config) (lines []string) {
+func diff(before, after policy.Document) (lines []string) {
 	was, is := leaves(before), leaves(after)
 	paths := slices.Sorted(maps.Keys(was.values))
 	for path := range is.values {
@@ -136,7 +136,7 @@ type flat struct {
 
 // leaves flattens a document. Rules, stages and kills go by name: that others came or went before one
 // is no change of it.
-func leaves(cfg tether.Config) flat {
+func leaves(cfg policy.Document) flat {
 	out := flat{make(map[string]string), make(map[string][]string)}
 	data, err := json.Marshal(cfg)
 	var tree any

@@ -8,17 +8,17 @@ import (
 	"strings"
 	"time"
 
-	"github.com/tether-go/tether"
+	"github.com/tether-go/tether/policy"
 )
 
 // A document can be valid and hurt all the same. lint says where, for so many clients; what it says is
 // advice: the clients' own bounds are what holds.
-func lint(cfg tether.Config, clients int, now time.Time) []tether.Problem {
+func lint(cfg policy.Document, clients int, now time.Time) []policy.Problem {
 	l := &linter{clients: float64(clients), now: now}
 	l.document(cfg)
 	l.settings("defaults", cfg.Defaults)
 	for i, r := range cfg.Rules {
-		l.settings(fmt.Sprintf("rules[%d]", i), tether.Settings{Call: r.Call, Target: r.Target})
+		l.settings(fmt.Sprintf("rules[%d]", i), policy.Settings{Call: r.Call, Target: r.Target})
 	}
 	for i, k := range cfg.Kill {
 		l.kill(fmt.Sprintf("kill[%d]", i), k)
@@ -35,11 +35,11 @@ func lint(cfg tether.Config, clients int, now time.Time) []tether.Problem {
 type linter struct {
 	clients float64
 	now     time.Time
-	found   []tether.Problem
+	found   []policy.Problem
 }
 
 func (l *linter) warn(path, problem, hint string) {
-	l.found = append(l.found, tether.Problem{Path: path, Problem: problem, Hint: hint})
+	l.found = append(l.found, policy.Problem{Path: path, Problem: problem, Hint: hint})
 }
 
 // rate says what one request of each client in every interval makes together.
@@ -52,7 +52,7 @@ func (l *linter) rate(every time.Duration) string {
 // that was built for it.
 const busyServer = 1e6 / 60
 
-func (l *linter) document(cfg tether.Config) {
+func (l *linter) document(cfg policy.Document) {
 	if cfg.PollInterval != nil && l.clients/cfg.PollInterval.Seconds() > busyServer {
 		l.warn("pollInterval", l.rate(*cfg.PollInterval), "5 min is usual; a nudge tells active clients sooner")
 	}
@@ -73,7 +73,7 @@ func (l *linter) document(cfg tether.Config) {
 	}
 }
 
-func (l *linter) kill(path string, k tether.Kill) {
+func (l *linter) kill(path string, k policy.Kill) {
 	switch left := k.Until.Sub(l.now); {
 	case left <= 0:
 		l.warn(path+".until", "is over: the kill does nothing", "remove it")
@@ -89,12 +89,12 @@ func (l *linter) kill(path string, k tether.Kill) {
 	}
 }
 
-func (l *linter) settings(path string, s tether.Settings) {
+func (l *linter) settings(path string, s policy.Settings) {
 	l.call(path+".call", s.Call)
 	l.target(path+".target", s.Target)
 }
 
-func (l *linter) call(path string, c tether.CallSettings) {
+func (l *linter) call(path string, c policy.CallSettings) {
 	if set(c.AttemptTimeout) && *c.AttemptTimeout < 100*time.Millisecond {
 		l.warn(path+".attemptTimeout", fmt.Sprintf("is %v: slow networks and handshakes take longer, and each such attempt is work for nothing",
 			*c.AttemptTimeout), "")
@@ -118,7 +118,7 @@ func (l *linter) call(path string, c tether.CallSettings) {
 	}
 }
 
-func (l *linter) target(path string, t tether.TargetSettings) {
+func (l *linter) target(path string, t policy.TargetSettings) {
 	if b := t.RetryBudget; b != nil && b.Ratio != nil && *b.Ratio > 0.2 {
 		l.warn(path+".retryBudget.ratio", fmt.Sprintf("is %v: retries without a budget, nearly: a failing server gets %.0f %% more load",
 			*b.Ratio, math.Round(100**b.Ratio)), "0.1 is the default")

@@ -30,8 +30,8 @@ import (
 	"os"
 	"os/signal"
 
-	"github.com/tether-go/tether"
 	"github.com/tether-go/tether/internal/envelope"
+	"github.com/tether-go/tether/policy"
 )
 
 const usage = `usage: tetherctl validate [-for VERSION] [-clients N] [-strict] FILE...
@@ -96,21 +96,21 @@ func exit(err error, stderr io.Writer) int {
 }
 
 // read parses a file and says what is wrong with it.
-func read(name string, stdout, stderr io.Writer) (tether.Config, int) {
+func read(name string, stdout, stderr io.Writer) (policy.Document, int) {
 	data, err := readLimited(name)
 	if err != nil {
 		fmt.Fprintln(stderr, "tetherctl:", err)
-		return tether.Config{}, 2
+		return policy.Document{}, 2
 	}
 	return parse(name, data, stdout, stderr)
 }
 
-func parse(name string, data []byte, stdout, stderr io.Writer) (tether.Config, int) {
-	cfg, notes, err := tether.Parse(data)
+func parse(name string, data []byte, stdout, stderr io.Writer) (policy.Document, int) {
+	cfg, notes, err := policy.Parse(data)
 	for _, n := range notes {
 		fmt.Fprintf(stderr, "%s: %s: %s\n", name, n.Path, n.Text)
 	}
-	var refused *tether.ConfigError
+	var refused *policy.Error
 	if errors.As(err, &refused) {
 		for _, p := range refused.Problems {
 			fmt.Fprintln(stderr, place(name, p)+": "+said(p))
@@ -126,7 +126,7 @@ func parse(name string, data []byte, stdout, stderr io.Writer) (tether.Config, i
 }
 
 // place is where a problem is, as editors understand it.
-func place(name string, p tether.Problem) string {
+func place(name string, p policy.Problem) string {
 	if p.Line > 0 {
 		name = fmt.Sprintf("%s:%d", name, p.Line)
 	}
@@ -136,7 +136,7 @@ func place(name string, p tether.Problem) string {
 	return name
 }
 
-func said(p tether.Problem) string {
+func said(p policy.Problem) string {
 	if p.Hint == "" {
 		return p.Problem
 	}

@@ -21,6 +21,7 @@ import (
 
 	"github.com/tether-go/tether"
 	"github.com/tether-go/tether/internal/envelope"
+	"github.com/tether-go/tether/policy"
 	"github.com/tether-go/tether/remoteconfig"
 )
 
@@ -97,7 +98,7 @@ func (p *publication) take(data []byte) (version string, err error) {
 		}
 		payload = signed.Payload
 	}
-	cfg, _, err := tether.Parse(payload)
+	cfg, _, err := policy.Parse(payload)
 	if err == nil && (cfg.Document == "" || cfg.Version == 0) {
 		err = tether.ErrUnidentified
 	}

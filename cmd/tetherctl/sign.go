@@ -6,8 +6,8 @@ import (
 	"io"
 	"time"
 
-	"github.com/tether-go/tether"
 	"github.com/tether-go/tether/internal/envelope"
+	"github.com/tether-go/tether/policy"
 )
 
 // errRefused means that a document or a ring isn't good enough: exit status 1.
@@ -93,7 +93,7 @@ func newestOf(rings []*envelope.Envelope) (*envelope.Ring, error) {
 }
 
 // fits tells why clients that trust the ring would refuse a document that is valid in itself.
-func fits(cfg tether.Config, ring *envelope.Ring, now time.Time) error {
+func fits(cfg policy.Document, ring *envelope.Ring, now time.Time) error {
 	switch {
 	case cfg.Document != ring.Document:
 		return refuse("the document is %q and the ring is for %q", cfg.Document, ring.Document)

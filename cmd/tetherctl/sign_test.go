@@ -17,6 +17,7 @@ import (
 
 	"github.com/tether-go/tether"
 	"github.com/tether-go/tether/internal/envelope"
+	"github.com/tether-go/tether/policy"
 	"github.com/tether-go/tether/remoteconfig"
 )
 
@@ -155,7 +156,7 @@ func (d *desk) follows(name string, version uint64, why error) {
 		d.t.Fatal(err)
 	}
 	d.put("published.json", string(published))
-	engine, err := tether.New(tether.Config{}, tether.Options{})
+	engine, err := tether.New(tether.Options{})
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -249,7 +250,7 @@ func TestExpiredVerifies(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := tether.Config{Document: "shop", Version: 1, Expires: time.Now().Add(time.Hour)}
+	cfg := policy.Document{Document: "shop", Version: 1, Expires: time.Now().Add(time.Hour)}
 	if err := fits(cfg, one, time.Now()); err != nil {
 		t.Error(err)
 	}

@@ -6,7 +6,7 @@ import (
 	"io"
 	"time"
 
-	"github.com/tether-go/tether"
+	"github.com/tether-go/tether/policy"
 )
 
 // options returns the flags of a command, whose mistakes are told with its usage.
@@ -64,7 +64,7 @@ func compare(name, release string, data []byte, stderr io.Writer) (status int) {
 			d.text += ": they refuse the document, its kill switches excepted"
 			status = 1
 		}
-		fmt.Fprintf(stderr, "%s: clients of %s: %s\n", place(name, tether.Problem{Path: d.path}), release, d.text)
+		fmt.Fprintf(stderr, "%s: clients of %s: %s\n", place(name, policy.Problem{Path: d.path}), release, d.text)
 	}
 	return status
 }

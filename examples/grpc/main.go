@@ -45,7 +45,7 @@ func run(out io.Writer) error {
 		return err
 	}
 	defer server.grpc.Stop()
-	engine, err := tether.New(tether.Config{}, tether.Options{})
+	engine, err := tether.New(tether.Options{})
 	if err != nil {
 		return err
 	}

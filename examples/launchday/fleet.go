@@ -70,7 +70,7 @@ func newTetherFleet(b *backend, clients, seconds int, seed uint64) (*fleet, erro
 	seeds := rand.New(rand.NewPCG(seed, 2))
 	for _, transport := range f.transports {
 		options := tether.Options{Seed: seeds.Uint64() | 1} // 0 would be a random one
-		client, err := tether.NewClient(&http.Client{Transport: transport}, tether.Config{}, options)
+		client, err := tether.NewClient(&http.Client{Transport: transport}, options)
 		if err != nil {
 			return nil, err
 		}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tether-go/tether"
+	"github.com/tether-go/tether/policy"
 	"github.com/tether-go/tether/remoteconfig"
 )
 
@@ -113,7 +114,7 @@ func (p *publisher) run(ctx context.Context) {
 }
 
 // publish replaces the document. Nobody is told: the clients come and look.
-func (p *publisher) publish(document tether.Config) (*push, error) {
+func (p *publisher) publish(document policy.Document) (*push, error) {
 	data, err := json.Marshal(document)
 	if err != nil {
 		return nil, err

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tether-go/tether"
+	"github.com/tether-go/tether/policy"
 )
 
 // A good document, a bad one and the next good one, over real HTTP, to the clients of a fleet.
@@ -108,8 +109,8 @@ func TestCompose(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c, notes, err := tether.Parse(data)
-		var mistakes *tether.ConfigError
+		c, notes, err := policy.Parse(data)
+		var mistakes *policy.Error
 		if bad := errors.As(err, &mistakes); bad != (e == malformed) || !bad && err != nil {
 			t.Errorf("edition %d: %v", e, err)
 		}

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/tether-go/tether"
+	"github.com/tether-go/tether/policy"
 )
 
 // edition is what a steered act publishes.
@@ -22,8 +22,8 @@ const (
 const documentName = "launchday"
 
 // compose writes an edition for one backend.
-func compose(e edition, version uint64, host string, killUntil time.Time) tether.Config {
-	c := tether.Config{Document: documentName, Version: version}
+func compose(e edition, version uint64, host string, killUntil time.Time) policy.Document {
+	c := policy.Document{Document: documentName, Version: version}
 	if e == first {
 		return c
 	}
@@ -31,18 +31,18 @@ func compose(e edition, version uint64, host string, killUntil time.Time) tether
 	if e == malformed {
 		attempts = 0 // "no retries", somebody meant
 	}
-	c.Schedules = map[string]tether.ScheduleSettings{workName: {Every: tether.Set(calmPeriod)}}
-	c.Rules = []tether.Rule{{
+	c.Schedules = map[string]policy.ScheduleSettings{workName: {Every: policy.Ptr(calmPeriod)}}
+	c.Rules = []policy.Rule{{
 		Name:  "search",
-		Match: tether.Match{Host: host, Path: searchPath},
-		Call: tether.CallSettings{
-			RetryPolicy: &tether.RetrySettings{MaxAttempts: &attempts},
+		Match: policy.Match{Host: host, Path: searchPath},
+		Call: policy.CallSettings{
+			RetryPolicy: &policy.RetrySettings{MaxAttempts: &attempts},
 		},
 	}}
 	if e == pathKilled {
-		c.Kill = []tether.Kill{{
+		c.Kill = []policy.Kill{{
 			Name:   "export",
-			Match:  tether.Match{Host: host, Path: exportPath},
+			Match:  policy.Match{Host: host, Path: exportPath},
 			Until:  killUntil.UTC().Truncate(time.Second),
 			Reason: "the script of launchday says so",
 		}}

@@ -26,7 +26,7 @@ func run(out io.Writer) error {
 	defer server.Close()
 
 	// The wrap: the zero Config has every protection on, and the client stays an *http.Client.
-	client, err := tether.NewClient(http.DefaultClient, tether.Config{}, tether.Options{})
+	client, err := tether.NewClient(http.DefaultClient, tether.Options{})
 	if err != nil {
 		return err
 	}

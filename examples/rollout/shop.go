@@ -49,7 +49,7 @@ type round struct {
 func newShop() (*shop, error) {
 	s := &shop{changed: make(chan struct{}, 1), came: newRound()}
 	var err error
-	if s.client, err = tether.NewClient(nil, tether.Config{}, tether.Options{}); err != nil {
+	if s.client, err = tether.NewClient(nil, tether.Options{}); err != nil {
 		return nil, err
 	}
 	s.guard, err = flags.NewGuard(s.client.Engine().Flags(), "checkout-v2", flags.GuardPolicy{},

@@ -174,7 +174,7 @@ func (h *heard) take() []string {
 // TestStatesAndEvents goes through the life of a provider, from no flags to shutdown.
 func TestStatesAndEvents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		engine, err := tether.New(tether.Config{}, tether.Options{})
+		engine, err := tether.New(tether.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -312,7 +312,7 @@ func TestImpossibleOptions(t *testing.T) {
 
 func ExampleNew() {
 	run := func() error {
-		engine, err := tether.New(tether.Config{}, tether.Options{})
+		engine, err := tether.New(tether.Options{})
 		if err != nil {
 			return err
 		}

@@ -139,7 +139,7 @@ func refusable(t *testing.T, b http.Handler) (*http.Transport, string, *atomic.I
 func engine(t *testing.T, opts tether.Options) *tether.Engine {
 	t.Helper()
 	opts.Seed = 1
-	e, err := tether.New(tether.Config{}, opts)
+	e, err := tether.New(opts)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,6 +22,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/tether-go/tether"
+	"github.com/tether-go/tether/policy"
 	"github.com/tether-go/tether/ratelimit/pacing"
 )
 
@@ -56,7 +57,7 @@ func overGRPC(t *testing.T, handle func(n int32) error, early bool, pushback str
 		}}
 		transport.Protocols.SetUnencryptedHTTP2(true)
 		defer transport.CloseIdleConnections()
-		e := engine(t, tether.Options{InitialRetries: tether.Set(2)})
+		e := engine(t, tether.Options{InitialRetries: policy.Ptr(2)})
 		client := connect.NewClient[text, text](e.Client(&http.Client{Transport: transport}).Client,
 			"http://shop.example"+store, connect.WithGRPC())
 		test(t, e, client, &arrived)

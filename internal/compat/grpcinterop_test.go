@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/stats"
 
 	"github.com/tether-go/tether"
+	"github.com/tether-go/tether/policy"
 	"github.com/tether-go/tether/tethergrpc"
 )
 
@@ -93,7 +94,7 @@ func TestGRPCInterop(t *testing.T) {
 		"repeatable":     {Idempotent: []string{"/grpc.testing.TestService/"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			engine, err := tether.New(tether.Config{}, tether.Options{InitialRetries: tether.Set(2)})
+			engine, err := tether.New(tether.Options{InitialRetries: policy.Ptr(2)})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/tether-go/tether"
+	"github.com/tether-go/tether/policy"
 )
 
 // TestWrappedTwice: an application wraps the client that a library of its own has wrapped already, with
@@ -26,8 +27,8 @@ func TestWrappedTwice(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b := &backend{}
 				transport, url, _ := refusable(t, b)
-				inner := engine(t, tether.Options{InitialRetries: tether.Set(2)})
-				outer := engine(t, tether.Options{InitialRetries: tether.Set(2)})
+				inner := engine(t, tether.Options{InitialRetries: policy.Ptr(2)})
+				outer := engine(t, tether.Options{InitialRetries: policy.Ptr(2)})
 				client := outer.Client(&http.Client{Transport: between(inner.Transport(transport))})
 				b.failsForever(status(503))
 				fails(t, sends(client.Do, http.MethodGet, url))

@@ -27,7 +27,7 @@ func TestQuietCallsAreCounted(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			reader := metric.NewManualReader()
-			e, err := tether.New(tether.Config{}, tether.Options{MeterProvider: metric.NewMeterProvider(metric.WithReader(reader))})
+			e, err := tether.New(tether.Options{MeterProvider: metric.NewMeterProvider(metric.WithReader(reader))})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -20,6 +20,7 @@ import (
 
 	"github.com/tether-go/tether"
 	"github.com/tether-go/tether/internal/memnet"
+	"github.com/tether-go/tether/policy"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -79,7 +80,7 @@ func collect(t *testing.T, reader *metric.ManualReader) (points []string) {
 
 func client(t *testing.T, base http.RoundTripper, reader *metric.ManualReader) *tether.Client {
 	t.Helper()
-	c, err := tether.NewClient(&http.Client{Transport: base}, tether.Config{}, tether.Options{
+	c, err := tether.NewClient(&http.Client{Transport: base}, tether.Options{
 		Seed: 1, MeterProvider: metric.NewMeterProvider(metric.WithReader(reader))})
 	if err != nil {
 		t.Fatal(err)
@@ -148,12 +149,11 @@ func TestHedgeMetrics(t *testing.T) {
 			}
 			return answers(200)(req)
 		})
-		c, err := tether.NewClient(&http.Client{Transport: base}, tether.Config{Defaults: tether.Settings{
-			Call: tether.CallSettings{RetryPolicy: &tether.RetrySettings{MaxAttempts: tether.Set(2)},
-				HedgingPolicy: &tether.HedgingSettings{HedgingDelay: tether.Set(time.Second)}},
-			Target: tether.TargetSettings{RetryBudget: &tether.BudgetSettings{Ratio: tether.Set(0.5)}}}},
-			tether.Options{Seed: 1, AttemptHeader: "Attempt", InitialRetries: tether.Set(2),
-				MeterProvider: metric.NewMeterProvider(metric.WithReader(reader))})
+		c, err := tether.NewClient(&http.Client{Transport: base}, tether.Options{Policy: policy.Document{Defaults: policy.Settings{
+			Call: policy.CallSettings{RetryPolicy: &policy.RetrySettings{MaxAttempts: policy.Ptr(2)},
+				HedgingPolicy: &policy.HedgingSettings{HedgingDelay: policy.Ptr(time.Second)}},
+			Target: policy.TargetSettings{RetryBudget: &policy.BudgetSettings{Ratio: policy.Ptr(0.5)}}}}, Seed: 1, AttemptHeader: "Attempt", InitialRetries: policy.Ptr(2),
+			MeterProvider: metric.NewMeterProvider(metric.WithReader(reader))})
 		if err != nil {
 			t.Fatal(err)
 		}

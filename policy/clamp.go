@@ -1,4 +1,4 @@
-package tether
+package policy
 
 import (
 	"fmt"
@@ -12,7 +12,7 @@ import (
 )
 
 // configClamper clamps one document, and remembers what the application's own Config allows where.
-type configClamper struct {
+type clamper struct {
 	bounds Bounds
 	// own are the application's defaults, then its rules. A document's value is clamped to the
 	// loosest of them, for it may meet calls of any.
@@ -32,8 +32,8 @@ type ownLayer struct {
 	coded  bool // codes are set
 }
 
-func newConfigClamper(b Bounds, local Config) *configClamper {
-	c := &configClamper{bounds: b}
+func newClamper(b Bounds, local Document) *clamper {
+	c := &clamper{bounds: b}
 	base := builtinValues()
 	base.overlay(&local.Defaults)
 	base.order()
@@ -72,22 +72,22 @@ func hostOf(m Match) matcher {
 	return newMatcher(Match{Host: m.Host}, func(string, string, string) {})
 }
 
-func (c *configClamper) clamped(path, asked, given string) {
-	if c.clamps++; c.clamps <= maxListed {
-		c.notes = append(c.notes, clampNote(path, asked, given))
+func (c *clamper) clamped(path, asked, given string) {
+	if c.clamps++; c.clamps <= MaxListed {
+		c.notes = append(c.notes, ClampNote(path, asked, given))
 	}
 }
 
 // told are the notes: the first hundred, and how many more values were brought back.
-func (c *configClamper) told() []Note {
-	if more := c.clamps - maxListed; more > 0 {
+func (c *clamper) told() []Note {
+	if more := c.clamps - MaxListed; more > 0 {
 		c.notes = append(c.notes, Note{"", fmt.Sprintf("%d more values are outside the bounds", more), NoteClamped})
 	}
 	return c.notes
 }
 
 // settings clamps what defaults or one rule set, in place; s is the caller's own copy.
-func (c *configClamper) settings(path string, match Match, s *Settings) {
+func (c *clamper) settings(path string, match Match, s *Settings) {
 	host := hostOf(match)
 	for i := range settings {
 		if asked, ok := settings[i].field.get(s); ok {
@@ -108,7 +108,7 @@ func (c *configClamper) settings(path string, match Match, s *Settings) {
 }
 
 // number returns what may be given of one setting at most.
-func (c *configClamper) number(path string, i int, asked float64) float64 {
+func (c *clamper) number(path string, i int, asked float64) float64 {
 	var own []float64
 	for j := range c.own {
 		if c.own[j].has[i] {
@@ -128,7 +128,7 @@ func (c *configClamper) number(path string, i int, asked float64) float64 {
 
 // stricter notes the first place where the application's own Config gives less than a document's
 // value; one is enough to know that the value does not hold everywhere.
-func (c *configClamper) stricter(path string, i int, given float64, host *matcher) {
+func (c *clamper) stricter(path string, i int, given float64, host *matcher) {
 	for j := range c.own {
 		own := &c.own[j]
 		if !own.has[i] || !mayMeet(host, &own.host) {
@@ -149,7 +149,7 @@ func mayMeet(a, b *matcher) bool {
 }
 
 // schedules returns a document's schedules as they may be given, and leaves pushed as it is.
-func (c *configClamper) schedules(
+func (c *clamper) schedules(
 	pushed, local map[string]ScheduleSettings,
 ) map[string]ScheduleSettings {
 	pushed = maps.Clone(pushed)
@@ -157,7 +157,7 @@ func (c *configClamper) schedules(
 		path, s := jsondoc.Join("schedules", name), pushed[name]
 		if s.Every != nil {
 			asked := *s.Every
-			given := c.bounds.every(asked, local[name].Every)
+			given := c.bounds.Every(asked, local[name].Every)
 			if given != asked {
 				s.Every = &given
 				c.clamped(path+".every", jsondoc.FormatDuration(asked), jsondoc.FormatDuration(given))
@@ -176,7 +176,7 @@ func (c *configClamper) schedules(
 
 // every is what may be given of a schedule's period where the application's own is own; nil where
 // that isn't known here.
-func (b *Bounds) every(asked time.Duration, own *time.Duration) time.Duration {
+func (b *Bounds) Every(asked time.Duration, own *time.Duration) time.Duration {
 	least := minEvery
 	switch {
 	case b.MinEvery > 0:
@@ -188,7 +188,7 @@ func (b *Bounds) every(asked time.Duration, own *time.Duration) time.Duration {
 }
 
 // order lengthens a maximum that clamping left below its beginning.
-func (c *configClamper) order(path string, s *Settings, from, to int) {
+func (c *clamper) order(path string, s *Settings, from, to int) {
 	initial, ok := settings[from].field.get(s)
 	largest, both := settings[to].field.get(s)
 	if ok && both && largest < initial {
@@ -200,7 +200,7 @@ func (c *configClamper) order(path string, s *Settings, from, to int) {
 
 // statusCodes drops the codes that the application retries nowhere, and notes those that it retries
 // in some places only.
-func (c *configClamper) statusCodes(path string, host *matcher, r *RetrySettings) {
+func (c *clamper) statusCodes(path string, host *matcher, r *RetrySettings) {
 	var anywhere statusSet
 	for i := range c.own {
 		anywhere = anywhere.or(c.own[i].codes)
@@ -225,7 +225,7 @@ func (c *configClamper) statusCodes(path string, host *matcher, r *RetrySettings
 func splitCodes(codes []StatusCode, allowed statusSet) (given, refused []StatusCode) {
 	given = []StatusCode{} // none, not the default
 	for _, code := range codes {
-		if allowed.has(code) {
+		if allowed.Has(code) {
 			given = append(given, code)
 		} else {
 			refused = append(refused, code)

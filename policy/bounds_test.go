@@ -1,4 +1,4 @@
-package tether
+package policy
 
 import (
 	"errors"
@@ -21,7 +21,7 @@ func ExampleBounds_Clamp() {
 	if err != nil {
 		fmt.Println(err)
 	}
-	_, notes := Bounds{MaxAttempts: 4}.Clamp(pushed, Config{})
+	_, notes := Bounds{MaxAttempts: 4}.Clamp(pushed, Document{})
 	for _, note := range notes {
 		fmt.Printf("%s: %s\n", note.Path, note.Text)
 	}
@@ -38,7 +38,7 @@ var callsOfTests = []struct{ host, method, path, grpc string }{
 
 // looser says in which way p lets more load out than an application's own policy and its bounds
 // allow, as the doc comments of Bounds have it; it shares no code with what it checks.
-func looser(p, own *policy, b Bounds) (ways []string) {
+func looser(p, own *Resolved, b Bounds) (ways []string) {
 	span := func(name string, got, set, own time.Duration, sign time.Duration) {
 		if set == 0 {
 			set = own
@@ -67,78 +67,78 @@ func looser(p, own *policy, b Bounds) (ways []string) {
 		}
 		return d
 	}
-	wait := func(p *policy) time.Duration {
-		if p.maxWait == 0 && !p.noWait {
+	wait := func(p *Resolved) time.Duration {
+		if p.MaxWait == 0 && !p.NoWait {
 			return time.Minute
 		}
-		return p.maxWait
+		return p.MaxWait
 	}
-	span("timeout", timeout(p.timeout), b.MinTimeout, min(time.Second, timeout(own.timeout)), -1)
-	span("attemptTimeout", timeout(p.attemptTimeout), b.MinAttemptTimeout,
-		min(time.Second, timeout(own.attemptTimeout)), -1)
+	span("timeout", timeout(p.Timeout), b.MinTimeout, min(time.Second, timeout(own.Timeout)), -1)
+	span("attemptTimeout", timeout(p.AttemptTimeout), b.MinAttemptTimeout,
+		min(time.Second, timeout(own.AttemptTimeout)), -1)
 	span("maxWait", wait(p), b.MaxMaxWait, max(time.Minute, wait(own)), 1)
-	num("maxAttempts", float64(p.retry.MaxAttempts), float64(b.MaxAttempts),
-		float64(own.retry.MaxAttempts))
-	span("initialBackoff", p.retry.InitialBackoff, b.MinInitialBackoff, own.retry.InitialBackoff,
+	num("maxAttempts", float64(p.Retry.MaxAttempts), float64(b.MaxAttempts),
+		float64(own.Retry.MaxAttempts))
+	span("initialBackoff", p.Retry.InitialBackoff, b.MinInitialBackoff, own.Retry.InitialBackoff,
 		-1)
-	span("maxBackoff", p.retry.MaxBackoff, b.MinMaxBackoff, own.retry.MaxBackoff, -1)
-	num("multiplier", -p.retry.Multiplier, -b.MinBackoffMultiplier, -own.retry.Multiplier)
-	span("hedgingDelay", timeout(p.hedge.delay), b.MinHedgingDelay, timeout(own.hedge.delay), -1)
-	lowest := own.hedge.up // 0 is the whole of all answers
+	span("maxBackoff", p.Retry.MaxBackoff, b.MinMaxBackoff, own.Retry.MaxBackoff, -1)
+	num("multiplier", -p.Retry.Multiplier, -b.MinBackoffMultiplier, -own.Retry.Multiplier)
+	span("hedgingDelay", timeout(p.Hedge.Delay), b.MinHedgingDelay, timeout(own.Hedge.Delay), -1)
+	lowest := own.Hedge.Up // 0 is the whole of all answers
 	if b.MinHedgingQuantile > 0 {
 		lowest = latency.QuantileUp(b.MinHedgingQuantile)
 	}
-	off("lower quantile", p.hedge.up > 0 && (lowest == 0 || p.hedge.up < lowest), false, false)
-	num("ratio", p.budgetRatio, b.MaxRetryRatio, own.budgetRatio)
-	span("hold.max", p.holdMax, b.MinHoldMax, own.holdMax, -1)
-	num("consecutiveFailures", float64(p.breaker.ConsecutiveFailures),
+	off("lower quantile", p.Hedge.Up > 0 && (lowest == 0 || p.Hedge.Up < lowest), false, false)
+	num("ratio", p.BudgetRatio, b.MaxRetryRatio, own.BudgetRatio)
+	span("hold.max", p.HoldMax, b.MinHoldMax, own.HoldMax, -1)
+	num("consecutiveFailures", float64(p.Breaker.ConsecutiveFailures),
 		float64(b.MaxConsecutiveFailures),
-		float64(own.breaker.ConsecutiveFailures))
-	num("failureRatio", p.breaker.FailureRatio, b.MaxFailureRatio, own.breaker.FailureRatio)
-	num("minCalls", float64(p.breaker.MinCalls), float64(b.MaxMinCalls),
-		float64(own.breaker.MinCalls))
-	shortest, longest := own.breaker.Window, max(own.breaker.Window, b.MinWindow)
+		float64(own.Breaker.ConsecutiveFailures))
+	num("failureRatio", p.Breaker.FailureRatio, b.MaxFailureRatio, own.Breaker.FailureRatio)
+	num("minCalls", float64(p.Breaker.MinCalls), float64(b.MaxMinCalls),
+		float64(own.Breaker.MinCalls))
+	shortest, longest := own.Breaker.Window, max(own.Breaker.Window, b.MinWindow)
 	if b.MaxWindow > 0 {
 		shortest = min(shortest, b.MaxWindow)
 	}
-	span("window", p.breaker.Window, b.MinWindow, shortest, -1)
-	span("window", p.breaker.Window, b.MaxWindow, longest, 1)
-	span("openTime", p.breaker.OpenTime, b.MinOpenTime, own.breaker.OpenTime, -1)
-	span("maxOpenTime", p.breaker.MaxOpenTime, b.MinMaxOpenTime, own.breaker.MaxOpenTime, -1)
-	num("probes", float64(p.breaker.Probes), float64(b.MaxProbes), float64(own.breaker.Probes))
-	span("probeLease", p.breaker.ProbeLease, b.MinProbeLease, own.breaker.ProbeLease, -1)
+	span("window", p.Breaker.Window, b.MinWindow, shortest, -1)
+	span("window", p.Breaker.Window, b.MaxWindow, longest, 1)
+	span("openTime", p.Breaker.OpenTime, b.MinOpenTime, own.Breaker.OpenTime, -1)
+	span("maxOpenTime", p.Breaker.MaxOpenTime, b.MinMaxOpenTime, own.Breaker.MaxOpenTime, -1)
+	num("probes", float64(p.Breaker.Probes), float64(b.MaxProbes), float64(own.Breaker.Probes))
+	span("probeLease", p.Breaker.ProbeLease, b.MinProbeLease, own.Breaker.ProbeLease, -1)
 	rank := func(m breaker.Mode) int { return slices.Index(breakerModes, string(m)) }
-	off("breaker off", rank(p.breaker.Mode) > rank(own.breaker.Mode), b.BreakerOff, false)
-	off("another jitter", p.retry.Jitter != own.retry.Jitter, b.OtherJitter, false)
-	off("pacing off", p.pacingOff, b.PacingOff, own.pacingOff)
-	off("concurrency fixed", !p.concurrency.Adaptive, b.FixedConcurrency, !own.concurrency.Adaptive)
+	off("breaker off", rank(p.Breaker.Mode) > rank(own.Breaker.Mode), b.BreakerOff, false)
+	off("another jitter", p.Retry.Jitter != own.Retry.Jitter, b.OtherJitter, false)
+	off("pacing off", p.PacingOff, b.PacingOff, own.PacingOff)
+	off("concurrency fixed", !p.Concurrency.Adaptive, b.FixedConcurrency, !own.Concurrency.Adaptive)
 	limit := func(v float64) float64 {
 		if v == 0 {
 			return math.Inf(1)
 		}
 		return v
 	}
-	num("slowCallRatio", limit(p.breaker.SlowCallRatio), b.MaxSlowCallRatio, limit(own.breaker.SlowCallRatio))
-	if own.breaker.SlowCallRatio > 0 {
-		if own.breaker.SlowCallDuration == 0 && b.MaxSlowCallDuration == 0 {
-			off("slowCallDuration", p.breaker.SlowCallDuration != 0, false, false)
+	num("slowCallRatio", limit(p.Breaker.SlowCallRatio), b.MaxSlowCallRatio, limit(own.Breaker.SlowCallRatio))
+	if own.Breaker.SlowCallRatio > 0 {
+		if own.Breaker.SlowCallDuration == 0 && b.MaxSlowCallDuration == 0 {
+			off("slowCallDuration", p.Breaker.SlowCallDuration != 0, false, false)
 		}
-		num("slowCallDuration", limit(float64(p.breaker.SlowCallDuration)), float64(b.MaxSlowCallDuration),
-			limit(float64(own.breaker.SlowCallDuration)))
+		num("slowCallDuration", limit(float64(p.Breaker.SlowCallDuration)), float64(b.MaxSlowCallDuration),
+			limit(float64(own.Breaker.SlowCallDuration)))
 	}
-	num("perSecond", limit(p.rate.PerSecond), b.MaxPerSecond, limit(own.rate.PerSecond))
-	if p.rate.PerSecond > 0 {
-		num("burst", float64(p.rate.Burst), float64(b.MaxBurst), limit(float64(own.rate.Burst)))
+	num("perSecond", limit(p.Rate.PerSecond), b.MaxPerSecond, limit(own.Rate.PerSecond))
+	if p.Rate.PerSecond > 0 {
+		num("burst", float64(p.Rate.Burst), float64(b.MaxBurst), limit(float64(own.Rate.Burst)))
 	}
-	num("concurrency", limit(float64(p.concurrency.Max)), float64(b.MaxConcurrency),
-		limit(float64(own.concurrency.Max)))
+	num("concurrency", limit(float64(p.Concurrency.Max)), float64(b.MaxConcurrency),
+		limit(float64(own.Concurrency.Max)))
 	for code := StatusCode(1); code < 600; code++ {
-		allowed := own.retryable.has(code)
+		allowed := own.Retryable.Has(code)
 		if b.RetryableStatusCodes != nil {
 			set := newStatusSet(b.RetryableStatusCodes)
-			allowed = set.has(code)
+			allowed = set.Has(code)
 		}
-		if p.retryable.has(code) && !allowed {
+		if p.Retryable.Has(code) && !allowed {
 			ways = append(ways, "retries "+code.String())
 		}
 	}
@@ -146,15 +146,15 @@ func looser(p, own *policy, b Bounds) (ways []string) {
 }
 
 // impossible says what no policy may be, whatever was asked.
-func impossible(p *policy) bool {
-	return p.retry.MaxAttempts < 1 || p.retry.MaxAttempts > 10 || p.retry.InitialBackoff <= 0 ||
-		p.retry.MaxBackoff < p.retry.InitialBackoff || p.retry.Multiplier < 1 ||
-		p.budgetRatio < 0 ||
-		p.budgetRatio > 1 || p.retry.Validate() != nil || p.holdMax < time.Second || p.holdMax > 24*time.Hour || p.timeout < 0 ||
-		p.breaker.ConsecutiveFailures < 1 || p.breaker.FailureRatio <= 0 ||
-		p.breaker.MinCalls < 1 ||
-		p.breaker.Probes < 1 || p.breaker.ProbeLease <= 0 ||
-		p.breaker.MaxOpenTime < p.breaker.OpenTime || p.breaker.Validate() != nil || p.rate.Validate() != nil || p.concurrency.Validate() != nil
+func impossible(p *Resolved) bool {
+	return p.Retry.MaxAttempts < 1 || p.Retry.MaxAttempts > 10 || p.Retry.InitialBackoff <= 0 ||
+		p.Retry.MaxBackoff < p.Retry.InitialBackoff || p.Retry.Multiplier < 1 ||
+		p.BudgetRatio < 0 ||
+		p.BudgetRatio > 1 || p.Retry.Validate() != nil || p.HoldMax < time.Second || p.HoldMax > 24*time.Hour || p.Timeout < 0 ||
+		p.Breaker.ConsecutiveFailures < 1 || p.Breaker.FailureRatio <= 0 ||
+		p.Breaker.MinCalls < 1 ||
+		p.Breaker.Probes < 1 || p.Breaker.ProbeLease <= 0 ||
+		p.Breaker.MaxOpenTime < p.Breaker.OpenTime || p.Breaker.Validate() != nil || p.Rate.Validate() != nil || p.Concurrency.Validate() != nil
 }
 
 func randomBounds(rng *rand.Rand) Bounds {
@@ -233,11 +233,11 @@ func TestClampIsNeverLooserThanTheBounds(t *testing.T) {
 				t.Fatalf("%s every %v, bounds %v, local %s", name, *s.Every, least, mustMarshal(t, local))
 			}
 		}
-		alone := compile(local, Config{}, Bounds{})
-		both := compile(local, clamped, bounds)
+		alone := Compile(local, Document{}, Bounds{})
+		both := Compile(local, clamped, bounds)
 		for _, c := range callsOfTests {
-			own := alone.resolve("https", c.host, c.method, c.path, c.grpc)
-			got := both.resolve("https", c.host, c.method, c.path, c.grpc)
+			own := alone.Resolve("https", c.host, c.method, c.path, c.grpc)
+			got := both.Resolve("https", c.host, c.method, c.path, c.grpc)
 			if ways := looser(got, own, bounds); len(ways) > 0 || impossible(got) {
 				t.Fatalf("%v: %q\nlocal %s\npushed %s\nbounds %+v\ngot %+v", c, ways,
 					mustMarshal(t, local), before, bounds, got)
@@ -250,33 +250,33 @@ func TestClampIsNeverLooserThanTheBounds(t *testing.T) {
 func calmest(rng *rand.Rand) (s Settings) {
 	some := func() bool { return rng.IntN(2) == 0 }
 	if some() {
-		s.Call = CallSettings{Timeout: Set(time.Duration(0)), AttemptTimeout: Set(2 * time.Hour),
-			MaxWait: Set(time.Duration(0))}
+		s.Call = CallSettings{Timeout: Ptr(time.Duration(0)), AttemptTimeout: Ptr(2 * time.Hour),
+			MaxWait: Ptr(time.Duration(0))}
 	}
 	if some() {
-		s.Call.RetryPolicy = &RetrySettings{MaxAttempts: Set(1), InitialBackoff: Set(2 * time.Hour),
-			MaxBackoff: Set(24 * time.Hour), BackoffMultiplier: Set(10.0),
+		s.Call.RetryPolicy = &RetrySettings{MaxAttempts: Ptr(1), InitialBackoff: Ptr(2 * time.Hour),
+			MaxBackoff: Ptr(24 * time.Hour), BackoffMultiplier: Ptr(10.0),
 			RetryableStatusCodes: []StatusCode{}}
 	}
 	if some() {
-		s.Target.RetryBudget = &BudgetSettings{Ratio: Set(0.0)}
+		s.Target.RetryBudget = &BudgetSettings{Ratio: Ptr(0.0)}
 	}
 	if some() {
-		s.Target.Hold = &HoldSettings{Max: Set(24 * time.Hour)}
+		s.Target.Hold = &HoldSettings{Max: Ptr(24 * time.Hour)}
 	}
 	if some() {
-		s.Target.CircuitBreaker = &BreakerSettings{ConsecutiveFailures: Set(1),
-			FailureRatio: Set(0.01),
-			MinCalls:     Set(1), OpenTime: Set(3 * time.Hour), MaxOpenTime: Set(4 * time.Hour),
-			Probes:     Set(1),
-			ProbeLease: Set(3 * time.Hour), Mode: Set(breaker.ForcedOpen), SlowCallRatio: Set(0.01)}
+		s.Target.CircuitBreaker = &BreakerSettings{ConsecutiveFailures: Ptr(1),
+			FailureRatio: Ptr(0.01),
+			MinCalls:     Ptr(1), OpenTime: Ptr(3 * time.Hour), MaxOpenTime: Ptr(4 * time.Hour),
+			Probes:     Ptr(1),
+			ProbeLease: Ptr(3 * time.Hour), Mode: Ptr(breaker.ForcedOpen), SlowCallRatio: Ptr(0.01)}
 	}
 	if some() {
-		s.Target.Pacing = &PacingSettings{Mode: Set(modeAuto)}
+		s.Target.Pacing = &PacingSettings{Mode: Ptr(modeAuto)}
 	}
 	if some() {
-		s.Target.RateLimit = &RateSettings{PerSecond: Set(0.0001), Burst: Set(1)}
-		s.Target.Concurrency = &ConcurrencySettings{Max: Set(1), Mode: Set("adaptive")}
+		s.Target.RateLimit = &RateSettings{PerSecond: Ptr(0.0001), Burst: Ptr(1)}
+		s.Target.Concurrency = &ConcurrencySettings{Max: Ptr(1), Mode: Ptr("adaptive")}
 	}
 	return s
 }
@@ -285,10 +285,10 @@ func TestClampLetsCalmerDocumentsPass(t *testing.T) {
 	rng := rand.New(rand.NewPCG(11, 12))
 	for range 1000 {
 		local := randomConfig(rng, false)
-		var pushed Config
+		var pushed Document
 		pushed.Defaults = calmest(rng)
 		pushed.Rules = []Rule{{Match: Match{Host: "a.example"}}}
-		pushed.Schedules = map[string]ScheduleSettings{"work 0": {Every: Set(maxEvery)},
+		pushed.Schedules = map[string]ScheduleSettings{"work 0": {Every: Ptr(maxEvery)},
 			"work 1": {Window: &DailyWindow{"23:50", "00:05"}}}
 		s := calmest(rng)
 		pushed.Rules[0].Call, pushed.Rules[0].Target = s.Call, s.Target
@@ -299,15 +299,15 @@ func TestClampLetsCalmerDocumentsPass(t *testing.T) {
 				mustMarshal(t, clamped), notes)
 		}
 		// What passes also holds, over the application's own rules.
-		p := compile(local, clamped, Bounds{}).resolve("https", "b.example", "GET", "/v1/search",
+		p := Compile(local, clamped, Bounds{}).Resolve("https", "b.example", "GET", "/v1/search",
 			"")
-		if r := pushed.Defaults.Call.RetryPolicy; r != nil && (p.retry.MaxAttempts != 1 ||
-			p.retry.InitialBackoff != 2*time.Hour || p.retryable != statusSet{}) {
+		if r := pushed.Defaults.Call.RetryPolicy; r != nil && (p.Retry.MaxAttempts != 1 ||
+			p.Retry.InitialBackoff != 2*time.Hour || p.Retryable != statusSet{}) {
 			t.Fatalf("%+v", p)
 		}
-		if pushed.Defaults.Target.RetryBudget != nil && p.budgetRatio != 0 ||
-			pushed.Defaults.Target.Hold != nil && p.holdMax != 24*time.Hour ||
-			pushed.Defaults.Call.MaxWait != nil && !p.noWait {
+		if pushed.Defaults.Target.RetryBudget != nil && p.BudgetRatio != 0 ||
+			pushed.Defaults.Target.Hold != nil && p.HoldMax != 24*time.Hour ||
+			pushed.Defaults.Call.MaxWait != nil && !p.NoWait {
 			t.Fatalf("%+v", p)
 		}
 	}

@@ -1,4 +1,4 @@
-package tether
+package policy
 
 import (
 	"sync"
@@ -8,33 +8,33 @@ import (
 // snapshot is one version of the Config, ready for use: the application's own Config, above it the
 // published document if there is one, and the bounds between. Nothing in it changes but the memory
 // of policies already resolved. It is safe for concurrent use.
-type snapshot struct {
+type Compiled struct {
 	bounds  Bounds
 	layers  [2]Settings // the defaults of the application and of the document
-	rules   []snapshotRule
-	kills   []snapshotKill
+	rules   []compiledRule
+	Kills   []compiledKill
 	nudgers []matcher // hosts that may tell of a newer document
-	base    *policy   // of calls that no rule matches
+	base    *Resolved // of calls that no rule matches
 
 	mu       sync.RWMutex // guards resolved
-	resolved map[ruleSet]*policy
+	resolved map[ruleSet]*Resolved
 }
 
-type snapshotRule struct {
+type compiledRule struct {
 	matcher
 	set    Settings
 	key    string
 	pushed bool
 }
 
-type snapshotKill struct {
+type compiledKill struct {
 	matcher
-	kill killInForce
+	kill KillInForce
 }
 
 // ruleSet says which rules match a call: as many bits as both layers can have rules. Calls with the
 // same set have the same policy.
-type ruleSet [(2*maxRules + 63) / 64]uint64
+type ruleSet [(2*MaxRules + 63) / 64]uint64
 
 // maxResolved bounds the policies that are remembered. Rules are few and overlap little in
 // practice; what is beyond is resolved anew for each call.
@@ -43,13 +43,13 @@ const maxResolved = 1000
 // compile makes a snapshot of the application's own Config and a published document over it (the
 // zero Config for none). Both passed Validate or Parse; what did not stays out, for rules that
 // cannot be understood match nothing.
-func compile(local, pushed Config, bounds Bounds) *snapshot {
-	s := &snapshot{bounds: bounds, layers: [2]Settings{local.Defaults, pushed.Defaults},
-		resolved: make(map[ruleSet]*policy)}
-	for layer, cfg := range [2]*Config{&local, &pushed} {
-		for _, r := range cfg.Rules[:min(len(cfg.Rules), maxRules)] {
+func Compile(local, pushed Document, bounds Bounds) *Compiled {
+	s := &Compiled{bounds: bounds, layers: [2]Settings{local.Defaults, pushed.Defaults},
+		resolved: make(map[ruleSet]*Resolved)}
+	for layer, cfg := range [2]*Document{&local, &pushed} {
+		for _, r := range cfg.Rules[:min(len(cfg.Rules), MaxRules)] {
 			if m, ok := understoodMatch(r.Match); ok {
-				rule := snapshotRule{m, Settings{Call: r.Call, Target: r.Target}, "", layer == 1}
+				rule := compiledRule{m, Settings{Call: r.Call, Target: r.Target}, "", layer == 1}
 				if r.Key == keyRule {
 					rule.key = r.Name
 				}
@@ -58,7 +58,7 @@ func compile(local, pushed Config, bounds Bounds) *snapshot {
 		}
 		for _, k := range cfg.Kill {
 			if m, ok := understoodMatch(k.Match); ok {
-				s.kills = append(s.kills, snapshotKill{m, killInForce{Kill: k, asked: k.Until}})
+				s.Kills = append(s.Kills, compiledKill{m, KillInForce{Kill: k, asked: k.Until}})
 			}
 		}
 	}
@@ -75,7 +75,7 @@ func understoodMatch(match Match) (m matcher, ok bool) {
 
 // resolve returns the policy of a call, whose parts are as newSubject wants them. It does not
 // allocate once calls like this one were seen.
-func (s *snapshot) resolve(scheme, host, method, path, grpcMethod string) *policy {
+func (s *Compiled) Resolve(scheme, host, method, path, grpcMethod string) *Resolved {
 	if len(s.rules) == 0 {
 		return s.base
 	}
@@ -99,7 +99,7 @@ func (s *snapshot) resolve(scheme, host, method, path, grpcMethod string) *polic
 }
 
 // remember keeps the first policy for a set, so that all its calls share one.
-func (s *snapshot) remember(set ruleSet, p *policy) *policy {
+func (s *Compiled) remember(set ruleSet, p *Resolved) *Resolved {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if first := s.resolved[set]; first != nil {
@@ -114,7 +114,7 @@ func (s *snapshot) remember(set ruleSet, p *policy) *policy {
 // policyOf resolves layer over layer: built in, the application's defaults and rules, the
 // document's defaults and rules; then nothing may be looser than the bounds, which the
 // application's part alone decides where they are silent.
-func (s *snapshot) policyOf(set ruleSet) *policy {
+func (s *Compiled) policyOf(set ruleSet) *Resolved {
 	own := builtinValues()
 	s.overlay(&own, 0, set)
 	own.order()
@@ -122,12 +122,12 @@ func (s *snapshot) policyOf(set ruleSet) *policy {
 	s.overlay(&all, 1, set)
 	all.clamp(&s.bounds, &own)
 	p := all.policy()
-	p.route = all.route.policy(&s.bounds)
+	p.Route = all.route.policy(&s.bounds)
 	return p
 }
 
 // overlay lays one layer over v: its defaults, then each rule of the set in order.
-func (s *snapshot) overlay(v *settingValues, layer int, set ruleSet) {
+func (s *Compiled) overlay(v *settingValues, layer int, set ruleSet) {
 	v.overlay(&s.layers[layer])
 	for i := range s.rules {
 		r := &s.rules[i]
@@ -142,13 +142,13 @@ func (s *snapshot) overlay(v *settingValues, layer int, set ruleSet) {
 }
 
 // killed returns the first kill that covers a call now, or nil; it is not to be changed.
-func (s *snapshot) killed(scheme, host, method, path, grpcMethod string, now time.Time) *Kill {
-	if len(s.kills) == 0 {
+func (s *Compiled) Killed(scheme, host, method, path, grpcMethod string, now time.Time) *Kill {
+	if len(s.Kills) == 0 {
 		return nil
 	}
 	call := newSubject(scheme, host, method, path, grpcMethod)
-	for i := range s.kills {
-		k := &s.kills[i]
+	for i := range s.Kills {
+		k := &s.Kills[i]
 		if !k.kill.over(now) && k.fits(&call) {
 			return &k.kill.Kill
 		}
@@ -159,9 +159,9 @@ func (s *snapshot) killed(scheme, host, method, path, grpcMethod string, now tim
 // killedHost returns the first kill that covers every call to a host now, or nil. Where the host
 // names no port, a kill of either usual port is enough. The empty host is covered by kills of every
 // call.
-func (s *snapshot) killedHost(host string, now time.Time) *Kill {
-	for i := range s.kills {
-		k := &s.kills[i]
+func (s *Compiled) KilledHost(host string, now time.Time) *Kill {
+	for i := range s.Kills {
+		k := &s.Kills[i]
 		whole := len(k.methods) == 0 && k.path == "" && k.grpc == ""
 		if !whole || k.kill.over(now) {
 			continue
@@ -173,4 +173,51 @@ func (s *snapshot) killedHost(host string, now time.Time) *Kill {
 		}
 	}
 	return nil
+}
+
+// nudgersOf are the hosts whose word counts: those of the document's list, else of the application's own,
+// else those that rules name. One that can't be understood is nobody.
+func nudgersOf(local, pushed *Document) (hosts []matcher) {
+	names := pushed.Nudge
+	if names == nil {
+		names = local.Nudge
+	}
+	if names == nil {
+		for _, cfg := range [2]*Document{local, pushed} {
+			for _, r := range cfg.Rules[:min(len(cfg.Rules), MaxRules)] {
+				names = append(names, r.Match.Host)
+			}
+		}
+	}
+	for _, name := range names {
+		if m, ok := understoodMatch(Match{Host: name}); ok && name != "" {
+			hosts = append(hosts, m)
+		}
+	}
+	return hosts
+}
+
+// hearsNudges tells whether a host's word about newer documents counts. Where it has no port, a name with
+// either usual port will do.
+func (s *Compiled) HearsNudges(host string) bool {
+	for _, scheme := range [...]string{"https", "http"} {
+		call := newSubject(scheme, host, "", "", "")
+		for i := range s.nudgers {
+			if s.nudgers[i].fits(&call) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// divisions are the rules that give their calls a target of their own.
+func (s *Compiled) Divisions() map[string]matcher {
+	divide := make(map[string]matcher)
+	for i := range s.rules {
+		if r := &s.rules[i]; r.key != "" {
+			divide[r.key] = r.matcher
+		}
+	}
+	return divide
 }

@@ -1,4 +1,4 @@
-package tether
+package policy
 
 import (
 	"slices"
@@ -249,4 +249,17 @@ func decodeSegment(segment string) string {
 }
 
 // wholeHost tells whether m covers all calls to the hosts that it names.
-func (m Match) wholeHost() bool { return len(m.Method) == 0 && m.Path == "" && m.GRPCMethod == "" }
+func (m Match) WholeHost() bool { return len(m.Method) == 0 && m.Path == "" && m.GRPCMethod == "" }
+
+// originOf names the server of a URL's parts: lower-case, without the scheme's default port. It
+// allocates only for what is written in an uncommon way.
+func OriginOf(scheme, host string) (string, string) {
+	scheme, host = strings.ToLower(scheme), strings.ToLower(host)
+	switch scheme {
+	case "http":
+		host = strings.TrimSuffix(host, ":80")
+	case "https":
+		host = strings.TrimSuffix(host, ":443")
+	}
+	return scheme, host
+}

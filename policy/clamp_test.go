@@ -1,4 +1,4 @@
-package tether
+package policy
 
 import (
 	"errors"
@@ -12,16 +12,16 @@ import (
 func TestClampTable(t *testing.T) {
 	call := func(s string) string { return `"defaults": {"call": {` + s + `}}` }
 	target := func(s string) string { return `"defaults": {"target": {` + s + `}}` }
-	own := Config{
-		Defaults: Settings{Call: CallSettings{Timeout: Set(500 * time.Millisecond),
-			MaxWait: Set(5 * time.Second)}},
-		Schedules: map[string]ScheduleSettings{"sync": {Every: Set(10 * time.Minute)}},
+	own := Document{
+		Defaults: Settings{Call: CallSettings{Timeout: Ptr(500 * time.Millisecond),
+			MaxWait: Ptr(5 * time.Second)}},
+		Schedules: map[string]ScheduleSettings{"sync": {Every: Ptr(10 * time.Minute)}},
 		Rules: []Rule{{Name: "search", Match: Match{Host: "a.example", Path: "/s"},
 			Call: CallSettings{
-				RetryPolicy: &RetrySettings{MaxAttempts: Set(1)}}},
+				RetryPolicy: &RetrySettings{MaxAttempts: Ptr(1)}}},
 			{Name: "bulk", Match: Match{Host: "c.example"},
 				Call: CallSettings{RetryPolicy: &RetrySettings{
-					MaxAttempts: Set(5), RetryableStatusCodes: []StatusCode{404, 503}}}}},
+					MaxAttempts: Ptr(5), RetryableStatusCodes: []StatusCode{404, 503}}}}},
 	}
 	for _, c := range []struct {
 		pushed string
@@ -133,21 +133,21 @@ func TestClampTable(t *testing.T) {
 
 // A list that loses all its codes must not become the default one.
 func TestClampedCodesMayBeNone(t *testing.T) {
-	pushed := Config{Defaults: Settings{Call: CallSettings{RetryPolicy: &RetrySettings{
+	pushed := Document{Defaults: Settings{Call: CallSettings{RetryPolicy: &RetrySettings{
 		RetryableStatusCodes: []StatusCode{599}}}}}
-	clamped, _ := Bounds{}.Clamp(pushed, Config{})
-	p := compile(Config{}, clamped, Bounds{}).resolve("https", "a.example", "GET", "/", "")
-	if p.retryable != (statusSet{}) {
-		t.Errorf("%+v", p.retryable)
+	clamped, _ := Bounds{}.Clamp(pushed, Document{})
+	p := Compile(Document{}, clamped, Bounds{}).Resolve("https", "a.example", "GET", "/", "")
+	if p.Retryable != (statusSet{}) {
+		t.Errorf("%+v", p.Retryable)
 	}
 }
 
 func TestBoundsHoldForTheOwnConfig(t *testing.T) {
-	s := compile(Config{}, Config{}, Bounds{MaxAttempts: 2, MaxMaxWait: 5 * time.Second,
+	s := Compile(Document{}, Document{}, Bounds{MaxAttempts: 2, MaxMaxWait: 5 * time.Second,
 		RetryableStatusCodes: []StatusCode{503}})
-	p := s.resolve("https", "a.example", "GET", "/", "")
-	if p.retry.MaxAttempts != 2 || p.maxWait != 5*time.Second || !p.retryable.hasHTTP(503) ||
-		p.retryable.hasHTTP(500) {
+	p := s.Resolve("https", "a.example", "GET", "/", "")
+	if p.Retry.MaxAttempts != 2 || p.MaxWait != 5*time.Second || !p.Retryable.HasHTTP(503) ||
+		p.Retryable.HasHTTP(500) {
 		t.Errorf("%+v", p)
 	}
 }
@@ -173,7 +173,7 @@ func TestBoundsValidate(t *testing.T) {
 			MinTimeout: time.Second}, ""},
 	} {
 		path := ""
-		var refused *ConfigError
+		var refused *Error
 		if err := c.bounds.Validate(); errors.As(err, &refused) {
 			path = refused.Problems[0].Path
 		}

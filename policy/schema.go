@@ -1,4 +1,4 @@
-package tether
+package policy
 
 import _ "embed" // for the schema
 

@@ -1,4 +1,4 @@
-package tether
+package policy
 
 import (
 	"math"
@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tether-go/tether/breaker"
+	"github.com/tether-go/tether/criticality"
 	"github.com/tether-go/tether/retry"
 )
 
@@ -27,7 +28,7 @@ func numberField[T int | float64 | time.Duration](at func(*Settings) **T) settin
 			}
 			return float64(**p), true
 		},
-		set: func(s *Settings, v float64) { *at(s) = Set(T(v)) },
+		set: func(s *Settings, v float64) { *at(s) = Ptr(T(v)) },
 	}
 }
 
@@ -133,7 +134,7 @@ func criticalityField() settingField {
 				return wordOf(*p), true
 			}
 		},
-		set: func(s *Settings, v float64) { s.Call.Criticality = Set(criticalityAt(v)) },
+		set: func(s *Settings, v float64) { s.Call.Criticality = Ptr(criticalityAt(v)) },
 	}
 }
 
@@ -160,7 +161,7 @@ func wordField[T ~string](words []string, at func(*Settings) **T) settingField {
 			}
 			return math.NaN(), true
 		},
-		set: func(s *Settings, v float64) { *at(s) = Set(T(words[int(v)])) },
+		set: func(s *Settings, v float64) { *at(s) = Ptr(T(words[int(v)])) },
 	}
 }
 
@@ -181,8 +182,13 @@ func copyOf[T any](p *T) *T {
 	if p == nil {
 		return nil
 	}
-	return Set(*p)
+	return Ptr(*p)
 }
 
 // isSet tells whether settings say anything about a target.
 func (t *TargetSettings) isSet() bool { return *t != TargetSettings{} }
+
+// wordOf is a criticality's place among the words of its setting, and criticalityAt the other way.
+func wordOf(c criticality.Level) float64 { return float64(c.InRange() - criticality.Sheddable) }
+
+func criticalityAt(v float64) criticality.Level { return criticality.Level(v) + criticality.Sheddable }

@@ -1,7 +1,6 @@
-package tether
+package policy
 
 import (
-	"context"
 	"maps"
 	"net/url"
 	"slices"
@@ -43,24 +42,24 @@ type RouteBound struct {
 }
 
 // origin is where a route goes.
-type origin struct {
-	scheme, host string
-	sameTrust    bool
+type Origin struct {
+	Scheme, Host string
+	SameTrust    bool
 }
 
 // parseOrigin takes a URL that has nothing but an origin (RFC 6454, section 4).
-func parseOrigin(text string) (o origin, ok bool) {
+func parseOrigin(text string) (o Origin, ok bool) {
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" || u.User != nil ||
 		u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" {
-		return origin{}, false
+		return Origin{}, false
 	}
 	if port := u.Port(); port != "" {
 		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-			return origin{}, false
+			return Origin{}, false
 		}
 	}
-	o.scheme, o.host = originOf(u.Scheme, u.Host)
+	o.Scheme, o.Host = OriginOf(u.Scheme, u.Host)
 	return o, true
 }
 
@@ -69,7 +68,7 @@ const originHint = `write an origin such as "https://checkout2.example.com"`
 // maxVariants bounds the variants of one route.
 const maxVariants = 100
 
-func (c *configChecker) route(path string, r *RouteSettings) {
+func (c *checker) route(path string, r *RouteSettings) {
 	if r == nil {
 		return
 	}
@@ -90,7 +89,7 @@ func (c *configChecker) route(path string, r *RouteSettings) {
 	}
 }
 
-func (c *configChecker) routeBounds(bounds []RouteBound) {
+func (c *checker) routeBounds(bounds []RouteBound) {
 	for i, b := range bounds {
 		if _, ok := parseOrigin(b.Origin); !ok {
 			c.add(jsondoc.Index("Bounds.Routes", i)+".Origin", "is not an origin", originHint)
@@ -99,22 +98,22 @@ func (c *configChecker) routeBounds(bounds []RouteBound) {
 }
 
 // route returns the bound of an origin.
-func (b *Bounds) route(text string) (to origin, ok bool) {
+func (b *Bounds) route(text string) (to Origin, ok bool) {
 	asked, ok := parseOrigin(text)
 	if !ok {
-		return origin{}, false
+		return Origin{}, false
 	}
 	for _, bound := range b.Routes {
 		if to, ok := parseOrigin(bound.Origin); ok && to == asked {
-			to.sameTrust = bound.SameTrust
+			to.SameTrust = bound.SameTrust
 			return to, true
 		}
 	}
-	return origin{}, false
+	return Origin{}, false
 }
 
 // route takes from a document's route what the application was not built for.
-func (c *configClamper) route(path string, s *Settings) {
+func (c *clamper) route(path string, s *Settings) {
 	r := s.Call.Route
 	if r == nil {
 		return
@@ -132,8 +131,8 @@ func (c *configClamper) route(path string, s *Settings) {
 
 // routePolicy is a route ready for use.
 type routePolicy struct {
-	flag string
-	to   map[string]origin
+	Flag string
+	To   map[string]Origin
 }
 
 // policy is nil for a route that goes nowhere.
@@ -141,13 +140,13 @@ func (r *RouteSettings) policy(b *Bounds) *routePolicy {
 	if r == nil || r.Flag == "" {
 		return nil
 	}
-	p := &routePolicy{flag: r.Flag, to: make(map[string]origin)}
+	p := &routePolicy{Flag: r.Flag, To: make(map[string]Origin)}
 	for variant, text := range r.To {
 		if to, ok := b.route(text); ok {
-			p.to[variant] = to
+			p.To[variant] = to
 		}
 	}
-	if len(p.to) == 0 {
+	if len(p.To) == 0 {
 		return nil
 	}
 	return p
@@ -173,7 +172,7 @@ func routeDoubts(set *flags.Set, path string, route *RouteSettings) []jsondoc.Pr
 }
 
 // skips notes the first doubt and tells whether there is one.
-func (r *configReader) skips(doubts []jsondoc.Problem) bool {
+func (r *reader) skips(doubts []jsondoc.Problem) bool {
 	if len(doubts) == 0 {
 		return false
 	}
@@ -181,23 +180,15 @@ func (r *configReader) skips(doubts []jsondoc.Problem) bool {
 	return true
 }
 
-type attributesKey struct{}
+// is compares where two origins are.
+func (o Origin) Is(other Origin) bool { return o.Scheme == other.Scheme && o.Host == other.Host }
 
-// WithAttributes returns a context whose HTTP calls are routed as the flags say of these attributes: a user,
-// a session, an object, a place; see [RouteSettings]. What they leave out is the client's: [Options].Cohort,
-// and its ClientID as the targeting key. The map is copied, what is in it is not to be changed.
-func WithAttributes(ctx context.Context, a flags.Attributes) context.Context {
-	return context.WithValue(ctx, attributesKey{}, maps.Clone(a))
-}
-
-// attributes are what flags know of a call that is to be routed.
-func (e *Engine) attributes(ctx context.Context) flags.Attributes {
-	own, _ := ctx.Value(attributesKey{}).(flags.Attributes)
-	all := make(flags.Attributes, len(own)+len(e.client.cohort)+1)
-	for name, value := range e.client.cohort {
-		all[name] = value
+// endsAt tells whether the route goes there for some calls: others to there show nothing of the old way.
+func (r *routePolicy) EndsAt(there Origin) bool {
+	for _, to := range r.To {
+		if to.Is(there) {
+			return true
+		}
 	}
-	all[flags.TargetingKey] = *e.clientID.Load()
-	maps.Copy(all, own)
-	return all
+	return false
 }

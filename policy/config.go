@@ -1,4 +1,4 @@
-package tether
+package policy
 
 import (
 	"encoding/json"
@@ -19,7 +19,7 @@ import (
 // 0 wherever 0 is a setting. Durations are strings in JSON, such as "0.25s" or "250ms".
 //
 // A Config is plain data: do not change it while another goroutine reads it.
-type Config struct {
+type Document struct {
 	// Schema is the version of the document's form. Default 1, the only one so far; required in
 	// JSON.
 	Schema int `json:"schema"`
@@ -59,7 +59,7 @@ type Config struct {
 	// Stages are changes that only a part of the clients gets, in order; see ConfigStage. At most 100, and
 	// at most 1,000 rules with those of the document. They are in force only from a published document.
 	// Default none.
-	Stages []ConfigStage `json:"stages,omitempty"`
+	Stages []Rollout `json:"stages,omitempty"`
 	// Flags is flagd's document of feature flags, whole; Engine.Flags evaluates it, and package flags says
 	// what may stand in it. A document with Flags or FlagSettings replaces both of the application's own.
 	// Default none.
@@ -306,11 +306,11 @@ type DailyWindow struct {
 
 // Set returns a pointer to v, so that a literal can tell a value from its absence:
 // Timeout: tether.Set(2 * time.Second).
-func Set[T any](v T) *T { return &v }
+func Ptr[T any](v T) *T { return &v }
 
 // MarshalJSON writes the document that Parse reads back as the same Config, Schema 0 as 1. It does
 // not check the values; a number that JSON cannot hold is an error.
-func (c Config) MarshalJSON() ([]byte, error) {
+func (c Document) MarshalJSON() ([]byte, error) {
 	if c.Schema == 0 {
 		c.Schema = 1
 	}

@@ -1,4 +1,4 @@
-package tether
+package policy
 
 import (
 	"encoding/json"
@@ -143,7 +143,7 @@ func readSchema(t *testing.T) (root schemaNode, leaves map[string]schemaNode) {
 func TestEveryMemberIsInSchemaAndBounded(t *testing.T) {
 	root, leaves := readSchema(t)
 	known := make(map[string]bool)
-	members("", reflect.TypeFor[Config](), func(path string) { known[path] = true })
+	members("", reflect.TypeFor[Document](), func(path string) { known[path] = true })
 	for path := range known {
 		if _, ok := leaves[path]; !ok {
 			t.Errorf("%s is not in schema.json", path)
@@ -176,8 +176,8 @@ func TestEveryMemberIsInSchemaAndBounded(t *testing.T) {
 		}
 	}
 	if !slices.Equal(root.Required, []string{"schema"}) ||
-		root.Properties["rules"].MaxItems != maxRules ||
-		root.Properties["kill"].MaxItems != maxKills {
+		root.Properties["rules"].MaxItems != MaxRules ||
+		root.Properties["kill"].MaxItems != MaxKills {
 		t.Error("the limits of the schema are not those of Parse")
 	}
 	for _, name := range []string{"kill", "rule"} {
@@ -224,7 +224,7 @@ func TestSchemaHasTheRangesOfTheTable(t *testing.T) {
 	for _, name := range root.Defs["statusCode"].AnyOf[1].Enum {
 		names = append(names, name.(string))
 	}
-	if !slices.Equal(names, grpcCodes[1:]) {
+	if !slices.Equal(names, Codes[1:]) {
 		t.Errorf("the schema's gRPC codes are %v", names)
 	}
 }
@@ -267,16 +267,16 @@ func filled() (s Settings) {
 func TestEverySettingIsValidatedAndClamped(t *testing.T) {
 	for i := range settings {
 		s := &settings[i]
-		with := func(v float64) Config {
+		with := func(v float64) Document {
 			all := filled()
 			s.field.set(&all, v)
 			if got, ok := s.field.get(&all); !ok || got != v && !math.IsNaN(v) {
 				t.Errorf("%s: set %v, got %v", s.path, v, got)
 			}
-			return Config{Defaults: all}
+			return Document{Defaults: all}
 		}
 		refused := func(v float64) bool {
-			var err *ConfigError
+			var err *Error
 			return errors.As(with(v).Validate(), &err) && len(err.Problems) == 1 &&
 				err.Problems[0].Path == "defaults."+s.path
 		}
@@ -304,11 +304,11 @@ func TestEverySettingIsValidatedAndClamped(t *testing.T) {
 			if loose.bound == "" {
 				continue
 			}
-			pushed, local := with(loose.value), Config{}
+			pushed, local := with(loose.value), Document{}
 			if s.ceiling != "" && s.free == 0 && (s.zero == zeroIsNever || s.builtin == unsetNumber) {
 				local = with(s.least) // where the application sets no limit, none is looser
 				if i == rateBurst {
-					local.Defaults.Target.RateLimit.PerSecond = Set(1.0)
+					local.Defaults.Target.RateLimit.PerSecond = Ptr(1.0)
 				}
 			}
 			if s.unit == inWords && s.builtin == s.most { // the default is the loosest

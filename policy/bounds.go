@@ -1,4 +1,4 @@
-package tether
+package policy
 
 import (
 	"fmt"
@@ -140,7 +140,7 @@ func (b Bounds) withDefaults() Bounds {
 
 // Validate returns a *ConfigError with every bound that is impossible, or nil.
 func (b Bounds) Validate() error {
-	check := configChecker{strict: true}
+	check := checker{strict: true}
 	for i := range settings {
 		s := &settings[i]
 		check.bound(s, s.floor, b.number(s.floor))
@@ -188,7 +188,7 @@ func (b *Bounds) number(name string) float64 {
 	}
 }
 
-func (c *configChecker) bound(s *setting, name string, v float64) {
+func (c *checker) bound(s *setting, name string, v float64) {
 	if v != 0 && s.unit != inWords && !(v >= s.least && v <= s.most) { // NaN is outside too
 		c.add("Bounds."+name, "is not from "+s.format(s.least)+" to "+s.format(s.most),
 			"leave it zero for the application's own setting")
@@ -269,8 +269,8 @@ func (b *Bounds) codes(own statusSet) statusSet {
 // of a schedule that only Engine.Every knows.
 //
 // Kills are not clamped here, for their bound counts from when they are applied.
-func (b Bounds) Clamp(pushed, local Config) (Config, []Note) {
-	c := newConfigClamper(b, local)
+func (b Bounds) Clamp(pushed, local Document) (Document, []Note) {
+	c := newClamper(b, local)
 	pushed.Defaults = pushed.Defaults.own()
 	c.settings("defaults", Match{}, &pushed.Defaults)
 	pushed.Rules = slices.Clone(pushed.Rules)
@@ -303,14 +303,14 @@ func (b Bounds) capKills(kills []Kill, applied time.Time) ([]Kill, []Note) {
 			continue
 		}
 		kills[i].Until = last
-		if len(notes) < maxListed {
-			notes = append(notes, clampNote(jsondoc.Index("kill", i)+".until",
+		if len(notes) < MaxListed {
+			notes = append(notes, ClampNote(jsondoc.Index("kill", i)+".until",
 				asked.Format(time.RFC3339), last.Format(time.RFC3339)))
 		}
 	}
 	return kills, notes
 }
 
-func clampNote(path, asked, given string) Note {
+func ClampNote(path, asked, given string) Note {
 	return Note{path, fmt.Sprintf("asked %s, given %s", asked, given), NoteClamped}
 }

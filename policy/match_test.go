@@ -1,4 +1,4 @@
-package tether
+package policy
 
 import (
 	"net/http"

@@ -1,4 +1,4 @@
-package tether
+package policy
 
 import (
 	"encoding/json"
@@ -15,32 +15,32 @@ import (
 type StatusCode int
 
 // grpcCodes are the names of the gRPC codes by number; OK cannot be retried.
-var grpcCodes = [...]string{"OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED",
+var Codes = [...]string{"OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED",
 	"NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION",
 	"ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS",
 	"UNAUTHENTICATED"}
 
 const (
-	grpcCancelled         StatusCode = 1
-	grpcUnknown           StatusCode = 2
-	grpcDeadlineExceeded  StatusCode = 4
-	grpcResourceExhausted StatusCode = 8
-	grpcInternal          StatusCode = 13
-	grpcUnavailable       StatusCode = 14
-	grpcDataLoss          StatusCode = 15
+	CodeCancelled         StatusCode = 1
+	CodeUnknown           StatusCode = 2
+	CodeDeadlineExceeded  StatusCode = 4
+	CodeResourceExhausted StatusCode = 8
+	CodeInternal          StatusCode = 13
+	CodeUnavailable       StatusCode = 14
+	CodeDataLoss          StatusCode = 15
 )
 
 // String returns the status as a document writes it, without quotes.
 func (c StatusCode) String() string {
-	if c > 0 && int(c) < len(grpcCodes) {
-		return grpcCodes[c]
+	if c > 0 && int(c) < len(Codes) {
+		return Codes[c]
 	}
 	return strconv.Itoa(int(c))
 }
 
 // check returns what is wrong with a code, or nil.
 func (c StatusCode) check() *jsondoc.Hinted {
-	if c >= 1 && int(c) < len(grpcCodes) || c >= 400 && c <= 599 {
+	if c >= 1 && int(c) < len(Codes) || c >= 400 && c <= 599 {
 		return nil
 	}
 	return noStatus(int(c))
@@ -69,10 +69,10 @@ func (c StatusCode) MarshalJSON() ([]byte, error) {
 func (c *StatusCode) UnmarshalJSON(text []byte) error {
 	var name string
 	if json.Unmarshal(text, &name) == nil && text[0] == '"' {
-		i := slices.Index(grpcCodes[1:], name)
+		i := slices.Index(Codes[1:], name)
 		if i < 0 {
 			hint := `write a gRPC code such as "UNAVAILABLE"`
-			if near := jsondoc.Nearest(name, grpcCodes[1:]); near != "" {
+			if near := jsondoc.Nearest(name, Codes[1:]); near != "" {
 				hint = "did you mean " + strconv.Quote(near) + "?"
 			}
 			return &jsondoc.Hinted{Problem: jsondoc.Quote(name) + " is not a gRPC code", Hint: hint}
@@ -104,27 +104,27 @@ func newStatusSet(codes []StatusCode) statusSet {
 		switch {
 		case c >= 400 && c <= 599:
 			s.http[(c-400)/64] |= 1 << ((c - 400) % 64)
-		case c > 0 && int(c) < len(grpcCodes):
+		case c > 0 && int(c) < len(Codes):
 			s.grpc |= 1 << c
 		}
 	}
 	return s
 }
 
-func (s *statusSet) hasHTTP(status int) bool {
+func (s *statusSet) HasHTTP(status int) bool {
 	n := uint(status - 400)
 	return n < 200 && s.http[n/64]&(1<<(n%64)) != 0
 }
 
 func (s *statusSet) hasGRPC(code uint32) bool {
-	return int(code) < len(grpcCodes) && s.grpc&(1<<code) != 0
+	return int(code) < len(Codes) && s.grpc&(1<<code) != 0
 }
 
-func (s *statusSet) has(c StatusCode) bool {
+func (s *statusSet) Has(c StatusCode) bool {
 	if c < 400 {
 		return c > 0 && s.hasGRPC(uint32(c))
 	}
-	return s.hasHTTP(int(c))
+	return s.HasHTTP(int(c))
 }
 
 func (s statusSet) and(t statusSet) statusSet {

@@ -1,4 +1,4 @@
-package tether
+package policy
 
 import (
 	"encoding/json"
@@ -30,10 +30,10 @@ func TestMarshalRoundTrip(t *testing.T) {
 }
 
 func TestMarshalZeroConfig(t *testing.T) {
-	if got := mustMarshal(t, Config{}); got != `{"schema":1}` {
+	if got := mustMarshal(t, Document{}); got != `{"schema":1}` {
 		t.Error(got)
 	}
-	bad := Config{Defaults: Settings{Call: CallSettings{RetryPolicy: &RetrySettings{
+	bad := Document{Defaults: Settings{Call: CallSettings{RetryPolicy: &RetrySettings{
 		RetryableStatusCodes: []StatusCode{200}}}}}
 	if _, err := json.Marshal(bad); err == nil {
 		t.Error("wrote a status that nobody can read")
@@ -58,8 +58,8 @@ func FuzzParse(f *testing.F) {
 		}
 		f.Add(text)
 	}
-	local := Config{Rules: []Rule{{Name: "own", Match: Match{Host: "a.example"},
-		Call: CallSettings{RetryPolicy: &RetrySettings{MaxAttempts: Set(2)}}}}}
+	local := Document{Rules: []Rule{{Name: "own", Match: Match{Host: "a.example"},
+		Call: CallSettings{RetryPolicy: &RetrySettings{MaxAttempts: Ptr(2)}}}}}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		cfg, told, err := Parse(data)
 		if err != nil {
@@ -84,16 +84,16 @@ func FuzzParse(f *testing.F) {
 		if err := clamped.Validate(); err != nil {
 			t.Fatalf("%s: %v", first, err)
 		}
-		p := compile(local, clamped, Bounds{}).resolve("https", "a.example", "GET", "/v1/search",
+		p := Compile(local, clamped, Bounds{}).Resolve("https", "a.example", "GET", "/v1/search",
 			"")
-		if p.retry.MaxAttempts < 1 || p.retry.MaxAttempts > 2 || p.budgetRatio > 0.1 ||
-			p.holdMax < time.Hour {
+		if p.Retry.MaxAttempts < 1 || p.Retry.MaxAttempts > 2 || p.BudgetRatio > 0.1 ||
+			p.HoldMax < time.Hour {
 			t.Fatalf("%s: %+v", first, p)
 		}
 	})
 }
 
-func mustMarshal(t *testing.T, cfg Config) string {
+func mustMarshal(t *testing.T, cfg Document) string {
 	t.Helper()
 	text, err := json.Marshal(cfg)
 	if err != nil {

@@ -1,9 +1,8 @@
-package tether
+package policy
 
 import (
 	"crypto/sha256"
 	"encoding/binary"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -12,16 +11,15 @@ import (
 
 	"github.com/tether-go/tether/flags"
 	"github.com/tether-go/tether/internal/jsondoc"
-	"github.com/tether-go/tether/internal/random"
 )
 
 const (
-	maxStages     = 100
-	maxStageName  = 100 // bytes: names are kept, told in metrics, and hashed for every client
-	maxFlagStages = 16  // whose flags are compiled with the document's, one by one
+	MaxRollouts    = 100
+	MaxRolloutName = 100 // bytes: names are kept, told in metrics, and hashed for every client
+	maxFlagStages  = 16  // whose flags are compiled with the document's, one by one
 	// maxStagedFlags bounds, in bytes, what is read of flags for stages that can't be together: the flags up to
 	// each stage, once. One stage may always change as many as fit into a document.
-	maxStagedFlags = maxDocument
+	maxStagedFlags = MaxDocument
 	defaultBake    = 15 * time.Minute
 	perCent        = 10 // buckets: percentages have tenths
 )
@@ -32,14 +30,14 @@ const (
 // Whom it is for: nobody in Deny; everybody in Allow; else those that fit If and whose bucket, a hash of
 // Name and their [Options].ClientID, is below Percent. While the name stays the same, the clients of a
 // smaller percentage are among those of a larger one. Undoing the change is removing the stage.
-type ConfigStage struct {
+type Rollout struct {
 	// Name tells one stage from another, draws its clients, and is what a roll-back goes by. From 1 to 100
 	// bytes, unique; required.
 	Name string `json:"name"`
 	// Percent is the share of the clients, from 0 to 100, in steps of a tenth. Default 0: only those in Allow.
 	Percent float64 `json:"percent,omitempty"`
 	// If says which clients Percent is of. A member that is not known here makes the stage be skipped.
-	If StageIf `json:"if,omitzero"`
+	If RolloutIf `json:"if,omitzero"`
 	// Allow lists client ids that get the change whatever If and Percent say. Default none.
 	Allow []string `json:"allow,omitempty"`
 	// Deny lists client ids that never get it. Default none.
@@ -48,11 +46,11 @@ type ConfigStage struct {
 	// 0: it doesn't. Default 900 s.
 	Bake *time.Duration `json:"bake,omitempty"`
 	// Patch is what changes; required in JSON.
-	Patch ConfigPatch `json:"patch"`
+	Patch Patch `json:"patch"`
 }
 
 // StageIf selects clients. A client must fit every member that is set.
-type StageIf struct {
+type RolloutIf struct {
 	// Cohort has, for attributes in [Options].Cohort, the values of which the client must have one. Default
 	// every client.
 	Cohort map[string][]string `json:"cohort,omitzero"`
@@ -61,7 +59,7 @@ type StageIf struct {
 // ConfigPatch is what a stage may change: everything but what makes the document trustworthy, and its kills.
 // Objects merge member by member (App's too), Rules are appended to the document's, and other lists, and a
 // route, are replaced.
-type ConfigPatch struct {
+type Patch struct {
 	PollInterval *time.Duration              `json:"pollInterval,omitempty"`
 	Nudge        []string                    `json:"nudge,omitzero"`
 	Defaults     Settings                    `json:"defaults,omitzero"`
@@ -74,77 +72,32 @@ type ConfigPatch struct {
 	App          json.RawMessage `json:"app,omitempty"`
 }
 
-// bake is how long the stage is watched.
-func (s *ConfigStage) bake() time.Duration {
+// BakeTime is how long the stage is watched.
+func (s *Rollout) BakeTime() time.Duration {
 	if s.Bake == nil {
 		return defaultBake
 	}
 	return min(*s.Bake, maxDuration)
 }
 
-// client is who an engine is to stages.
-type client struct {
-	id     string
-	given  bool // by Options.ClientID
-	kept   bool // by an earlier process
-	cohort map[string]string
-}
-
-func newClient(o Options) client {
-	if o.ClientID != "" {
-		return client{id: o.ClientID, given: true, cohort: o.Cohort}
-	}
-	// A source of its own: the engine's would else give other numbers than before to whoever set a seed.
-	rand := random.New(o.Seed).Float64
-	var id [16]byte
-	for i := range 4 {
-		binary.BigEndian.PutUint32(id[4*i:], uint32(rand()*(1<<32)))
-	}
-	return client{id: hex.EncodeToString(id[:]), cohort: o.Cohort}
-}
-
-// gets tells whether the client gets a stage.
-func (c *client) gets(s *ConfigStage) bool {
-	switch {
-	case slices.Contains(s.Deny, c.id):
-		return false
-	case slices.Contains(s.Allow, c.id):
-		return true
-	}
-	for attribute, values := range s.If.Cohort {
-		own, has := c.cohort[attribute]
-		if !has || !slices.Contains(values, own) {
-			return false
-		}
-	}
-	return float64(bucketOf(s.Name, c.id)) < math.Round(s.Percent*perCent)
-}
-
-// bucketOf is where a client is, from 0 to 999, among all as a stage orders them. The name comes first and
-// has no NUL (see check.stage), so that no two pairs are the same text.
-func bucketOf(stage, client string) uint64 {
-	sum := sha256.Sum256([]byte(stage + "\x00" + client))
-	return binary.BigEndian.Uint64(sum[:]) % (100 * perCent)
-}
-
 // stages reads the stages, and refuses the document for any that is impossible, whoever it is for: its
 // publisher must hear of it from the first client. One whose if, or whose rules' match, can't be understood is
 // skipped whole: half of a change is another one than was meant.
-func (r *configReader) stages(cfg *Config) (stages []ConfigStage) {
+func (r *reader) stages(cfg *Document) (stages []Rollout) {
 	list := r.doc.Root.Member("stages")
 	if list == nil || !r.isList(list) {
 		return nil
 	}
-	if r.check.stageCount(len(list.Items)); len(list.Items) > maxStages {
+	if r.check.stageCount(len(list.Items)); len(list.Items) > MaxRollouts {
 		return nil
 	}
-	if n := stagedRules(list); n > maxRules {
-		r.check.add("stages", fmt.Sprintf("have %d rules, more than %d", n, maxRules), "merge some")
+	if n := stagedRules(list); n > MaxRules {
+		r.check.add("stages", fmt.Sprintf("have %d rules, more than %d", n, MaxRules), "merge some")
 		return nil
 	}
 	for i := range list.Items {
 		path, v := jsondoc.Index("stages", i), &list.Items[i]
-		var s ConfigStage
+		var s Rollout
 		problems, unknown := r.read(v, path, &s)
 		doubts := r.stageDoubts(v, path, &s, r.stagedFlags(path, cfg, &s))
 		doubtful := func(p jsondoc.Problem) bool {
@@ -176,10 +129,10 @@ func stagedRules(stages *jsondoc.Value) (n int) {
 }
 
 // stageDoubts is what makes it uncertain whom a stage, or a rule of its patch, is for.
-func (r *configReader) stageDoubts(v *jsondoc.Value, path string, s *ConfigStage, set *flags.Set,
+func (r *reader) stageDoubts(v *jsondoc.Value, path string, s *Rollout, set *flags.Set,
 ) (doubts []jsondoc.Problem) {
 	if cond := v.Member("if"); cond != nil {
-		doubts = r.doubts(cond, path+".if", new(StageIf))
+		doubts = r.doubts(cond, path+".if", new(RolloutIf))
 		if cohort := cond.Member("cohort"); cohort != nil {
 			for i := range cohort.Items {
 				if of := &cohort.Items[i]; len(of.Items) == 0 {
@@ -204,12 +157,12 @@ func (r *configReader) stageDoubts(v *jsondoc.Value, path string, s *ConfigStage
 }
 
 // patchable refuses a stage without a patch, or with one that reaches for what no stage may change.
-func (r *configReader) patchable(patch *jsondoc.Value, path string) {
+func (r *reader) patchable(patch *jsondoc.Value, path string) {
 	if patch == nil {
 		r.refuseAll([]Problem{{Path: path + ".patch", Problem: "is missing", Hint: "write what the stage changes"}})
 		return
 	}
-	document, may := jsondoc.Names[Config](), jsondoc.Names[ConfigPatch]()
+	document, may := jsondoc.Names[Document](), jsondoc.Names[Patch]()
 	for i := range patch.Items {
 		if name := patch.Items[i].Name; slices.Contains(document, name) && !slices.Contains(may, name) {
 			r.refuseAll([]Problem{{Path: path + ".patch." + name, Problem: "can't be changed by a stage",
@@ -219,8 +172,8 @@ func (r *configReader) patchable(patch *jsondoc.Value, path string) {
 }
 
 // stagedFlags are the document's flags as a stage has them, which must be possible together.
-func (r *configReader) stagedFlags(path string, cfg *Config, s *ConfigStage) *flags.Set {
-	if !s.Patch.hasFlags() {
+func (r *reader) stagedFlags(path string, cfg *Document, s *Rollout) *flags.Set {
+	if !s.Patch.HasFlags() {
 		return r.set
 	}
 	if r.flagStages++; r.flagStages > maxFlagStages {
@@ -235,8 +188,8 @@ func (r *configReader) stagedFlags(path string, cfg *Config, s *ConfigStage) *fl
 			"stages before read once more, more than 1 MiB in all", "merge some, or write them in the document itself")
 		return nil
 	}
-	both := patchedFlags(*cfg, &s.Patch)
-	set, problems := both.flagSet(nil)
+	both := PatchedFlags(*cfg, &s.Patch)
+	set, problems := both.FlagSet(nil)
 	for _, p := range problems {
 		p.Path = path + ".patch." + p.Path
 		r.refuseAll([]Problem{p})
@@ -244,19 +197,19 @@ func (r *configReader) stagedFlags(path string, cfg *Config, s *ConfigStage) *fl
 	return set
 }
 
-func (c *configChecker) stageCount(n int) {
-	if n > maxStages {
-		c.add("stages", fmt.Sprintf("has %d entries, more than %d", n, maxStages), "merge some")
+func (c *checker) stageCount(n int) {
+	if n > MaxRollouts {
+		c.add("stages", fmt.Sprintf("has %d entries, more than %d", n, MaxRollouts), "merge some")
 	}
 }
 
 // stage checks a stage by itself. Whatever stages meet in a client, their patches are possible together: names of
 // rules are unique among all, and pairs of settings are put in order where they are resolved.
-func (c *configChecker) stage(path string, s ConfigStage) {
+func (c *checker) stage(path string, s Rollout) {
 	switch {
 	case s.Name == "":
 		c.add(path+".name", "is missing", "give the stage a name of its own")
-	case len(s.Name) > maxStageName || slices.Contains([]byte(s.Name), 0):
+	case len(s.Name) > MaxRolloutName || slices.Contains([]byte(s.Name), 0):
 		c.add(path+".name", "has more than 100 bytes, or a NUL", "choose a shorter name")
 	case c.stageNames[s.Name]:
 		c.add(path+".name", jsondoc.Quote(s.Name)+" names another stage too", "choose another name")
@@ -281,7 +234,7 @@ func (c *configChecker) stage(path string, s ConfigStage) {
 	c.patch(path+".patch", s.Patch)
 }
 
-func (c *configChecker) patch(path string, p ConfigPatch) {
+func (c *checker) patch(path string, p Patch) {
 	if p.PollInterval != nil {
 		c.poll(path+".pollInterval", *p.PollInterval)
 	}
@@ -291,4 +244,28 @@ func (c *configChecker) patch(path string, p ConfigPatch) {
 		c.rule(jsondoc.Index(path+".rules", i), r)
 	}
 	c.schedules(path+".schedules", p.Schedules)
+}
+
+// gets tells whether a client with that id and cohort gets the stage.
+func (s *Rollout) Gets(id string, cohort map[string]string) bool {
+	switch {
+	case slices.Contains(s.Deny, id):
+		return false
+	case slices.Contains(s.Allow, id):
+		return true
+	}
+	for attribute, values := range s.If.Cohort {
+		own, has := cohort[attribute]
+		if !has || !slices.Contains(values, own) {
+			return false
+		}
+	}
+	return float64(bucketOf(s.Name, id)) < math.Round(s.Percent*perCent)
+}
+
+// bucketOf is where a client is, from 0 to 999, among all as a stage orders them. The name comes first and
+// has no NUL (see check.stage), so that no two pairs are the same text.
+func bucketOf(stage, client string) uint64 {
+	sum := sha256.Sum256([]byte(stage + "\x00" + client))
+	return binary.BigEndian.Uint64(sum[:]) % (100 * perCent)
 }

@@ -1,4 +1,4 @@
-package tether
+package policy
 
 import (
 	"encoding/json"
@@ -13,7 +13,7 @@ import (
 )
 
 // ConfigError says why a Config, a document or Bounds are refused: every problem at once.
-type ConfigError struct {
+type Error struct {
 	// Problems are in the order of their lines; of a document with more than 100, the first found.
 	Problems []Problem
 }
@@ -47,7 +47,7 @@ func (p Problem) String() string {
 }
 
 // Error lists the first ten problems; Problems has all of them.
-func (e *ConfigError) Error() string {
+func (e *Error) Error() string {
 	const most = 10
 	var b strings.Builder
 	b.WriteString("tether: config refused")
@@ -87,9 +87,9 @@ const (
 )
 
 const (
-	maxRules  = 1000
-	maxKills  = 1000
-	maxListed = 100 // problems, and unknown members: nobody reads more
+	MaxRules  = 1000
+	MaxKills  = 1000
+	MaxListed = 100 // problems, and unknown members: nobody reads more
 
 	maxDuration = 24 * time.Hour
 )
@@ -97,8 +97,8 @@ const (
 // Validate returns a *ConfigError with every value that is impossible or beyond what is safe for
 // anybody, or nil. An application's own Config must pass it; of a published document, Parse refuses
 // the impossible, and Bounds.Clamp mends the rest.
-func (c Config) Validate() error {
-	check := configChecker{strict: true}
+func (c Document) Validate() error {
+	check := checker{strict: true}
 	check.head(c)
 	for i, k := range c.Kill {
 		path := jsondoc.Index("kill", i)
@@ -122,8 +122,8 @@ func (c Config) Validate() error {
 	}
 	check.ruleCount(c)
 	check.counts(len(c.Kill), len(c.Rules))
-	if c.hasFlags() {
-		_, problems := c.flagSet(nil)
+	if c.HasFlags() {
+		_, problems := c.FlagSet(nil)
 		check.problems = append(check.problems, problems...)
 	}
 	return check.err()
@@ -131,7 +131,7 @@ func (c Config) Validate() error {
 
 // configChecker collects problems. Its rules are the same for a Config written in Go and for one
 // read from a document, but for what is possible and yet unsafe: only strict refuses that.
-type configChecker struct {
+type checker struct {
 	strict   bool
 	problems []Problem
 	names    map[string]bool // of rules, those of stages included
@@ -139,20 +139,20 @@ type configChecker struct {
 	stageNames map[string]bool
 }
 
-func (c *configChecker) add(path, problem, hint string) {
-	if len(c.problems) < maxListed {
+func (c *checker) add(path, problem, hint string) {
+	if len(c.problems) < MaxListed {
 		c.problems = append(c.problems, Problem{Path: path, Problem: problem, Hint: hint})
 	}
 }
 
-func (c *configChecker) err() error {
+func (c *checker) err() error {
 	if len(c.problems) == 0 {
 		return nil
 	}
-	return &ConfigError{Problems: c.problems}
+	return &Error{Problems: c.problems}
 }
 
-func (c *configChecker) head(cfg Config) {
+func (c *checker) head(cfg Document) {
 	if cfg.Schema != 1 && (cfg.Schema != 0 || !c.strict) {
 		c.add("schema", fmt.Sprintf("%d is not known to this version", cfg.Schema), "write 1")
 	}
@@ -171,7 +171,7 @@ func (c *configChecker) head(cfg Config) {
 	}
 }
 
-func (c *configChecker) nudge(path string, hosts []string) {
+func (c *checker) nudge(path string, hosts []string) {
 	for i, host := range hosts {
 		at := jsondoc.Index(path, i)
 		if host == "" {
@@ -182,7 +182,7 @@ func (c *configChecker) nudge(path string, hosts []string) {
 }
 
 // poll has no place in the settings table: it belongs to no call and no target.
-func (c *configChecker) poll(path string, interval time.Duration) {
+func (c *checker) poll(path string, interval time.Duration) {
 	switch {
 	case interval <= 0:
 		c.add(path, "is not above 0", `write an interval such as "300s"`)
@@ -191,7 +191,7 @@ func (c *configChecker) poll(path string, interval time.Duration) {
 	}
 }
 
-func (c *configChecker) schedules(base string, all map[string]ScheduleSettings) {
+func (c *checker) schedules(base string, all map[string]ScheduleSettings) {
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		path, s := jsondoc.Join(base, name), all[name]
 		if s.Every != nil {
@@ -203,7 +203,17 @@ func (c *configChecker) schedules(base string, all map[string]ScheduleSettings) 
 	}
 }
 
-func (c *configChecker) every(path string, every time.Duration) {
+// scheduleProblems lists what is impossible about the period and the window of work that an application's code names.
+func ScheduleProblems(path string, every time.Duration, w DailyWindow) []Problem {
+	c := checker{strict: true}
+	c.every(path+".Every", every)
+	if w != (DailyWindow{}) {
+		c.window(path+".Window", w)
+	}
+	return c.problems
+}
+
+func (c *checker) every(path string, every time.Duration) {
 	switch {
 	case every <= 0:
 		c.add(path, "is not above 0", `write a period such as "600s"`)
@@ -212,7 +222,7 @@ func (c *configChecker) every(path string, every time.Duration) {
 	}
 }
 
-func (c *configChecker) window(path string, w DailyWindow) {
+func (c *checker) window(path string, w DailyWindow) {
 	from, opens := parseTimeOfDay(w.From)
 	to, closes := parseTimeOfDay(w.To)
 	const hint = `write a time of day in UTC such as "01:00"`
@@ -231,29 +241,29 @@ func (c *configChecker) window(path string, w DailyWindow) {
 	}
 }
 
-func (c *configChecker) counts(kills, rules int) {
-	if kills > maxKills {
-		c.add("kill", fmt.Sprintf("has %d entries, more than %d", kills, maxKills), "merge some")
+func (c *checker) counts(kills, rules int) {
+	if kills > MaxKills {
+		c.add("kill", fmt.Sprintf("has %d entries, more than %d", kills, MaxKills), "merge some")
 	}
-	if rules > maxRules {
-		c.add("rules", fmt.Sprintf("has %d entries, more than %d", rules, maxRules), "merge some")
+	if rules > MaxRules {
+		c.add("rules", fmt.Sprintf("has %d entries, more than %d", rules, MaxRules), "merge some")
 	}
 }
 
 // ruleCount bounds the rules that a client may come to have by stages. More in the document alone were
 // refused already.
-func (c *configChecker) ruleCount(cfg Config) {
+func (c *checker) ruleCount(cfg Document) {
 	rules := len(cfg.Rules)
 	for i := range cfg.Stages {
 		rules += len(cfg.Stages[i].Patch.Rules)
 	}
-	if rules > maxRules && len(cfg.Rules) <= maxRules {
-		c.add("stages", fmt.Sprintf("and the document have %d rules, more than %d", rules, maxRules), "merge some")
+	if rules > MaxRules && len(cfg.Rules) <= MaxRules {
+		c.add("stages", fmt.Sprintf("and the document have %d rules, more than %d", rules, MaxRules), "merge some")
 	}
 }
 
 // kill tells whether a kill is sound in itself.
-func (c *configChecker) kill(path string, k Kill) bool {
+func (c *checker) kill(path string, k Kill) bool {
 	if k.Until.IsZero() {
 		c.add(path+".until", "is missing",
 			`write when the kill ends, such as "2026-11-22T18:00:00Z"`)
@@ -262,13 +272,13 @@ func (c *configChecker) kill(path string, k Kill) bool {
 	return true
 }
 
-func (c *configChecker) match(path string, m Match) {
+func (c *checker) match(path string, m Match) {
 	newMatcher(m, func(member, problem, hint string) {
 		c.add(path+".match."+member, problem, hint)
 	})
 }
 
-func (c *configChecker) rule(path string, r Rule) {
+func (c *checker) rule(path string, r Rule) {
 	if r.Name != "" && c.names[r.Name] {
 		c.add(path+".name", jsondoc.Quote(r.Name)+" names another rule too", "choose another name")
 	}
@@ -293,7 +303,7 @@ func (c *configChecker) rule(path string, r Rule) {
 
 const keyRule = "rule"
 
-func (c *configChecker) settings(path string, s Settings) {
+func (c *checker) settings(path string, s Settings) {
 	for i := range settings {
 		if v, ok := settings[i].field.get(&s); ok {
 			c.number(path, &settings[i], v)
@@ -312,7 +322,7 @@ func (c *configChecker) settings(path string, s Settings) {
 	}
 }
 
-func (c *configChecker) number(base string, s *setting, v float64) {
+func (c *checker) number(base string, s *setting, v float64) {
 	path := base + "." + s.path
 	zero := v == 0 && s.zero != zeroIsNone
 	least := s.format(s.least)
@@ -332,7 +342,7 @@ func (c *configChecker) number(base string, s *setting, v float64) {
 }
 
 // order refuses a pair of durations whose maximum is below its beginning.
-func (c *configChecker) order(path string, s *Settings, from, to int) {
+func (c *checker) order(path string, s *Settings, from, to int) {
 	initial, ok := settings[from].field.get(s)
 	largest, both := settings[to].field.get(s)
 	if ok && both && largest < initial {

@@ -1,4 +1,4 @@
-package tether
+package policy
 
 import (
 	"encoding/json"
@@ -32,13 +32,13 @@ func ExampleParse() {
 	// tether: config refused: line 1: label: is a number, not a string: write a string
 }
 
-func ExampleConfig() {
-	cfg := Config{
-		Defaults: Settings{Call: CallSettings{Timeout: Set(2 * time.Second)}},
+func ExampleDocument() {
+	cfg := Document{
+		Defaults: Settings{Call: CallSettings{Timeout: Ptr(2 * time.Second)}},
 		Rules: []Rule{{
 			Name:  "search",
 			Match: Match{Host: "api.example.com", Path: "/v1/search"},
-			Call:  CallSettings{RetryPolicy: &RetrySettings{MaxAttempts: Set(1)}},
+			Call:  CallSettings{RetryPolicy: &RetrySettings{MaxAttempts: Ptr(1)}},
 		}},
 	}
 	document, err := json.MarshalIndent(cfg, "", "  ")
@@ -182,7 +182,7 @@ func TestParseRefusesTheImpossible(t *testing.T) {
 			"another"},
 	} {
 		_, _, err := Parse([]byte(c.document))
-		var refused *ConfigError
+		var refused *Error
 		if !errors.As(err, &refused) || len(refused.Problems) != 1 {
 			t.Errorf("%s: %v, want one problem", c.document, err)
 			continue
@@ -198,7 +198,7 @@ func TestParseRefusesTheImpossible(t *testing.T) {
 func TestParseListsEverythingInOrder(t *testing.T) {
 	_, _, err := Parse([]byte("{\"schema\": 1,\n\"rules\": [{\"match\": {}, \"key\": \"x\"}],\n" +
 		"\"defaults\": {\"call\": {\"timeout\": \"fast\",\n\"maxWait\": \"-1s\"}},\n\"label\": 7}"))
-	var refused *ConfigError
+	var refused *Error
 	if !errors.As(err, &refused) {
 		t.Fatal(err)
 	}
@@ -218,13 +218,13 @@ func TestParseLimits(t *testing.T) {
 		return wrap(`"` + name + `": [` + strings.Repeat(entry+",", n-1) + entry + `]`)
 	}
 	const kill = `{"match":{},"until":"2026-11-22T18:00:00Z"}`
-	large := wrap(`"label": "` + strings.Repeat("x", maxDocument) + `"`)
+	large := wrap(`"label": "` + strings.Repeat("x", MaxDocument) + `"`)
 	for _, c := range []struct {
 		name, document string
 		ok             bool
 		kills          int
 	}{
-		{"1 MiB", large[:maxDocument-2] + `"}`, true, 0},
+		{"1 MiB", large[:MaxDocument-2] + `"}`, true, 0},
 		{"more than 1 MiB", large, false, 0},
 		{"1,000 rules", entries("rules", `{"match":{}}`, 1000), true, 0},
 		{"1,001 rules", entries("rules", `{"match":{}}`, 1001), false, 0},
@@ -311,7 +311,7 @@ func TestKillsOfARefusedDocument(t *testing.T) {
 		{"name": "5", "match": {"host": "a.example", "host": "b.example"}, ` + until + `},
 		{"name": 6, "match": {}, ` + until + `},
 		{"name": "7", "match": {"host": "b.example"}, ` + until + `, "scope": "all"}]`
-	names := func(cfg Config) (names string) {
+	names := func(cfg Document) (names string) {
 		for _, k := range cfg.Kill {
 			names += k.Name
 		}
@@ -386,8 +386,8 @@ func TestParseAfterDamage(t *testing.T) {
 
 func TestConfigErrorIsShort(t *testing.T) {
 	_, _, err := Parse([]byte(wrap(`"nudge": [` + strings.Repeat("1,", 90_000) + `1]`)))
-	var refused *ConfigError
-	if !errors.As(err, &refused) || len(refused.Problems) != maxListed {
+	var refused *Error
+	if !errors.As(err, &refused) || len(refused.Problems) != MaxListed {
 		t.Fatalf("%.200v", err)
 	}
 	if text := err.Error(); len(text) > 1500 || !strings.HasSuffix(text, "and 90 more") {

@@ -1,4 +1,4 @@
-package tether
+package policy
 
 import (
 	"encoding/json"
@@ -13,9 +13,9 @@ import (
 
 // randomConfig returns any Config that Parse takes, with whatever is possible; or, if not bold,
 // only what Validate takes too.
-func randomConfig(rng *rand.Rand, bold bool) Config {
+func randomConfig(rng *rand.Rand, bold bool) Document {
 	g := generator{rng, bold}
-	cfg := Config{Schema: 1, Defaults: g.settings(true), Version: rng.Uint64N(1 << 53)}
+	cfg := Document{Schema: 1, Defaults: g.settings(true), Version: rng.Uint64N(1 << 53)}
 	if g.some() {
 		cfg.Document, cfg.Label, cfg.Audience = "shop", "a \"<note>\" \u2028",
 			map[string]string{"k": "v", "a": ""}
@@ -88,10 +88,10 @@ func (g generator) span(seconds float64) *time.Duration {
 	least := seconds * float64(time.Second)
 	if g.bold && g.rng.IntN(4) == 0 {
 		extremes := []time.Duration{1, time.Microsecond, 1000 * time.Hour, 1<<63 - 1}
-		return Set(extremes[g.rng.IntN(len(extremes))])
+		return Ptr(extremes[g.rng.IntN(len(extremes))])
 	}
 	d := time.Duration(least * (1 + 20*g.rng.Float64()*g.rng.Float64()))
-	return Set(min(d, time.Hour))
+	return Ptr(min(d, time.Hour))
 }
 
 func (g generator) count(most int) *int {
@@ -99,9 +99,9 @@ func (g generator) count(most int) *int {
 		return nil
 	}
 	if g.bold && g.rng.IntN(4) == 0 {
-		return Set(math.MaxInt)
+		return Ptr(math.MaxInt)
 	}
-	return Set(1 + g.rng.IntN(most))
+	return Ptr(1 + g.rng.IntN(most))
 }
 
 func (g generator) fraction(least, most float64) *float64 {
@@ -110,14 +110,14 @@ func (g generator) fraction(least, most float64) *float64 {
 	}
 	if g.bold && g.rng.IntN(4) == 0 {
 		extremes := []float64{1e-300, 1e300, most * 2}
-		return Set(extremes[g.rng.IntN(len(extremes))])
+		return Ptr(extremes[g.rng.IntN(len(extremes))])
 	}
-	return Set(least + (most-least)*g.rng.Float64())
+	return Ptr(least + (most-least)*g.rng.Float64())
 }
 
 func (g generator) orZero(d *time.Duration) *time.Duration {
 	if g.rng.IntN(5) == 0 {
-		return Set(time.Duration(0))
+		return Ptr(time.Duration(0))
 	}
 	return d
 }
@@ -126,14 +126,14 @@ func (g generator) mode() *string {
 	if !g.some() {
 		return nil
 	}
-	return Set([]string{modeAuto, modeOff}[g.rng.IntN(2)])
+	return Ptr([]string{modeAuto, modeOff}[g.rng.IntN(2)])
 }
 
 func (g generator) concurrencyMode() *string {
 	if !g.some() {
 		return nil
 	}
-	return Set(concurrencyModes[g.rng.IntN(2)])
+	return Ptr(concurrencyModes[g.rng.IntN(2)])
 }
 
 // ordered makes a pair possible.
@@ -152,7 +152,7 @@ func (g generator) settings(target bool) (s Settings) {
 		r := &RetrySettings{MaxAttempts: g.count(10), BackoffMultiplier: g.fraction(1, 10)}
 		r.InitialBackoff, r.MaxBackoff = ordered(g.span(0.1), g.span(1))
 		if g.some() {
-			r.Jitter = Set(retry.Jitter(jitters[g.rng.IntN(len(jitters))]))
+			r.Jitter = Ptr(retry.Jitter(jitters[g.rng.IntN(len(jitters))]))
 		}
 		all := []StatusCode{404, 408, 425, 429, 500, 502, 503, 504, 599, 1, 8, 14, 16}
 		g.rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
@@ -184,7 +184,7 @@ func (g generator) settings(target bool) (s Settings) {
 		MinCalls: g.count(50),
 		Window:   g.span(10), Probes: g.count(5), ProbeLease: g.span(5), SlowCallDuration: g.span(0.1)}
 	if g.some() {
-		b.Mode, b.SlowCallRatio = Set(breaker.Mode(breakerModes[g.rng.IntN(4)])), g.fraction(0.01, 1)
+		b.Mode, b.SlowCallRatio = Ptr(breaker.Mode(breakerModes[g.rng.IntN(4)])), g.fraction(0.01, 1)
 	}
 	b.OpenTime, b.MaxOpenTime = ordered(g.span(0.5), g.span(2))
 	s.Target.CircuitBreaker = b

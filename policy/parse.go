@@ -1,4 +1,4 @@
-package tether
+package policy
 
 import (
 	"cmp"
@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	maxDocument = 1 << 20 // bytes
+	MaxDocument = 1 << 20 // bytes
 	maxDepth    = 32
 	// maxValues bounds the memory of reading to some 20 MB. A thousand rules that set everything
 	// have fewer; what is opaque and what is not known are not counted.
@@ -30,28 +30,28 @@ const (
 //
 // Parse takes any value that is possible, if too bold: Bounds.Clamp is what makes a published
 // document safe, and Validate tells whether it is safe as it stands.
-func Parse(document []byte) (Config, []Note, error) {
-	cfg, _, notes, err := parse(document, nil)
+func Parse(document []byte) (Document, []Note, error) {
+	cfg, _, notes, err := Load(document, nil)
 	return cfg, notes, err
 }
 
 // parse is Parse, and compiles the document's flags; nil: it has none.
-func parse(document []byte, tally *flags.Tally) (Config, *flags.Set, []Note, error) {
-	if len(document) > maxDocument {
-		return Config{}, nil, nil, &ConfigError{Problems: []Problem{{
-			Problem: fmt.Sprintf("has %d bytes, more than %d", len(document), maxDocument),
+func Load(document []byte, tally *flags.Tally) (Document, *flags.Set, []Note, error) {
+	if len(document) > MaxDocument {
+		return Document{}, nil, nil, &Error{Problems: []Problem{{
+			Problem: fmt.Sprintf("has %d bytes, more than %d", len(document), MaxDocument),
 			Hint:    "publish a smaller document",
 		}}}
 	}
-	known := jsondoc.Names[Config]()
+	known := jsondoc.Names[Document]()
 	doc, problems := jsondoc.Parse(document, jsondoc.Limits{Depth: maxDepth, Values: maxValues,
 		Opaque: func(name string) bool { return opaque(name) || !slices.Contains(known, name) }})
-	r := configReader{doc: doc, binder: jsondoc.Binder{Doc: doc}, at: make(map[string]bool)}
+	r := reader{doc: doc, binder: jsondoc.Binder{Doc: doc}, at: make(map[string]bool)}
 	r.refuse(problems)
 	if doc == nil {
-		return Config{}, nil, nil, r.err()
+		return Document{}, nil, nil, r.err()
 	}
-	var cfg Config
+	var cfg Document
 	certain := r.identity(&cfg)
 	r.set = r.flags(document, tally)
 	r.settings(&cfg)
@@ -64,7 +64,7 @@ func parse(document []byte, tally *flags.Tally) (Config, *flags.Set, []Note, err
 	if err == nil {
 		return cfg, r.set, r.notes, nil
 	}
-	refused := Config{Schema: cfg.Schema, Document: cfg.Document, Audience: cfg.Audience,
+	refused := Document{Schema: cfg.Schema, Document: cfg.Document, Audience: cfg.Audience,
 		Version: cfg.Version, Issued: cfg.Issued, Expires: cfg.Expires}
 	if certain && cfg.Schema >= 1 {
 		refused.Kill = cfg.Kill
@@ -73,10 +73,10 @@ func parse(document []byte, tally *flags.Tally) (Config, *flags.Set, []Note, err
 }
 
 // configReader turns one document into a Config.
-type configReader struct {
+type reader struct {
 	doc      *jsondoc.Document
 	binder   jsondoc.Binder
-	check    configChecker
+	check    checker
 	problems []Problem
 	at       map[string]bool // paths of problems: one is enough for each place
 	notes    []Note
@@ -88,7 +88,7 @@ type configReader struct {
 	flagBytes   int // bytes of flags that were read for stages
 }
 
-func (r *configReader) refuse(problems []jsondoc.Problem) {
+func (r *reader) refuse(problems []jsondoc.Problem) {
 	for _, p := range problems {
 		r.refuseAll([]Problem{Problem(p)})
 	}
@@ -96,9 +96,9 @@ func (r *configReader) refuse(problems []jsondoc.Problem) {
 
 // refuseAll takes problems over, with their line, unless their place has one: a value that could
 // not be read need not be called 0 as well.
-func (r *configReader) refuseAll(problems []Problem) {
+func (r *reader) refuseAll(problems []Problem) {
 	for _, p := range problems {
-		if r.at[p.Path] || len(r.problems) >= maxListed {
+		if r.at[p.Path] || len(r.problems) >= MaxListed {
 			continue
 		}
 		r.at[p.Path] = true
@@ -109,17 +109,17 @@ func (r *configReader) refuseAll(problems []Problem) {
 	}
 }
 
-func (r *configReader) err() error {
+func (r *reader) err() error {
 	if len(r.problems) == 0 {
 		return nil
 	}
 	slices.SortStableFunc(r.problems, func(a, b Problem) int { return cmp.Compare(a.Line, b.Line) })
-	return &ConfigError{Problems: r.problems}
+	return &Error{Problems: r.problems}
 }
 
-func (r *configReader) ignore(unknown []jsondoc.Problem) {
+func (r *reader) ignore(unknown []jsondoc.Problem) {
 	for _, u := range unknown {
-		if r.unknown++; r.unknown > maxListed {
+		if r.unknown++; r.unknown > MaxListed {
 			return
 		}
 		r.notes = append(r.notes, Note{u.Path, noteText(u) + ": ignored", NoteUnknown})
@@ -136,7 +136,7 @@ func noteText(p jsondoc.Problem) string {
 
 // identity reads the members that say what the document is and for whom, and tells whether that
 // leaves no doubt. They are read alone, for lists of problems are short.
-func (r *configReader) identity(cfg *Config) (certain bool) {
+func (r *reader) identity(cfg *Document) (certain bool) {
 	root := r.part(isIdentity)
 	certain = r.bind(&root, cfg)
 	seen := make(map[string]bool)
@@ -157,7 +157,7 @@ func opaque(member string) bool {
 }
 
 // flags compiles the document's flags, which have lines only in the document as it was written.
-func (r *configReader) flags(document []byte, tally *flags.Tally) *flags.Set {
+func (r *reader) flags(document []byte, tally *flags.Tally) *flags.Set {
 	if r.doc.Root.Member("flags") == nil && r.doc.Root.Member("flagSettings") == nil {
 		return nil
 	}
@@ -176,7 +176,7 @@ func isIdentity(member string) bool {
 }
 
 // settings reads everything else but kill, rules and stages.
-func (r *configReader) settings(cfg *Config) {
+func (r *reader) settings(cfg *Document) {
 	root := r.part(func(member string) bool {
 		return !isIdentity(member) && member != "kill" && member != "rules" && member != "stages"
 	})
@@ -193,7 +193,7 @@ func (r *configReader) settings(cfg *Config) {
 }
 
 // part returns the document with only the members that keep names.
-func (r *configReader) part(keep func(member string) bool) jsondoc.Value {
+func (r *reader) part(keep func(member string) bool) jsondoc.Value {
 	root := r.doc.Root
 	root.Items = slices.DeleteFunc(slices.Clone(root.Items), func(v jsondoc.Value) bool {
 		return !keep(v.Name)
@@ -202,7 +202,7 @@ func (r *configReader) part(keep func(member string) bool) jsondoc.Value {
 }
 
 // bind copies a part of the document into cfg and tells whether it could.
-func (r *configReader) bind(root *jsondoc.Value, cfg *Config) bool {
+func (r *reader) bind(root *jsondoc.Value, cfg *Document) bool {
 	problems, unknown := r.read(root, "", cfg)
 	r.refuse(problems)
 	r.ignore(unknown)
@@ -210,18 +210,18 @@ func (r *configReader) bind(root *jsondoc.Value, cfg *Config) bool {
 }
 
 // read copies what stands at path into what dst points to.
-func (r *configReader) read(v *jsondoc.Value, path string, dst any) (problems, unknown []jsondoc.Problem) {
+func (r *reader) read(v *jsondoc.Value, path string, dst any) (problems, unknown []jsondoc.Problem) {
 	r.binder.Bind(v, path, dst)
 	return r.binder.Take()
 }
 
-func (r *configReader) kills() (kills []Kill) {
+func (r *reader) kills() (kills []Kill) {
 	// Two lists are refused as duplicates, yet both are meant: somebody in haste added the second.
 	read := 0
 	for i := range r.doc.Root.Items {
 		if list := &r.doc.Root.Items[i]; list.Name == "kill" && r.isList(list) {
 			r.check.counts(len(list.Items), 0)
-			entries := list.Items[:min(len(list.Items), maxKills-read)]
+			entries := list.Items[:min(len(list.Items), MaxKills-read)]
 			read += len(entries)
 			kills = append(kills, r.killsOf(entries)...)
 		}
@@ -230,7 +230,7 @@ func (r *configReader) kills() (kills []Kill) {
 }
 
 // killsOf returns those of the entries that are sound in themselves.
-func (r *configReader) killsOf(entries []jsondoc.Value) (kills []Kill) {
+func (r *reader) killsOf(entries []jsondoc.Value) (kills []Kill) {
 	for i := range entries {
 		path := jsondoc.Index("kill", i)
 		k, ok := readEntry(r, &entries[i], path, func(k *Kill) Match { return k.Match })
@@ -241,12 +241,12 @@ func (r *configReader) killsOf(entries []jsondoc.Value) (kills []Kill) {
 	return kills
 }
 
-func (r *configReader) rules() []Rule {
+func (r *reader) rules() []Rule {
 	list := r.doc.Root.Member("rules")
 	if list == nil || !r.isList(list) {
 		return nil
 	}
-	if r.check.counts(0, len(list.Items)); len(list.Items) > maxRules {
+	if r.check.counts(0, len(list.Items)); len(list.Items) > MaxRules {
 		return nil
 	}
 	var rules []Rule
@@ -263,7 +263,7 @@ func (r *configReader) rules() []Rule {
 	return rules
 }
 
-func (r *configReader) isList(v *jsondoc.Value) bool {
+func (r *reader) isList(v *jsondoc.Value) bool {
 	if v.Kind == jsondoc.Array {
 		return true
 	}
@@ -275,7 +275,7 @@ func (r *configReader) isList(v *jsondoc.Value) bool {
 // readEntry reads one rule or kill. It is not ok when the entry is unsound, or skipped because its
 // match cannot be understood: to guess could apply it more widely than was meant.
 func readEntry[T any](
-	r *configReader, v *jsondoc.Value, path string, match func(*T) Match,
+	r *reader, v *jsondoc.Value, path string, match func(*T) Match,
 ) (e T, ok bool) {
 	problems, unknown := r.read(v, path, &e)
 	within := func(p jsondoc.Problem) bool {
@@ -292,13 +292,13 @@ func readEntry[T any](
 }
 
 // doubts is all that is odd about a value that must be understood as a whole.
-func (r *configReader) doubts(v *jsondoc.Value, path string, dst any) []jsondoc.Problem {
+func (r *reader) doubts(v *jsondoc.Value, path string, dst any) []jsondoc.Problem {
 	problems, unknown := r.read(v, path, dst)
 	return append(problems, unknown...)
 }
 
 // matchDoubts are the reasons why a match may not mean what it seems to.
-func (r *configReader) matchDoubts(
+func (r *reader) matchDoubts(
 	v *jsondoc.Value, path string, m Match,
 ) (doubts []jsondoc.Problem) {
 	path = jsondoc.Join(path, "match")

@@ -1,4 +1,4 @@
-package tether
+package policy
 
 import (
 	"encoding/json"
@@ -6,12 +6,6 @@ import (
 
 	"github.com/tether-go/tether/flags"
 )
-
-// Flags returns the feature flags in force: those of the document, or of the application's own Config
-// where the document has neither the member flags nor flagSettings. They change in one step with the rest of
-// the configuration, so its version is theirs. The store is the same for the life of the engine; its own
-// Apply refuses every document, for the engine's is what applies them.
-func (e *Engine) Flags() *flags.Store { return e.flags }
 
 // loadFlags compiles the flags of a whole document, as it was written: its lines are told. Whatever changes
 // the members flags and flagSettings has to come before, for what was compiled is never mended.
@@ -39,10 +33,10 @@ func loadFlags(document []byte, tally *flags.Tally) (set *flags.Set, refused []P
 
 // hasFlags tells whether a Config brings flags of its own. The two members go together: how keys are
 // hashed belongs to the flags that hash them.
-func (c *Config) hasFlags() bool { return len(c.Flags) > 0 || len(c.FlagSettings) > 0 }
+func (c *Document) HasFlags() bool { return len(c.Flags) > 0 || len(c.FlagSettings) > 0 }
 
 // flagSet compiles the flags of a Config that may never have been a document.
-func (c *Config) flagSet(tally *flags.Tally) (*flags.Set, []Problem) {
+func (c *Document) FlagSet(tally *flags.Tally) (*flags.Set, []Problem) {
 	document, err := json.Marshal(struct {
 		Flags    json.RawMessage `json:"flags,omitempty"`
 		Settings json.RawMessage `json:"flagSettings,omitempty"`

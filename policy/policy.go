@@ -1,4 +1,4 @@
-package tether
+package policy
 
 import (
 	"cmp"
@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tether-go/tether/breaker"
+	"github.com/tether-go/tether/criticality"
 	"github.com/tether-go/tether/internal/latency"
 	"github.com/tether-go/tether/ratelimit"
 	"github.com/tether-go/tether/retry"
@@ -13,26 +14,26 @@ import (
 
 // policy is what one call and its target go by: every setting resolved, every bound applied. It is
 // shared by calls and never changed.
-type policy struct {
-	timeout        time.Duration // 0: none
-	attemptTimeout time.Duration // 0: none
-	maxWait        time.Duration // 0: unset, see CallSettings.MaxWait, unless noWait
-	noWait         bool          // refuse instead of waiting
-	retry          retry.Policy
-	hedge          hedgePolicy
-	route          *routePolicy // nil: none
-	criticality    ceiling
+type Resolved struct {
+	Timeout        time.Duration // 0: none
+	AttemptTimeout time.Duration // 0: none
+	MaxWait        time.Duration // 0: unset, see CallSettings.MaxWait, unless noWait
+	NoWait         bool          // refuse instead of waiting
+	Retry          retry.Policy
+	Hedge          Hedging
+	Route          *routePolicy // nil: none
+	Criticality    CriticalityCeiling
 	// retryable has RESOURCE_EXHAUSTED by default: that one is for answers that name a delay.
-	retryable   statusSet
-	budgetRatio float64 // 0: no retries
-	holdMax     time.Duration
-	breaker     breaker.Policy
-	pacingOff   bool
-	rate        ratelimit.LimitPolicy
-	concurrency ratelimit.ConcurrencyPolicy
+	Retryable   statusSet
+	BudgetRatio float64 // 0: no retries
+	HoldMax     time.Duration
+	Breaker     breaker.Policy
+	PacingOff   bool
+	Rate        ratelimit.LimitPolicy
+	Concurrency ratelimit.ConcurrencyPolicy
 	// key is the name of the rule whose calls have a target state of their own; "": that of the
 	// host.
-	key string
+	Key string
 }
 
 // settingValues are settings on their way to a policy.
@@ -46,7 +47,7 @@ type settingValues struct {
 // defaultCodes are the answers that a repeat may turn into success. 500 is among them because SDKs
 // agree on it; whether a call may be repeated at all is another question, which retry answers.
 var defaultCodes = newStatusSet([]StatusCode{408, 425, 429, 500, 502, 503, 504,
-	grpcUnavailable, grpcResourceExhausted, grpcDeadlineExceeded})
+	CodeUnavailable, CodeResourceExhausted, CodeDeadlineExceeded})
 
 func builtinValues() settingValues {
 	v := settingValues{codes: defaultCodes}
@@ -109,26 +110,26 @@ func burstOf(number *[numSettings]float64) float64 {
 	}
 }
 
-func (v *settingValues) policy() *policy {
+func (v *settingValues) policy() *Resolved {
 	span := func(i int) time.Duration { return time.Duration(v.number[i]) }
-	p := &policy{
-		timeout:        span(callTimeout),
-		attemptTimeout: span(callAttemptTimeout),
-		maxWait:        max(span(callMaxWait), 0),
-		noWait:         v.number[callMaxWait] == 0,
-		retry: retry.Policy{
+	p := &Resolved{
+		Timeout:        span(callTimeout),
+		AttemptTimeout: span(callAttemptTimeout),
+		MaxWait:        max(span(callMaxWait), 0),
+		NoWait:         v.number[callMaxWait] == 0,
+		Retry: retry.Policy{
 			MaxAttempts:    int(v.number[retryMaxAttempts]),
 			InitialBackoff: span(retryInitialBackoff),
 			MaxBackoff:     span(retryMaxBackoff),
 			Multiplier:     v.number[retryMultiplier],
 			Jitter:         retry.Jitter(jitters[int(v.number[retryJitter])]),
 		},
-		hedge:       hedgePolicy{span(hedgingDelay), latency.QuantileUp(v.number[hedgingQuantile])},
-		criticality: ceilingOf(v.number[callCriticality]),
-		retryable:   v.codes,
-		budgetRatio: v.number[budgetRatio],
-		holdMax:     span(holdMax),
-		breaker: breaker.Policy{
+		Hedge:       Hedging{span(hedgingDelay), latency.QuantileUp(v.number[hedgingQuantile])},
+		Criticality: ceilingOf(v.number[callCriticality]),
+		Retryable:   v.codes,
+		BudgetRatio: v.number[budgetRatio],
+		HoldMax:     span(holdMax),
+		Breaker: breaker.Policy{
 			Mode:                breaker.Mode(breakerModes[int(v.number[breakerMode])]),
 			ConsecutiveFailures: int(v.number[breakerConsecutiveFailures]),
 			FailureRatio:        v.number[breakerFailureRatio],
@@ -141,13 +142,32 @@ func (v *settingValues) policy() *policy {
 			SlowCallRatio:       v.number[breakerSlowRatio],
 			SlowCallDuration:    span(breakerSlowDuration),
 		},
-		pacingOff: v.number[pacingMode] == 1,
-		concurrency: ratelimit.ConcurrencyPolicy{Max: int(v.number[concurrencyMax]),
+		PacingOff: v.number[pacingMode] == 1,
+		Concurrency: ratelimit.ConcurrencyPolicy{Max: int(v.number[concurrencyMax]),
 			Adaptive: v.number[concurrencyMode] == 0},
-		key: v.key,
+		Key: v.key,
 	}
 	if perSecond := v.number[ratePerSecond]; perSecond > 0 {
-		p.rate = ratelimit.LimitPolicy{PerSecond: perSecond, Burst: int(v.number[rateBurst])}
+		p.Rate = ratelimit.LimitPolicy{PerSecond: perSecond, Burst: int(v.number[rateBurst])}
 	}
 	return p
+}
+
+// ceiling is what the configuration says of a call's criticality, if it says anything.
+type CriticalityCeiling struct {
+	Set bool
+	At  criticality.Level
+}
+
+func ceilingOf(v float64) CriticalityCeiling {
+	if v == unsetNumber {
+		return CriticalityCeiling{}
+	}
+	return CriticalityCeiling{true, criticalityAt(v)}
+}
+
+// hedgePolicy says when an attempt without an answer is hedged. The zero value: never.
+type Hedging struct {
+	Delay time.Duration // at least
+	Up    time.Duration // of a normal that learns the quantile; 0: there is none
 }
