@@ -84,7 +84,7 @@ func TestApp(t *testing.T) {
 	}
 }
 
-// The application's own Config may have settings too, below a document's.
+// The application's own document may have settings too, below a document's.
 func TestAppOfTheConfig(t *testing.T) {
 	engine, err := tether.New(tether.Options{Policy: policy.Document{App: []byte(`{"rows": 5}`)}})
 	if err != nil {

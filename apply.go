@@ -15,7 +15,7 @@ import (
 	"github.com/tether-go/tether/policy"
 )
 
-// Why [Engine.Apply] refuses a document, beside *[ConfigError].
+// Why [Engine.Apply] refuses a document, beside *[policy.Error].
 var (
 	// ErrOlder means that the document's version is below that of the one in force.
 	ErrOlder = errors.New("tether: the document is older than the one in force")
@@ -38,7 +38,7 @@ type current struct {
 	*policy.Compiled
 	flags  *flags.Set      // with its stages' patches
 	plain  *flags.Set      // of published, or the application's own
-	pushed policy.Document // the zero Config: the application's own alone is in force; with its stages' patches
+	pushed policy.Document // the zero Document: the application's own alone is in force; with its stages' patches
 	// published is pushed before its stages and bounds; on are the stages that are in it, trials those that are watched.
 	published policy.Document
 	on        []policy.Rollout
@@ -64,7 +64,7 @@ type refusal struct {
 // changes nothing.
 //
 // What a document loosens beyond [Options.Bounds] is brought back to them and told in the notes,
-// together with what this version doesn't know. An error (a *[ConfigError], [ErrOlder],
+// together with what this version doesn't know. An error (a *[policy.Error], [ErrOlder],
 // [ErrUnidentified], [ErrSameVersion], [ErrOtherDocument], [ErrAudience], [ErrExpired]) leaves the
 // configuration as it was; only the kill switches of a document that is neither older nor another's
 // are added even then: a mistake elsewhere in it must not keep a backend from being saved, nor lift a
@@ -75,7 +75,7 @@ func (e *Engine) Apply(document []byte) (notes []string, err error) {
 
 // Readopt is [Engine.Apply] for a document that was in force in an earlier process, since adopted. It
 // is taken although it has expired, if it was valid then, and kills are capped by what is left of
-// [Bounds.MaxKill]: a program that restarts again and again neither loses its document nor renews a
+// [policy.Bounds.MaxKill]: a program that restarts again and again neither loses its document nor renews a
 // kill for ever. A time in the future counts as now.
 func (e *Engine) Readopt(document []byte, adopted time.Time) (notes []string, err error) {
 	if now := time.Now(); adopted.After(now) {
@@ -102,7 +102,7 @@ func (e *Engine) adopt(document []byte, adopted time.Time) (notes []string, err 
 	return notes, err
 }
 
-// replace swaps the configuration. It returns the zero Config when nothing changed, and whether the
+// replace swaps the configuration. It returns the zero Document when nothing changed, and whether the
 // same was refused for the same reason before.
 func (e *Engine) replace(document []byte, adopted time.Time) (
 	_ policy.Document, _ []policy.Note, known bool, _ error) {

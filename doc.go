@@ -2,7 +2,7 @@
 // [http.Client] once; from then on no failure and no surge can make its calls overwhelm the server,
 // and the people who run the server can slow, steer or stop every launched client.
 //
-//	client, err := tether.NewClient(http.DefaultClient, tether.Config{}, tether.Options{})
+//	client, err := tether.NewClient(http.DefaultClient, tether.Options{})
 //	if err != nil {
 //		return err
 //	}
@@ -10,7 +10,7 @@
 //
 // # A call
 //
-//	request -> one snapshot of the Config, one target
+//	request -> one snapshot of the document, one target
 //	  admission  kill switch -> server hold -> breaker -> pacing -> rate limit -> concurrency limit
 //	  attempt    on the wire
 //	  outcome    Healthy | Transient | Overloaded | Ignored, and what the server said
@@ -35,7 +35,7 @@
 // Calls of [criticality.With] (or of a document's call.criticality) go first, or last and are refused first,
 // where calls wait; [criticality.Handler] lets a server's own calls inherit it.
 //
-// Off until a [Config] sets them: call and attempt timeouts, because streams and long polls exist; the
+// Off until a [policy.Document] sets them: call and attempt timeouts, because streams and long polls exist; the
 // client's own limits of attempts a second and under way; the breaker's eye for slow answers; and hedging
 // ([HedgingSettings]), a second attempt beside one that is slow, within the same budget.
 //
@@ -68,7 +68,7 @@
 //
 // # Configuration
 //
-// [Config] is both the application's own settings and what a server publishes. [Engine.Apply] puts a
+// [policy.Document] is both the application's own settings and what a server publishes. [Engine.Apply] puts a
 // published document in force in one step; what it loosens is brought back to [Options].Bounds, by
-// default to the application's own Config.
+// default to the application's own document.
 package tether

@@ -22,7 +22,7 @@ func (s *stats) refused(stage Stage) { s.stages[stage].refused.Add(1) }
 
 // Health is the state of an engine at one moment.
 type Health struct {
-	Version       uint64         // of the document in force; 0: the application's own Config
+	Version       uint64         // of the document in force; 0: the application's own document
 	Stale         bool           // the document in force has expired; it stays in force
 	Stages        []string       // of the document that are in force here: this client is one of the first
 	Kills         []policy.Kill  // that are in force, those of refused documents too, with their names and reasons

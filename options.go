@@ -19,7 +19,7 @@ type Options struct {
 	// published one may not loosen. Default the zero Document, which turns every protection on.
 	Policy policy.Document
 	// Bounds are the compiled-in ceilings of what a document may loosen. The zero value lets no document
-	// be looser than the Config that the engine was made with.
+	// be looser than Policy.
 	Bounds policy.Bounds
 	// Audience is who this application is, such as {"environment": "production"}. A document is taken
 	// only if every member of its audience has the same value here; one without an audience is for

@@ -10,7 +10,7 @@ import (
 type attributesKey struct{}
 
 // WithAttributes returns a context whose HTTP calls are routed as the flags say of these attributes: a user,
-// a session, an object, a place; see [RouteSettings]. What they leave out is the client's: [Options].Cohort,
+// a session, an object, a place; see [policy.RouteSettings]. What they leave out is the client's: [Options].Cohort,
 // and its ClientID as the targeting key. The map is copied, what is in it is not to be changed.
 func WithAttributes(ctx context.Context, a flags.Attributes) context.Context {
 	return context.WithValue(ctx, attributesKey{}, maps.Clone(a))

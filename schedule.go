@@ -16,7 +16,7 @@ import (
 type Schedule struct {
 	// Every is the mean time between the beginnings of two runs. From 1 s to 720 h; required. It is
 	// also the shortest period that a document may ask for, unless Bounds.MinEvery or the
-	// application's Config says otherwise.
+	// application's own document says otherwise.
 	Every time.Duration
 	// Window is when runs may begin. Default the whole day.
 	Window policy.DailyWindow
@@ -60,7 +60,7 @@ func (e *PanicError) Error() string {
 	return fmt.Sprintf("tether: scheduled work panicked: %v", e.Value)
 }
 
-// Every does periodic work until ctx ends, and returns ctx's error; a *[ConfigError] at once if the
+// Every does periodic work until ctx ends, and returns ctx's error; a *[policy.Error] at once if the
 // name is empty or the schedule impossible. It blocks: the caller owns the goroutine.
 //
 // The first run comes after a random part of the period, so that a fleet that starts together does
@@ -191,7 +191,7 @@ func (p *periodic) move(now time.Time) {
 	}
 }
 
-// resolve lays the document over the application's own Config, and that over the Schedule. It tells
+// resolve lays the document over the application's own document, and that over the Schedule. It tells
 // when the document's period is shorter than the application allows.
 func (p *periodic) resolve(config *current) timing {
 	own, pushed := p.engine.local.Schedules[p.name], config.pushed.Schedules[p.name]

@@ -34,7 +34,7 @@ type Attempt struct {
 	Wait time.Duration
 	// Hedge tells that it was sent while the one before had no answer yet.
 	Hedge bool
-	// Routed tells that it went where a route sends the call; see [RouteSettings].
+	// Routed tells that it went where a route sends the call; see [policy.RouteSettings].
 	Routed bool
 	// Status is the answer's HTTP status; 0 where there was none, or none of HTTP's.
 	Status int

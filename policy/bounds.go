@@ -11,11 +11,11 @@ import (
 )
 
 // Bounds are compiled into the application: how far a published document may loosen its clients,
-// that is, let more load out. What calms is always allowed, up to what Config documents as the
+// that is, let more load out. What calms is always allowed, up to what Document documents as the
 // range.
 //
-// A field left zero means: no looser than the application's own Config for the same call, which
-// falls back on the built-in defaults. A field that is set holds for the application's own Config
+// A field left zero means: no looser than the application's own Document for the same call, which
+// falls back on the built-in defaults. A field that is set holds for the application's own Document
 // too. Holds, budgets and kills cannot be turned off by any bound.
 type Bounds struct {
 	// MinTimeout is the shortest call timeout: a shorter one throws work away. Shorter loosens.
@@ -99,7 +99,7 @@ type Bounds struct {
 	// Default the own setting.
 	MaxPerSecond float64
 	// MaxBurst is the highest rateLimit.burst. More loosens. Default the own setting where the own
-	// Config sets a rate limit; else any.
+	// Document sets a rate limit; else any.
 	MaxBurst int
 	// MaxConcurrency is the highest concurrency.max. More loosens, and no limit is the loosest. Default
 	// the own setting.
@@ -108,7 +108,7 @@ type Bounds struct {
 	// Default false: only where the own setting does.
 	FixedConcurrency bool
 
-	// Routes are the origins to which a document, or the own Config, may send calls. More loosens. Default
+	// Routes are the origins to which a document, or the own Document, may send calls. More loosens. Default
 	// none: no call goes elsewhere.
 	Routes []RouteBound
 
@@ -116,7 +116,7 @@ type Bounds struct {
 	// application must not stay stopped because somebody was forgetful. Default 24 h.
 	MaxKill time.Duration
 	// MinEvery is the shortest every of a schedule, from 1 s to 720 h. Shorter loosens. Default the
-	// own setting, which is Schedule.Every where the application's Config has none.
+	// own setting, which is Schedule.Every where the application's Document has none.
 	MinEvery time.Duration
 	// PollMin is the shortest pollInterval, at least 1 s. Shorter loosens. Default 30 s.
 	PollMin time.Duration
@@ -138,7 +138,7 @@ func (b Bounds) withDefaults() Bounds {
 	return b
 }
 
-// Validate returns a *ConfigError with every bound that is impossible, or nil.
+// Validate returns a *Error with every bound that is impossible, or nil.
 func (b Bounds) Validate() error {
 	check := checker{strict: true}
 	for i := range settings {
@@ -259,7 +259,7 @@ func (b *Bounds) codes(own statusSet) statusSet {
 	return own
 }
 
-// Clamp returns the pushed document as it may be applied in an application whose own Config is
+// Clamp returns the pushed document as it may be applied in an application whose own Document is
 // local, and a note for each value that was changed, of the first 100: what was asked and what is given. Neither
 // argument is changed. The result passes Validate if pushed came from Parse, and clamping it again
 // changes nothing.

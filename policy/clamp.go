@@ -11,7 +11,7 @@ import (
 	"github.com/tether-go/tether/internal/jsondoc"
 )
 
-// configClamper clamps one document, and remembers what the application's own Config allows where.
+// configClamper clamps one document, and remembers what the application's own Document allows where.
 type clamper struct {
 	bounds Bounds
 	// own are the application's defaults, then its rules. A document's value is clamped to the
@@ -126,7 +126,7 @@ func (c *clamper) number(path string, i int, asked float64) float64 {
 	return given
 }
 
-// stricter notes the first place where the application's own Config gives less than a document's
+// stricter notes the first place where the application's own Document gives less than a document's
 // value; one is enough to know that the value does not hold everywhere.
 func (c *clamper) stricter(path string, i int, given float64, host *matcher) {
 	for j := range c.own {
@@ -174,7 +174,7 @@ func (c *clamper) schedules(
 	return pushed
 }
 
-// every is what may be given of a schedule's period where the application's own is own; nil where
+// Every is what may be given of a schedule's period where the application's own is own; nil where
 // that isn't known here.
 func (b *Bounds) Every(asked time.Duration, own *time.Duration) time.Duration {
 	least := minEvery

@@ -31,11 +31,11 @@ func loadFlags(document []byte, tally *flags.Tally) (set *flags.Set, refused []P
 	return set, nil, notes
 }
 
-// hasFlags tells whether a Config brings flags of its own. The two members go together: how keys are
+// HasFlags tells whether a Document brings flags of its own. The two members go together: how keys are
 // hashed belongs to the flags that hash them.
 func (c *Document) HasFlags() bool { return len(c.Flags) > 0 || len(c.FlagSettings) > 0 }
 
-// flagSet compiles the flags of a Config that may never have been a document.
+// FlagSet compiles the flags of a Document that may never have been a document.
 func (c *Document) FlagSet(tally *flags.Tally) (*flags.Set, []Problem) {
 	document, err := json.Marshal(struct {
 		Flags    json.RawMessage `json:"flags,omitempty"`

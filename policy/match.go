@@ -248,10 +248,10 @@ func decodeSegment(segment string) string {
 	return string(out)
 }
 
-// wholeHost tells whether m covers all calls to the hosts that it names.
+// WholeHost tells whether m covers all calls to the hosts that it names.
 func (m Match) WholeHost() bool { return len(m.Method) == 0 && m.Path == "" && m.GRPCMethod == "" }
 
-// originOf names the server of a URL's parts: lower-case, without the scheme's default port. It
+// OriginOf names the server of a URL's parts: lower-case, without the scheme's default port. It
 // allocates only for what is written in an uncommon way.
 func OriginOf(scheme, host string) (string, string) {
 	scheme, host = strings.ToLower(scheme), strings.ToLower(host)

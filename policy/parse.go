@@ -22,7 +22,7 @@ const (
 // values besides App, and as many of the flags. The notes tell what was not taken as it was written:
 // unknown members (the first 100, and as many of the flags), and rules and kills that were skipped because their match cannot be understood.
 //
-// The error is a *ConfigError with every problem. Even then the Config holds what was readable of
+// The error is a *Error with every problem. Even then the Document holds what was readable of
 // Schema, Document, Audience, Version, Issued and Expires, and those kills that are sound in
 // themselves: an emergency stop must not fail for a typing error elsewhere. There are none when
 // those members are in doubt, for then nobody knows whom the kills are meant for. Kills are read
@@ -35,7 +35,7 @@ func Parse(document []byte) (Document, []Note, error) {
 	return cfg, notes, err
 }
 
-// parse is Parse, and compiles the document's flags; nil: it has none.
+// Load is Parse, and compiles the document's flags; nil: it has none.
 func Load(document []byte, tally *flags.Tally) (Document, *flags.Set, []Note, error) {
 	if len(document) > MaxDocument {
 		return Document{}, nil, nil, &Error{Problems: []Problem{{
@@ -72,7 +72,7 @@ func Load(document []byte, tally *flags.Tally) (Document, *flags.Set, []Note, er
 	return refused, nil, r.notes, err
 }
 
-// configReader turns one document into a Config.
+// configReader turns one document into a Document.
 type reader struct {
 	doc      *jsondoc.Document
 	binder   jsondoc.Binder

@@ -11,7 +11,7 @@ import (
 	"github.com/tether-go/tether/retry"
 )
 
-// randomConfig returns any Config that Parse takes, with whatever is possible; or, if not bold,
+// randomConfig returns any Document that Parse takes, with whatever is possible; or, if not bold,
 // only what Validate takes too.
 func randomConfig(rng *rand.Rand, bold bool) Document {
 	g := generator{rng, bold}

@@ -13,7 +13,7 @@ import (
 // RouteSettings send calls to another server by a feature flag: a share of the users, a place, a session. It
 // holds for HTTP calls alone: connections of other kinds are made elsewhere.
 //
-// A call is decided once, by what [WithAttributes] says of it. It keeps its path, its query and its Call
+// A call is decided once, by what tether.WithAttributes says of it. It keeps its path, its query and its Call
 // settings; Target settings and limits are those of where it goes. A kill of either server's calls stops it.
 // Its Host is the other server's, and what only the server that was asked for may see stays away, see
 // [RouteBound]. It never goes from https to http.
@@ -41,7 +41,7 @@ type RouteBound struct {
 	SameTrust bool
 }
 
-// origin is where a route goes.
+// Origin is where a route goes.
 type Origin struct {
 	Scheme, Host string
 	SameTrust    bool
@@ -180,10 +180,10 @@ func (r *reader) skips(doubts []jsondoc.Problem) bool {
 	return true
 }
 
-// is compares where two origins are.
+// Is compares where two origins are.
 func (o Origin) Is(other Origin) bool { return o.Scheme == other.Scheme && o.Host == other.Host }
 
-// endsAt tells whether the route goes there for some calls: others to there show nothing of the old way.
+// EndsAt tells whether the route goes there for some calls: others to there show nothing of the old way.
 func (r *routePolicy) EndsAt(there Origin) bool {
 	for _, to := range r.To {
 		if to.Is(there) {

@@ -38,7 +38,7 @@ func (w DailyWindow) widened() DailyWindow {
 	return w
 }
 
-// span is when the window opens, since midnight, and how long it is open; 0, 0: the whole day. The window can be read.
+// Span is when the window opens, since midnight, and how long it is open; 0, 0: the whole day. The window can be read.
 func (w DailyWindow) Span() (from, width time.Duration) {
 	if w == (DailyWindow{}) {
 		return 0, 0

@@ -12,13 +12,13 @@ import (
 	"github.com/tether-go/tether/internal/jsondoc"
 )
 
-// ConfigError says why a Config, a document or Bounds are refused: every problem at once.
+// Error says why a Document, a document or Bounds are refused: every problem at once.
 type Error struct {
 	// Problems are in the order of their lines; of a document with more than 100, the first found.
 	Problems []Problem
 }
 
-// Problem is one mistake in a Config or a document.
+// Problem is one mistake in a Document or a document.
 type Problem struct {
 	// Path tells where, such as rules[3].match.host; empty for the document as a whole.
 	Path string
@@ -94,8 +94,8 @@ const (
 	maxDuration = 24 * time.Hour
 )
 
-// Validate returns a *ConfigError with every value that is impossible or beyond what is safe for
-// anybody, or nil. An application's own Config must pass it; of a published document, Parse refuses
+// Validate returns a *Error with every value that is impossible or beyond what is safe for
+// anybody, or nil. An application's own Document must pass it; of a published document, Parse refuses
 // the impossible, and Bounds.Clamp mends the rest.
 func (c Document) Validate() error {
 	check := checker{strict: true}
@@ -129,7 +129,7 @@ func (c Document) Validate() error {
 	return check.err()
 }
 
-// configChecker collects problems. Its rules are the same for a Config written in Go and for one
+// configChecker collects problems. Its rules are the same for a Document written in Go and for one
 // read from a document, but for what is possible and yet unsafe: only strict refuses that.
 type checker struct {
 	strict   bool
@@ -203,7 +203,7 @@ func (c *checker) schedules(base string, all map[string]ScheduleSettings) {
 	}
 }
 
-// scheduleProblems lists what is impossible about the period and the window of work that an application's code names.
+// ScheduleProblems lists what is impossible about the period and the window of work that an application's code names.
 func ScheduleProblems(path string, every time.Duration, w DailyWindow) []Problem {
 	c := checker{strict: true}
 	c.every(path+".Every", every)

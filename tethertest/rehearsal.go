@@ -36,7 +36,7 @@ type Rehearsal struct {
 	Warm, After time.Duration
 
 	// Client builds what every Share callers use, on a base that is the modelled network. Default: a
-	// tether client with the zero Config and Options.
+	// tether client with the zero Document and Options.
 	Client func(base *http.Client, seed uint64) (*http.Client, error)
 	// Observe hears the events of the default clients.
 	Observe func(tether.Event)

@@ -25,7 +25,7 @@ func run(out io.Writer) error {
 	server := httptest.NewServer(busyOnce())
 	defer server.Close()
 
-	// The wrap: the zero Config has every protection on, and the client stays an *http.Client.
+	// The wrap: the zero Document has every protection on, and the client stays an *http.Client.
 	client, err := tether.NewClient(http.DefaultClient, tether.Options{})
 	if err != nil {
 		return err

@@ -8,7 +8,7 @@ import (
 	"github.com/tether-go/tether/internal/decay"
 )
 
-// normal learns how long answers of one kind usually take: their 90th percentile, which a heavy tail
+// Baseline learns how long answers of one kind usually take: their 90th percentile, which a heavy tail
 // moves less than it moves the mean. It goes up by 13.5 % of itself for an answer above it and down by
 // 1.5 % for one below, which is at rest where one in ten is above. With other shares of the same 15 % it
 // learns other quantiles. All answers of a second together move it no further than one does, once some
@@ -66,7 +66,7 @@ func (n *Baseline) learn(took, up time.Duration, weight float64) {
 	}
 }
 
-// normals are those of a target's routes: a search, a batch and a health check of one server each have
+// Endpoints are the baselines of a server: a search, a batch and a health check of one server each have
 // a normal of their own, and one in common. Routes share a slot where too many of their hashes meet.
 type Endpoints struct {
 	all       Baseline
@@ -75,7 +75,7 @@ type Endpoints struct {
 	late      [32]Baseline // of each route, the quantile from which its attempts are hedged
 }
 
-// hedgeAt is when an attempt of a route is due to be hedged by a quantile; 0: not known yet.
+// HedgeAt is when an attempt of a route is due to be hedged by a quantile; 0: not known yet.
 func (n *Endpoints) HedgeAt(route uint64) time.Duration {
 	if late := &n.late[n.slot(route)]; late.answers >= enoughToHedge {
 		return late.most
@@ -83,12 +83,12 @@ func (n *Endpoints) HedgeAt(route uint64) time.Duration {
 	return 0
 }
 
-// learnLate learns the quantile that up stands for, see [quantileUp].
+// LearnLate learns the quantile that up stands for, see [quantileUp].
 func (n *Endpoints) LearnLate(route uint64, took, up time.Duration) {
 	n.late[n.slot(route)].learn(took, up, 1)
 }
 
-// isUsual tells whether an answer took no longer than usual on a route of which enough is known.
+// IsUsual tells whether an answer took no longer than usual on a route of which enough is known.
 func (n *Endpoints) IsUsual(route uint64, took time.Duration) bool {
 	slow := n.endpoints[n.slot(route)].slow()
 	return slow > 0 && took <= slow
@@ -129,7 +129,7 @@ func (n *Endpoints) Learn(now clock.Moment, route uint64, took time.Duration, ca
 // weigh as much as one anyway, and reading the clock costs as much as all else.
 const learnOften = time.Millisecond
 
-// due tells whether the answer to a call that begins now is to be timed. Those that aren't are dated by when
+// Due tells whether the answer to a call that begins now is to be timed. Those that aren't are dated by when
 // their calls began: that is of use only where they take less time than what is told at once.
 func (n *Endpoints) Due(route uint64, now clock.Moment) bool {
 	own := &n.endpoints[n.slot(route)]
@@ -140,7 +140,7 @@ func (n *Endpoints) Due(route uint64, now clock.Moment) bool {
 	return true
 }
 
-// quantileUp is by how many stepParts a normal goes up that learns a quantile; 0 for the whole of all
+// QuantileUp is by how many stepParts a normal goes up that learns a quantile; 0 for the whole of all
 // answers, which none is later than.
 func QuantileUp(quantile float64) time.Duration {
 	if quantile >= 1 {

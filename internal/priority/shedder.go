@@ -45,7 +45,7 @@ const (
 // errReserved is why a call that gives way isn't repeated although there is a re-attempt left.
 var ErrReserved = fmt.Errorf("%w: the rest is kept for more critical calls", retry.ErrBudget)
 
-// deference keeps a target's less critical calls back for its more critical ones while failures say that it
+// Shedder keeps a target's less critical calls back for its more critical ones while failures say that it
 // has too little for all: they leave at a rate of their own, by what all answers teach. Before anything has
 // failed nobody gives way, nor where no more critical call was asked for lately. It only ever keeps calls
 // back, but for that return at the usual rate. It is safe for concurrent use.
@@ -69,7 +69,7 @@ type Shedder struct {
 
 func New(rand func() float64) *Shedder { return &Shedder{rand: rand} }
 
-// active tells whether a call that isn't Default was ever asked for.
+// Active tells whether a call that isn't Default was ever asked for.
 func (d *Shedder) Active() bool { return d.seen.Load() }
 
 // decaying counts what happened within about a time.
@@ -86,7 +86,7 @@ func (d *decaying) count(now time.Time, over time.Duration) float64 {
 	return d.n * math.Exp(-now.Sub(d.at).Seconds()/over.Seconds())
 }
 
-// ask counts a call that is asked for, once a call. It tells whether such calls are to return at their usual
+// Ask counts a call that is asked for, once a call. It tells whether such calls are to return at their usual
 // rate now.
 func (d *Shedder) Ask(c criticality.Level) (returns bool) {
 	if c == criticality.Default && !d.seen.Load() {
@@ -118,7 +118,7 @@ func (d *Shedder) givesWay(c criticality.Level, now time.Time) bool {
 	return false
 }
 
-// take lets a call go, or says when it may. Waiting is how many wait beside it: with a call that nobody waits
+// Take lets a call go, or says when it may. Waiting is how many wait beside it: with a call that nobody waits
 // beside the calls cease to give way, when all that is asked for may leave or the trouble is long past.
 func (d *Shedder) Take(c criticality.Level, waiting int) (retryAt time.Time, ok bool) {
 	if c == criticality.Critical || !d.seen.Load() {
@@ -142,7 +142,7 @@ func (d *Shedder) Take(c criticality.Level, waiting int) (retryAt time.Time, ok 
 	return retryAt, true
 }
 
-// untake gives back what take let go and nobody sent.
+// Untake gives back what take let go and nobody sent.
 func (d *Shedder) Untake(c criticality.Level) {
 	if c == criticality.Critical || !d.seen.Load() {
 		return
@@ -152,7 +152,7 @@ func (d *Shedder) Untake(c criticality.Level) {
 	d.credit = min(1, d.credit+1)
 }
 
-// pace is how many calls a second may leave of those that give way, if calls of c do; 0: as many as want.
+// Pace is how many calls a second may leave of those that give way, if calls of c do; 0: as many as want.
 func (d *Shedder) Pace(c criticality.Level) float64 {
 	if c == criticality.Critical || !d.seen.Load() {
 		return 0
@@ -165,7 +165,7 @@ func (d *Shedder) Pace(c criticality.Level) float64 {
 	return d.rate
 }
 
-// reserves tells whether the last re-attempt of the budget is kept from calls of c: in doubt, while more
+// Reserves tells whether the last re-attempt of the budget is kept from calls of c: in doubt, while more
 // critical ones are asked for.
 func (d *Shedder) Reserves(c criticality.Level) bool {
 	if c == criticality.Critical || !d.seen.Load() {
@@ -186,7 +186,7 @@ func (d *Shedder) weight(now time.Time) float64 {
 	return 1 / max(1, d.ended.n-1)
 }
 
-// failed hears of an attempt that the server let down. A refused connection cost it nothing: then pacing
+// Failed hears of an attempt that the server let down. A refused connection cost it nothing: then pacing
 // alone decides.
 func (d *Shedder) Failed(kind pacing.Failure) {
 	if kind == pacing.Refused || !d.seen.Load() {
@@ -223,7 +223,7 @@ func (d *Shedder) Failed(kind pacing.Failure) {
 	}
 }
 
-// good hears of a good answer. Slow is when answers of its kind are slow; 0: unknown.
+// Good hears of a good answer. Slow is when answers of its kind are slow; 0: unknown.
 func (d *Shedder) Good(took, slow time.Duration) {
 	if !d.seen.Load() {
 		return

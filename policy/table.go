@@ -87,7 +87,7 @@ type setting struct {
 	// values of which none is calmer than another everywhere.
 	other string
 	// free is how far a document may loosen where Bounds say nothing and the application's own
-	// Config is stricter.
+	// Document is stricter.
 	free float64
 }
 

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// snapshot is one version of the Config, ready for use: the application's own Config, above it the
+// Compiled is one version of the Document, ready for use: the application's own Document, above it the
 // published document if there is one, and the bounds between. Nothing in it changes but the memory
 // of policies already resolved. It is safe for concurrent use.
 type Compiled struct {
@@ -40,8 +40,8 @@ type ruleSet [(2*MaxRules + 63) / 64]uint64
 // practice; what is beyond is resolved anew for each call.
 const maxResolved = 1000
 
-// compile makes a snapshot of the application's own Config and a published document over it (the
-// zero Config for none). Both passed Validate or Parse; what did not stays out, for rules that
+// Compile makes a snapshot of the application's own Document and a published document over it (the
+// zero Document for none). Both passed Validate or Parse; what did not stays out, for rules that
 // cannot be understood match nothing.
 func Compile(local, pushed Document, bounds Bounds) *Compiled {
 	s := &Compiled{bounds: bounds, layers: [2]Settings{local.Defaults, pushed.Defaults},
@@ -73,7 +73,7 @@ func understoodMatch(match Match) (m matcher, ok bool) {
 	return m, ok
 }
 
-// resolve returns the policy of a call, whose parts are as newSubject wants them. It does not
+// Resolve returns the policy of a call, whose parts are as newSubject wants them. It does not
 // allocate once calls like this one were seen.
 func (s *Compiled) Resolve(scheme, host, method, path, grpcMethod string) *Resolved {
 	if len(s.rules) == 0 {
@@ -141,7 +141,7 @@ func (s *Compiled) overlay(v *settingValues, layer int, set ruleSet) {
 	}
 }
 
-// killed returns the first kill that covers a call now, or nil; it is not to be changed.
+// Killed returns the first kill that covers a call now, or nil; it is not to be changed.
 func (s *Compiled) Killed(scheme, host, method, path, grpcMethod string, now time.Time) *Kill {
 	if len(s.Kills) == 0 {
 		return nil
@@ -156,7 +156,7 @@ func (s *Compiled) Killed(scheme, host, method, path, grpcMethod string, now tim
 	return nil
 }
 
-// killedHost returns the first kill that covers every call to a host now, or nil. Where the host
+// KilledHost returns the first kill that covers every call to a host now, or nil. Where the host
 // names no port, a kill of either usual port is enough. The empty host is covered by kills of every
 // call.
 func (s *Compiled) KilledHost(host string, now time.Time) *Kill {
@@ -197,7 +197,7 @@ func nudgersOf(local, pushed *Document) (hosts []matcher) {
 	return hosts
 }
 
-// hearsNudges tells whether a host's word about newer documents counts. Where it has no port, a name with
+// HearsNudges tells whether a host's word about newer documents counts. Where it has no port, a name with
 // either usual port will do.
 func (s *Compiled) HearsNudges(host string) bool {
 	for _, scheme := range [...]string{"https", "http"} {
@@ -211,7 +211,7 @@ func (s *Compiled) HearsNudges(host string) bool {
 	return false
 }
 
-// divisions are the rules that give their calls a target of their own.
+// Divisions are the rules that give their calls a target of their own.
 func (s *Compiled) Divisions() map[string]matcher {
 	divide := make(map[string]matcher)
 	for i := range s.rules {

@@ -24,11 +24,11 @@ const (
 	perCent        = 10 // buckets: percentages have tenths
 )
 
-// ConfigStage is a change that a part of the clients gets first. It has no effect in an application's own
-// Config.
+// Rollout is a change that a part of the clients gets first. It has no effect in an application's own
+// Document.
 //
 // Whom it is for: nobody in Deny; everybody in Allow; else those that fit If and whose bucket, a hash of
-// Name and their [Options].ClientID, is below Percent. While the name stays the same, the clients of a
+// Name and their tether.Options.ClientID, is below Percent. While the name stays the same, the clients of a
 // smaller percentage are among those of a larger one. Undoing the change is removing the stage.
 type Rollout struct {
 	// Name tells one stage from another, draws its clients, and is what a roll-back goes by. From 1 to 100
@@ -49,14 +49,14 @@ type Rollout struct {
 	Patch Patch `json:"patch"`
 }
 
-// StageIf selects clients. A client must fit every member that is set.
+// RolloutIf selects clients. A client must fit every member that is set.
 type RolloutIf struct {
-	// Cohort has, for attributes in [Options].Cohort, the values of which the client must have one. Default
+	// Cohort has, for attributes in tether.Options.Cohort, the values of which the client must have one. Default
 	// every client.
 	Cohort map[string][]string `json:"cohort,omitzero"`
 }
 
-// ConfigPatch is what a stage may change: everything but what makes the document trustworthy, and its kills.
+// Patch is what a stage may change: everything but what makes the document trustworthy, and its kills.
 // Objects merge member by member (App's too), Rules are appended to the document's, and other lists, and a
 // route, are replaced.
 type Patch struct {
@@ -246,7 +246,7 @@ func (c *checker) patch(path string, p Patch) {
 	c.schedules(path+".schedules", p.Schedules)
 }
 
-// gets tells whether a client with that id and cohort gets the stage.
+// Gets tells whether a client with that id and cohort gets the stage.
 func (s *Rollout) Gets(id string, cohort map[string]string) bool {
 	switch {
 	case slices.Contains(s.Deny, id):

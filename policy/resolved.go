@@ -12,7 +12,7 @@ import (
 	"github.com/tether-go/tether/retry"
 )
 
-// policy is what one call and its target go by: every setting resolved, every bound applied. It is
+// Resolved is what one call and its target go by: every setting resolved, every bound applied. It is
 // shared by calls and never changed.
 type Resolved struct {
 	Timeout        time.Duration // 0: none
@@ -23,7 +23,7 @@ type Resolved struct {
 	Hedge          Hedging
 	Route          *routePolicy // nil: none
 	Criticality    CriticalityCeiling
-	// retryable has RESOURCE_EXHAUSTED by default: that one is for answers that name a delay.
+	// Retryable has RESOURCE_EXHAUSTED by default: that one is for answers that name a delay.
 	Retryable   statusSet
 	BudgetRatio float64 // 0: no retries
 	HoldMax     time.Duration
@@ -31,7 +31,7 @@ type Resolved struct {
 	PacingOff   bool
 	Rate        ratelimit.LimitPolicy
 	Concurrency ratelimit.ConcurrencyPolicy
-	// key is the name of the rule whose calls have a target state of their own; "": that of the
+	// Key is the name of the rule whose calls have a target state of their own; "": that of the
 	// host.
 	Key string
 }
@@ -79,7 +79,7 @@ func (v *settingValues) order() {
 	v.number[breakerMaxOpenTime] = max(v.number[breakerMaxOpenTime], v.number[breakerOpenTime])
 }
 
-// clamp bounds every value for calls for which the application's own Config says own.
+// clamp bounds every value for calls for which the application's own Document says own.
 func (v *settingValues) clamp(b *Bounds, own *settingValues) {
 	for i := range settings {
 		least, most := settings[i].limits(b, own.number[i])
@@ -153,7 +153,7 @@ func (v *settingValues) policy() *Resolved {
 	return p
 }
 
-// ceiling is what the configuration says of a call's criticality, if it says anything.
+// CriticalityCeiling is what the configuration says of a call's criticality, if it says anything.
 type CriticalityCeiling struct {
 	Set bool
 	At  criticality.Level
@@ -166,7 +166,7 @@ func ceilingOf(v float64) CriticalityCeiling {
 	return CriticalityCeiling{true, criticalityAt(v)}
 }
 
-// hedgePolicy says when an attempt without an answer is hedged. The zero value: never.
+// Hedging says when an attempt without an answer is hedged. The zero value: never.
 type Hedging struct {
 	Delay time.Duration // at least
 	Up    time.Duration // of a normal that learns the quantile; 0: there is none

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// killInForce is a published kill with every end that it has. Its own Until is capped.
+// KillInForce is a published kill with every end that it has. Its own Until is capped.
 type KillInForce struct {
 	Kill
 	asked time.Time // its end as published, by the clock
@@ -17,7 +17,7 @@ func (k *KillInForce) over(now time.Time) bool {
 	return !now.Before(k.Until) || !now.Before(k.asked) || !k.last.IsZero() && !now.Before(k.last)
 }
 
-// killsInForce caps kills from when they were applied, and notes which.
+// KillsInForce caps kills from when they were applied, and notes which.
 func (b Bounds) KillsInForce(kills []Kill, applied time.Time) (all []KillInForce, notes []Note) {
 	capped, notes := b.capKills(kills, applied)
 	last := time.Now().Add(b.withDefaults().MaxKill)
@@ -27,7 +27,7 @@ func (b Bounds) KillsInForce(kills []Kill, applied time.Time) (all []KillInForce
 	return all, notes
 }
 
-// joined adds kills to those that are on. Of two for the same calls the one that ends later stays, and of more
+// JoinKills adds kills to those that are on. Of two for the same calls the one that ends later stays, and of more
 // than a document may have, the newest do: mistakes must not heap up either.
 func JoinKills(on, more []KillInForce) (kills []KillInForce) {
 	at := make(map[string]int)
@@ -44,7 +44,7 @@ func JoinKills(on, more []KillInForce) (kills []KillInForce) {
 	return kills[max(0, len(kills)-MaxKills):]
 }
 
-// said is the kill's name and reason, for people who read events.
+// Said is the kill's name and reason, for people who read events.
 func (k *Kill) Said() string {
 	if k.Name == "" || k.Reason == "" {
 		return k.Name + k.Reason
@@ -52,7 +52,7 @@ func (k *Kill) Said() string {
 	return k.Name + ": " + k.Reason
 }
 
-// killsOn are the kills that are in force.
+// KillsOn are the kills that are in force.
 func (s *Compiled) KillsOn(now time.Time) (on []Kill) {
 	for i := range s.Kills {
 		if k := &s.Kills[i].kill; !k.over(now) {
@@ -69,7 +69,7 @@ func KillsOf(kills []KillInForce) (all []Kill) {
 	return all
 }
 
-// stop adds kills to those of the application's own Config.
+// Stop adds kills to those of the application's own Document.
 func (s *Compiled) Stop(kills []KillInForce) {
 	for _, k := range kills {
 		if m, ok := understoodMatch(k.Match); ok {

@@ -10,15 +10,15 @@ import (
 	"github.com/tether-go/tether/retry"
 )
 
-// Config is the document that steers clients: what a server may publish, and equally an
+// Document is the document that steers clients: what a server may publish, and equally an
 // application's own settings, which a published document overrides member by member.
 //
 // The zero value means the documented default of everything. A member that is absent (nil) is left
 // to the layer below: a rule falls back on the defaults, a published document on the application's
-// own Config, and that on the built-in default. Set makes a pointer to a value; an explicit 0 means
+// own Document, and that on the built-in default. Set makes a pointer to a value; an explicit 0 means
 // 0 wherever 0 is a setting. Durations are strings in JSON, such as "0.25s" or "250ms".
 //
-// A Config is plain data: do not change it while another goroutine reads it.
+// A Document is plain data: do not change it while another goroutine reads it.
 type Document struct {
 	// Schema is the version of the document's form. Default 1, the only one so far; required in
 	// JSON.
@@ -56,7 +56,7 @@ type Document struct {
 	// there; a name that no work has changes nothing. Default none: what the application's Schedule
 	// says.
 	Schedules map[string]ScheduleSettings `json:"schedules,omitzero"`
-	// Stages are changes that only a part of the clients gets, in order; see ConfigStage. At most 100, and
+	// Stages are changes that only a part of the clients gets, in order; see Rollout. At most 100, and
 	// at most 1,000 rules with those of the document. They are in force only from a published document.
 	// Default none.
 	Stages []Rollout `json:"stages,omitempty"`
@@ -177,7 +177,7 @@ type RetrySettings struct {
 // more beside it, and the first answer that serves is the call's. What its zero value says, no hedge, is
 // the default.
 //
-// Hedged are GET, HEAD, OPTIONS and TRACE without a body, and calls that are [CallOptions].Idempotent and
+// Hedged are GET, HEAD, OPTIONS and TRACE without a body, and calls that are tether.CallOptions.Idempotent and
 // whose body can be sent again; a request that asks for an upgrade isn't. A body's GetBody must then give
 // a copy that is independent of the one being sent. A hedge counts as one of RetryPolicy.MaxAttempts and is
 // taken from the retry budget. It never waits: it is sent where nothing stands in its way, and not at all
@@ -304,11 +304,11 @@ type DailyWindow struct {
 	To string `json:"to"`
 }
 
-// Set returns a pointer to v, so that a literal can tell a value from its absence:
+// Ptr returns a pointer to v, so that a literal can tell a value from its absence:
 // Timeout: tether.Set(2 * time.Second).
 func Ptr[T any](v T) *T { return &v }
 
-// MarshalJSON writes the document that Parse reads back as the same Config, Schema 0 as 1. It does
+// MarshalJSON writes the document that Parse reads back as the same Document, Schema 0 as 1. It does
 // not check the values; a number that JSON cannot hold is an error.
 func (c Document) MarshalJSON() ([]byte, error) {
 	if c.Schema == 0 {

@@ -14,7 +14,7 @@ import (
 
 // The doc comments are what people read: they must name the range and default that the table has.
 func TestDocCommentsSayWhatTheTableSays(t *testing.T) {
-	docs := fieldDocs(t, "config.go", "bounds.go", "../schedule.go")
+	docs := fieldDocs(t, "document.go", "bounds.go", "../schedule.go")
 	for i := range settings {
 		s := &settings[i]
 		doc := docs[docKey(s.path)]

@@ -19,7 +19,7 @@ const (
 // evaluators are flagd's: its members are rules, and two rules in one are none. So they merge one level less.
 const evaluators = "$evaluators"
 
-// patched returns cfg with patches over it, in order. It changes none of them, and does each patch once.
+// Patched returns cfg with patches over it, in order. It changes none of them, and does each patch once.
 func Patched(cfg Document, patches ...*Patch) Document {
 	cfg = PatchedFlags(cfg, patches...)
 	base := Patch{PollInterval: cfg.PollInterval, Nudge: cfg.Nudge, Defaults: cfg.Defaults,
@@ -37,7 +37,7 @@ func Patched(cfg Document, patches ...*Patch) Document {
 	return cfg
 }
 
-// patchedFlags is patched of the flags and their settings alone.
+// PatchedFlags is patched of the flags and their settings alone.
 func PatchedFlags(cfg Document, patches ...*Patch) Document {
 	flags, settings := jsondoc.Over(cfg.Flags), jsondoc.Over(cfg.FlagSettings)
 	for _, p := range patches {
@@ -52,7 +52,7 @@ func PatchedFlags(cfg Document, patches ...*Patch) Document {
 	return cfg
 }
 
-// patchesOf are the patches of stages, in order.
+// PatchesOf are the patches of stages, in order.
 func PatchesOf(on []Rollout) []*Patch {
 	patches := make([]*Patch, len(on))
 	for i := range on {
@@ -121,13 +121,13 @@ func (p *Patch) SetsTimeouts() bool {
 	return sets(&p.Defaults.Call)
 }
 
-// changesFlag tells whether a patch has something to say about a flag, beside how its guard works.
+// ChangesFlag tells whether a patch has something to say about a flag, beside how its guard works.
 func (p *Patch) ChangesFlag(key string) bool {
 	var document struct{ Flags map[string]json.RawMessage }
 	return json.Unmarshal(p.Flags, &document) == nil && document.Flags[key] != nil
 }
 
-// routesBy tells whether a patch routes by a flag; by "": by any.
+// RoutesBy tells whether a patch routes by a flag; by "": by any.
 func (p *Patch) RoutesBy(flag string) bool {
 	is := func(r *RouteSettings) bool { return r != nil && len(r.To) > 0 && (flag == "" || r.Flag == flag) }
 	for i := range p.Rules {
