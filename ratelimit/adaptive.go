@@ -12,7 +12,7 @@ const (
 	adaptiveWithin  = 10 * time.Second
 	adaptiveStep    = 100 * time.Millisecond // or as long as answers take, if that is longer
 	// lossIsChance is the share of lost calls that accidents explain; in a step of few calls, as many more
-	// as four standard deviations. One in a hundred is nobody's queue.
+	// as four standard deviations. One in a hundred is no queue.
 	lossIsChance = 0.1
 	deviations   = 4
 	// calmAfter is how long after the last losses answers are taken for usual again, however long they
@@ -26,14 +26,14 @@ const (
 )
 
 // adaptive is the limit that answers teach. In calm it is the policy's Max, whatever answers take. When calls
-// are lost it falls below what was under way, by half of the lost share (as DCTCP's window does, RFC 8257
+// are lost it falls below the number under way, by half of the lost share (as DCTCP's window does, RFC 8257
 // section 3.3), and from then on follows the gradient: the usual time of answers over their time lately, with
 // room for a queue of its square root (Gradient2 of Netflix' concurrency-limits). It goes up only while it is
 // made use of.
 type adaptive struct {
 	limit float64
 
-	usual    float64 // what answers take in calm, in times that are usual for their kind; 0: not known
+	usual    float64 // mean of answers in calm, in times that are usual for their kind; 0: not known
 	lately   float64
 	answered time.Time // when an answer last came
 
@@ -45,7 +45,7 @@ type adaptive struct {
 	trouble time.Time // when a step last had losses; zero: calm
 }
 
-// answer counts an answer, that took so long where usual is what such a call takes; 0: not known.
+// answer counts an answer that took so long; usual is the usual time of such a call; 0: not known.
 func (a *adaptive) answer(now time.Time, took, usual time.Duration) {
 	x := took.Seconds()
 	if usual > 0 {
@@ -64,7 +64,7 @@ func (a *adaptive) answer(now time.Time, took, usual time.Duration) {
 	a.answers++
 }
 
-// weightOf is what a value weighs that comes so long after the one before, in a mean over a time. A few
+// weightOf is the weight of a value that comes so long after the one before, in a mean over a time. A few
 // values alone are no mean: one weighs an eighth at most.
 func weightOf(since, memory time.Duration) float64 {
 	return min(0.125, 1-math.Exp(-since.Seconds()/memory.Seconds()))
@@ -112,7 +112,7 @@ func (a *adaptive) idle(now time.Time) bool {
 }
 
 // outlived raises a limit that keeps back the very calls that could teach it: where long answers hold all its
-// places, only time can tell. One call more may leave, and what comes of it and the next does the rest.
+// places, only time can tell. One call more may leave; its outcome and the next do the rest.
 func (a *adaptive) outlived(now time.Time, most, taken int) {
 	if a.calm(now) && a.idle(now) {
 		a.limit = min(max(a.limit, float64(taken+1)), float64(most))

@@ -16,7 +16,7 @@ var ErrBusy = errors.New("ratelimit: busy: as many calls are under way as our ow
 
 const (
 	mostConcurrent = 10_000
-	// forgottenEvery is how often whoever is first in line looks for slots that were forgotten.
+	// forgottenEvery is how often the first caller in line looks for forgotten slots.
 	forgottenEvery = time.Second
 )
 
@@ -39,7 +39,7 @@ func (p ConcurrencyPolicy) most() int {
 	return p.Max
 }
 
-// Validate says what cannot mean anything.
+// Validate returns an error for a field whose value is impossible.
 func (p ConcurrencyPolicy) Validate() error {
 	if p.Max < 0 || p.Max > mostConcurrent {
 		return fmt.Errorf("ratelimit: Max is %d, must be from 0 to %d", p.Max, mostConcurrent)
@@ -50,7 +50,7 @@ func (p ConcurrencyPolicy) Validate() error {
 // Concurrency is a limit of calls under way at once, which the client sets itself. A call has a [Slot]
 // until it ends, its body included. Calls that began while there was no limit aren't counted.
 //
-// A slot that nobody can release any more, because whoever had it forgot it, is free again when the
+// If a caller forgets its slot, so that it can't be released any more, the slot is free again when the
 // garbage collector has found that out; a stream that is still held keeps its slot however quiet it is.
 //
 // It is safe for concurrent use. It starts no goroutine and needs no closing.
@@ -60,10 +60,10 @@ type Concurrency struct {
 	queue  queue
 	freed  chan struct{} // holds one wake-up, for whose turn it is
 
-	mu       sync.Mutex // guards what follows
+	mu       sync.Mutex // guards all fields below
 	policy   ConcurrencyPolicy
 	adaptive adaptive
-	taken    []weak.Pointer[Slot] // weak: what is forgotten lapses
+	taken    []weak.Pointer[Slot] // weak: a forgotten slot lapses
 }
 
 // Slot is the place of one call under way. The nil Slot is that of a call that isn't counted. It is
@@ -83,7 +83,7 @@ func NewConcurrency(policy ConcurrencyPolicy) (*Concurrency, error) {
 }
 
 // SetPolicy changes the policy. Calls under way stay so: below a smaller Max none begins until enough
-// have ended. What an adaptive limit has learnt stays, below the new Max, while another mode is set too.
+// have ended. The learnt value of an adaptive limit stays, below the new Max, while another mode is set too.
 func (c *Concurrency) SetPolicy(policy ConcurrencyPolicy) error {
 	if err := policy.Validate(); err != nil {
 		return err
@@ -106,7 +106,7 @@ func (c *Concurrency) SetPolicy(policy ConcurrencyPolicy) error {
 // On tells whether there is a limit. Where there is none Take lets every call through.
 func (c *Concurrency) On() bool { return c.on.Load() }
 
-// Take gives a call its slot, or returns [ErrBusy]. It never waits, and overtakes those who do.
+// Take gives a call its slot, or returns [ErrBusy]. It never waits, and overtakes callers that do.
 func (c *Concurrency) Take() (*Slot, error) {
 	if !c.on.Load() {
 		return nil, nil
@@ -206,7 +206,7 @@ func (c *Concurrency) move(from, to int) {
 	}
 }
 
-// dropForgotten frees the slots that nobody has any more.
+// dropForgotten frees the slots that no caller holds any more.
 func (c *Concurrency) dropForgotten() {
 	kept := 0
 	for i := range c.taken {

@@ -21,5 +21,5 @@
 // [Limiter] and [Concurrency] are independent; each is useful without the other. A [Concurrency] whose policy
 // is adaptive falls below its maximum while calls are lost for overload.
 //
-// Package hint, in this folder, reads what a server says about its own limits. Package pacing obeys it.
+// Package hint, in this folder, reads a server's word about its own limits. Package pacing obeys it.
 package ratelimit

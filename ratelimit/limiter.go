@@ -28,7 +28,7 @@ type LimitPolicy struct {
 	// 0: any number.
 	PerSecond float64
 	// Burst is how many calls may leave at once after a time of fewer. From 1 to 1,000,000. Default 0:
-	// what PerSecond allows in a second, at least 1.
+	// the calls that PerSecond allows in a second, at least 1.
 	Burst int
 }
 
@@ -53,7 +53,7 @@ func (p LimitPolicy) Validate() error {
 	return errors.Join(problems...)
 }
 
-// LimiterOptions are what only code can set about a [Limiter].
+// LimiterOptions are the settings of a [Limiter] that only code can make.
 type LimiterOptions struct {
 	// Rand yields uniform numbers in [0, 1) and is safe for concurrent use. Default: a source of the
 	// limiter's own, seeded by the operating system.
@@ -72,11 +72,11 @@ type Limiter struct {
 	on    atomic.Bool // there is a limit, for a look without the lock
 	queue queue
 
-	mu      sync.Mutex // guards what follows
+	mu      sync.Mutex // guards all fields below
 	policy  LimitPolicy
 	tokens  float64 // calls that may leave now; under 0: owed
 	at      time.Time
-	phase   float64       // what the first call after the limit began leaves owed
+	phase   float64       // debt that the first call of a new limit leaves
 	changed chan struct{} // closed when the policy changes
 }
 
@@ -92,8 +92,8 @@ func NewLimiter(policy LimitPolicy, opts LimiterOptions) (*Limiter, error) {
 	return l, nil
 }
 
-// SetPolicy changes the policy. What is saved keeps its part of a smaller Burst and gains nothing by a
-// larger one; what is owed stays. A limit where there was none starts as a new one.
+// SetPolicy changes the policy. Saved calls keep their part of a smaller Burst and gain nothing by a
+// larger one; a debt stays. A limit where there was none starts as a new one.
 func (l *Limiter) SetPolicy(policy LimitPolicy) error {
 	if err := policy.Validate(); err != nil {
 		return err
@@ -129,7 +129,7 @@ func (l *Limiter) SetPolicy(policy LimitPolicy) error {
 func (l *Limiter) On() bool { return l.on.Load() }
 
 // Take lets one call through, or returns [ErrLimited] and when the next may leave. It never waits, and
-// overtakes those who do.
+// overtakes callers that do.
 func (l *Limiter) Take() (retryAt time.Time, err error) {
 	if !l.on.Load() {
 		return time.Time{}, nil
@@ -148,7 +148,7 @@ func (l *Limiter) Take() (retryAt time.Time, err error) {
 	return time.Time{}, nil
 }
 
-// Untake gives back what [Limiter.Take] let through and nobody sent.
+// Untake gives back a call that [Limiter.Take] let through and that was never sent.
 func (l *Limiter) Untake() {
 	if !l.on.Load() {
 		return

@@ -17,8 +17,8 @@ type queue struct {
 
 func newQueue() queue { return queue{turn: make(chan struct{}, 1)} }
 
-// enter returns how many callers are ahead, or reports that the queue is full. Whoever has entered
-// leaves.
+// enter returns how many callers are ahead, or reports that the queue is full. A caller that has entered
+// must leave.
 func (q *queue) enter() (ahead int, ok bool) {
 	n := q.waiting.Add(1)
 	if n > maxWaiting {

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// GRPC is what a gRPC answer may say about when to come back, as plain data: whoever has the trailers
-// and the status details fills it in.
+// GRPC is a gRPC answer's word on when to come back, as plain data. The caller fills it in from the
+// trailers and the status details.
 type GRPC struct {
 	// Pushback are the values of the trailer grpc-retry-pushback-ms, as they came.
 	Pushback []string
@@ -20,12 +20,12 @@ type GRPC struct {
 // Violation is one of google.rpc.QuotaFailure.
 type Violation struct {
 	Subject, Description string
-	// Metric and ID name the quota, Limit is what it is; 0: not said.
+	// Metric and ID name the quota; "": not said. Limit is its size; 0: not said.
 	Metric, ID string
 	Limit      int64
 }
 
-// Hint returns what the answer says. A pushback that is negative, no number of 32 bits or not alone
+// Hint reads the answer. A pushback that is negative, no number of 32 bits or not alone
 // forbids the repeat (gRFC A6, Pushback). Of a pushback and a RetryInfo the longer wait counts: the one
 // is exact, the other a minimum; a negative minimum says nothing. The first quota that is named is the
 // partition.
@@ -64,7 +64,7 @@ func (v Violation) name() string {
 	return ""
 }
 
-// parsePushback tells false for what forbids a repeat.
+// parsePushback returns false if the values forbid a repeat.
 func parsePushback(values []string) (time.Duration, bool) {
 	if len(values) != 1 || len(values[0]) > maxLineBytes || !isDigits(values[0]) { // the sign of a negative one too
 		return 0, false

@@ -7,17 +7,17 @@ import (
 	"time"
 )
 
-// Profile says how to read what some server sends where its values alone don't tell. The zero
-// Profile reads every value by its size and form.
+// Profile tells how to read the values of a server that are ambiguous by themselves. The zero Profile
+// reads every value by its size and form.
 type Profile struct {
-	// Reset is what a bare number in a field of the older forms says about the reset.
+	// Reset is the meaning of a bare number in a reset field of the older forms. Default: by size.
 	Reset ResetForm
 	// Bare429 is the wait that a 429 means which names none. Default 0: none. Sentry documents 60 s,
 	// GitHub at least 60 s.
 	Bare429 time.Duration
 }
 
-// ResetForm is what a bare number in a reset field means.
+// ResetForm is the meaning of a bare number in a reset field.
 type ResetForm string
 
 // The forms. The zero ResetForm tells epochs from deltas by size, and takes deltas for seconds.
@@ -27,7 +27,7 @@ const (
 	ResetDeltaMillis  ResetForm = "delta-ms"
 )
 
-// Validate tells what cannot mean anything.
+// Validate returns an error for a field whose value is impossible.
 func (p Profile) Validate() error {
 	switch p.Reset {
 	case ResetBySize, ResetDeltaSeconds, ResetDeltaMillis:
@@ -73,7 +73,7 @@ func (p Profile) ParseHeader(h http.Header, now time.Time) Hint {
 	if found&verdictFields != 0 {
 		hint.Verdict = verdict(h)
 	}
-	// What a cache kept says nothing about now (draft-ietf-httpapi-ratelimit-headers-10, Client
+	// A quota out of a cache is out of date (draft-ietf-httpapi-ratelimit-headers-10, Client
 	// Behavior).
 	if found&quotaFields != 0 && parseAge(first(h["Age"])) == 0 {
 		p.readQuota(&hint, h, now)

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Hint is what a server's answer says about when to come back.
+// Hint is a server's word, in one answer, on when to come back. The zero Hint says nothing.
 type Hint struct {
 	// Wait is the explicit wait that the server asked for, counted from the moment the answer's
 	// head arrived. It is meaningful only when Explicit is true, and zero otherwise; it is never
@@ -16,11 +16,11 @@ type Hint struct {
 	Explicit bool
 	// Exact tells that Wait is the very delay and no minimum: gRPC's pushback.
 	Exact bool
-	// Verdict is what the server said about a repeat of this very call.
+	// Verdict is the server's word about a repeat of this very call.
 	Verdict Verdict
-	// Quota is what the server counts.
+	// Quota is the server's count of requests, or of something else.
 	Quota Quota
-	// Partition names what is counted or refused, where the server says so: a policy, a bucket, a
+	// Partition names the group of requests that the server counts or refuses: a policy, a bucket, a
 	// resource, a limit's name, a scope or a reason, in its own words; "global" is everything.
 	Partition string
 	// PartitionKey holds the bytes that name the partition within a policy (pk); "": not given.
@@ -28,7 +28,7 @@ type Hint struct {
 	// Scope tells which of a caller's requests Partition covers.
 	Scope Scope
 
-	bare time.Duration // what a 429 means that says nothing else
+	bare time.Duration // wait for a 429 that names none; 0: none
 }
 
 // Verdict is a server's word about a repeat.
@@ -46,12 +46,12 @@ type Scope uint8
 
 // The scopes. The zero Scope is the cautious one.
 const (
-	AllRequests  Scope = iota // whatever the caller asks for
-	OnePolicy                 // those that the only policy named applies to
-	SomeRequests              // those of a bucket or a resource, which divide what can be asked for
+	AllRequests  Scope = iota // all of the caller's requests
+	OnePolicy                 // requests under the only policy named
+	SomeRequests              // requests of a bucket or a resource; other requests are counted apart
 )
 
-// Quota is what a server counts, as the item that binds first says. The zero Quota says nothing.
+// Quota is the state of a server's limit; of several, the one that binds first. The zero Quota says nothing.
 type Quota struct {
 	// Limit is how much there is in a window and Remaining how much is left, in Unit. Neither is
 	// negative, and Remaining is no promise.
@@ -61,29 +61,29 @@ type Quota struct {
 	Reset time.Duration
 	// LimitKnown, RemainingKnown and ResetKnown tell which of these the server said.
 	LimitKnown, RemainingKnown, ResetKnown bool
-	// Window is what Limit is counted over; 0: not known.
+	// Window is the time over which Limit is counted; 0: not known.
 	Window time.Duration
-	// Unit is what is counted; "" stands for requests.
+	// Unit is the thing counted; "": requests.
 	Unit string
 	// ForAll tells that Reset is the time until all of Limit is back, and that some is sooner. Services
 	// that count requests and tokens side by side say it so.
 	ForAll bool
 }
 
-// Exhausted tells that nothing is left, and since when there is more is known.
+// Exhausted reports whether nothing is left and the time until there is more is known.
 func (q Quota) Exhausted() bool { return q.RemainingKnown && q.Remaining == 0 && q.ResetKnown }
 
-// known tells that the server said anything about what is left or when there is more.
+// known reports whether the server gave a limit, a rest or a reset.
 func (q Quota) known() bool { return q.LimitKnown || q.RemainingKnown || q.ResetKnown }
 
-// Paces tells whether the quota can be spread over calls: it counts requests, and says what is left and
-// when there is more.
+// Paces reports whether the quota can be spread over calls: it counts requests, and gives both the rest and the
+// time until there is more.
 func (q Quota) Paces() bool {
 	// A limit of nothing on an answer that serves is no limit, whatever it is meant to be.
 	return q.RemainingKnown && q.ResetKnown && q.Reset > 0 && q.Unit == "" && !q.ForAll && !(q.LimitKnown && q.Limit == 0)
 }
 
-// Tight tells whether calls at that rate, in calls a second, come near what is left.
+// Tight reports whether calls at that rate, in calls a second, would use half of the rest or more.
 func (q Quota) Tight(perSecond float64) bool {
 	return perSecond*q.Reset.Seconds() > float64(q.Remaining)/2
 }

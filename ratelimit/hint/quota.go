@@ -31,7 +31,7 @@ func (p Profile) readQuota(hint *Hint, h http.Header, now time.Time) {
 	}
 }
 
-// partition finds who or what is limited, in the words of those services that say it.
+// partition finds the name of the limit, in the words of the services that send one.
 func partition(h http.Header) (name string, scope Scope) {
 	for _, field := range [...]struct {
 		name  string
@@ -90,7 +90,7 @@ func (p Profile) olderQuota(h http.Header, now time.Time) (Quota, string) {
 }
 
 // dimension reads quotas of requests and of tokens side by side: the exhausted one with the longest
-// reset is what binds, else requests stand for all.
+// reset binds, else requests stand for all.
 func (p Profile) dimension(h http.Header, now time.Time) (best Quota, name string) {
 	for _, d := range [...]string{"Requests", "Tokens", "Input-Tokens", "Output-Tokens"} {
 		for _, f := range [...]family{
@@ -116,7 +116,7 @@ func (p Profile) dimension(h http.Header, now time.Time) (best Quota, name strin
 
 func (q Quota) empty() bool { return q.RemainingKnown && q.Remaining == 0 }
 
-// windowed reads fields with the window in their name: the one that leaves the least is what binds,
+// windowed reads fields with the window in their name: the one that leaves the least binds,
 // on a tie the longest.
 func (p Profile) windowed(h http.Header, now time.Time) (least Quota) {
 	for _, w := range [...]struct {

@@ -13,9 +13,9 @@ const (
 	longestDelta = 31 * 24 * time.Hour
 )
 
-// parseReset reads a reset field of the older forms, whose names don't tell what is in them: a number
+// parseReset reads a reset field of the older forms, whose names don't tell their form: a number
 // by its size, else a duration, or a date in one of several forms. The result is rounded up to a
-// millisecond; what has passed is zero.
+// millisecond; a time that has passed is zero.
 func (p Profile) parseReset(value string, h http.Header, now time.Time) (time.Duration, bool) {
 	if value == "" {
 		return 0, false
@@ -67,7 +67,7 @@ func parseSpan(value string) (time.Duration, bool) {
 	return d, err == nil
 }
 
-// parseMoment reads RFC 3339 with or without seconds, an HTTP-date, or what JavaScript makes of a
+// parseMoment reads RFC 3339 with or without seconds, an HTTP-date, or JavaScript's string form of a
 // Date. ref decides the century of a year with two digits.
 func parseMoment(value string, ref time.Time) (time.Time, bool) {
 	if at, ok := parseDate(value, ref); ok {

@@ -7,7 +7,7 @@ import (
 	"github.com/dunglas/httpsfv"
 )
 
-// maxStructuredBytes bounds what is parsed of one structured field: RFC 9651 section 3.1 asks for at
+// maxStructuredBytes bounds the bytes parsed of one structured field: RFC 9651 section 3.1 asks for at
 // least 1024 members.
 const maxStructuredBytes = 32 << 10
 
@@ -59,7 +59,7 @@ type binding struct {
 	resetKnown  bool
 }
 
-// bindingItem picks the lowest r and on a tie the longest t, and drops what is no valid item.
+// bindingItem picks the lowest r and on a tie the longest t. It drops invalid items.
 func bindingItem(list httpsfv.List) (least binding) {
 	items := 0
 	for _, member := range list {

@@ -48,7 +48,7 @@ func sentryWait(h http.Header) (wait time.Duration, found bool) {
 }
 
 // longestOf returns the longest of the valid waits in a field's lines: each of them is a server's
-// or a proxy's word that it is too early before, and RFC 9110 section 5.3 lets nobody send two.
+// or a proxy's word that it is too early before, and RFC 9110 section 5.3 lets no sender send two.
 func longestOf(lines []string, parse func(string) (time.Duration, bool)) (time.Duration, bool) {
 	var wait time.Duration
 	found := false
@@ -67,7 +67,7 @@ func parseMillis(value string) (time.Duration, bool) {
 }
 
 // parseWaitUntil reads an HTTP-date as the wait from the moment that the response was made or last
-// taken out of a cache, by the sender's clock. What error is left is the time on the way, which
+// taken out of a cache, by the sender's clock. The error left is the time on the way, which
 // makes the wait too long and never too short.
 func parseWaitUntil(value string, h http.Header, now time.Time) (time.Duration, bool) {
 	from := now
@@ -81,9 +81,9 @@ func parseWaitUntil(value string, h http.Header, now time.Time) (time.Duration, 
 	return max(until.Sub(from), 0), true // Sub saturates
 }
 
-// parseAge reads an Age field (RFC 9111 section 5.1); what is not valid counts as zero. So does an
+// parseAge reads an Age field (RFC 9111 section 5.1); an invalid one counts as zero. So does an
 // age of 2^31 s or more, where section 1.2.2 lets a recipient stop counting: Age shortens the wait,
-// and a number that nobody means must not turn it into none.
+// and an absurd number must not turn it into none.
 func parseAge(value string) time.Duration {
 	if !isDigits(value) {
 		return 0

@@ -14,7 +14,7 @@ import (
 var ErrQuota = errors.New("pacing: quota: what is left is spread over the time until there is more")
 
 const (
-	// A client is slowed when its own calls, going on as they do, would need this many times what is left:
+	// A client is slowed when its own calls, going on as they do, would need this many times the rest:
 	// less may be chance, and to be refused once is no worse than to be slowed for nothing.
 	needed = 1.25
 	// Its calls are counted over the quota's own window, within these bounds: over less, each short burst
@@ -27,14 +27,14 @@ const (
 	longestGap = 6 * time.Second
 )
 
-// Allowance spreads what a server says is left of a quota over the time until there is more, where the
-// client would otherwise run out of it: it is slowed a little before it is refused for long. While
-// there is plenty it keeps nobody back. What is left is no promise, and others may live off the same
-// quota; so each answer counts only until the next. It is safe for concurrent use.
+// Allowance spreads the rest of a server's quota over the time until there is more. It does so only if the
+// client would run out: being slowed a little is better than being refused for long. While there is plenty
+// it delays no call. The rest is no promise, and other clients may use the same quota; so each answer counts
+// only until the next. It is safe for concurrent use.
 type Allowance struct {
 	rand func() float64
 
-	mu      sync.Mutex // guards what follows
+	mu      sync.Mutex // guards all fields below
 	asked   float64    // calls, over about counted
 	counted time.Duration
 	at      time.Time // when asked was last brought up to date
@@ -66,7 +66,7 @@ func (a *Allowance) Ask() {
 	a.asked++
 }
 
-// Tell takes over what the answer to a request says that left at sent. An answer to an earlier request
+// Tell takes over the quota in the answer to a request that left at sent. An answer to an earlier request
 // than the last one's is out of date. Only a quota that [hint.Quota.Paces] should be told.
 func (a *Allowance) Tell(q hint.Quota, sent time.Time) {
 	a.mu.Lock()
@@ -101,8 +101,8 @@ func (a *Allowance) Tell(q hint.Quota, sent time.Time) {
 }
 
 // Take lets one call through, or says when to try again. Waiting is how many calls wait beside the one
-// that asks: those that were spread leave at the same pace when there is more again, and nobody owes
-// the server a burst.
+// that asks: calls that were spread leave at the same pace when there is more again, without a
+// burst.
 func (a *Allowance) Take(waiting int) (retryAt time.Time, ok bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -128,7 +128,7 @@ func (a *Allowance) Take(waiting int) (retryAt time.Time, ok bool) {
 	return time.Time{}, true
 }
 
-// Untake gives back what [Allowance.Take] let through and nobody sent.
+// Untake gives back a call that [Allowance.Take] let through and that was never sent.
 func (a *Allowance) Untake() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -148,8 +148,8 @@ func (a *Allowance) Rate() float64 {
 	return 1 / a.gap.Seconds()
 }
 
-// short tells whether the client is about to run out. While more than a quarter of the limit is left, nobody
-// is: what has been used so fast may have been a burst.
+// short reports whether the client is about to run out. While more than a quarter of the limit is left it
+// isn't: such fast use may have been a burst.
 func (a *Allowance) short(now time.Time) bool {
 	if !now.Before(a.resets) || a.left > a.limit/4 && a.limit > 0 {
 		return false
@@ -159,7 +159,7 @@ func (a *Allowance) short(now time.Time) bool {
 	return perSecond*a.resets.Sub(now).Seconds() > needed*a.left
 }
 
-// fairGap spreads what is left. That may suggest a rate far above what the policy grants on average
+// fairGap spreads the rest. That may suggest a rate far above the policy's average
 // (draft-ietf-httpapi-ratelimit-headers-10, Security Considerations), which is then the bound.
 func (a *Allowance) fairGap(now time.Time) time.Duration {
 	gap := time.Duration(float64(a.resets.Sub(now)) / max(1, a.left))

@@ -8,8 +8,8 @@ import (
 // Calm tells whether calls only need to be counted: nothing keeps them back, nothing is remembered of the
 // usual rate, and no failure that teaches anything came since the last good answer that wasn't slow. Until
 // Failed, Hold, Remember, Resume or Recovered is called, every Take passes and [Gate.CountAt] may stand for Ask,
-// Take and Good. It is safe for concurrent use: whoever goes by its word sees to it that none of those is called
-// unnoticed.
+// Take and Good. It is safe for concurrent use: the caller must notice each call of one of these
+// methods.
 func (g *Gate) Calm() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -17,7 +17,7 @@ const (
 // for the time that a young meter hasn't seen yet.
 type demand struct {
 	calls  float64 // decayed count
-	weight float64 // seconds, decayed in the same way: what the count is divided by
+	weight float64 // seconds, decayed in the same way: the divisor of the count
 	at     time.Time
 	born   time.Time
 }

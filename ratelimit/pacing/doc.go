@@ -24,5 +24,5 @@
 // phase, so that clients that were told the same time do not return together. Answers and failures teach it how
 // fast the client may send: see [Gate.Failed] and [Gate.Good]; docs/pacing.md has the law and its figures.
 //
-// [Allowance] spreads what is left of a server's quota over the time until there is more.
+// [Allowance] spreads the rest of a server's quota over the time until there is more.
 package pacing

@@ -43,7 +43,7 @@ func (p Policy) Validate() error {
 	return nil
 }
 
-// Options are what only code can set about a [Gate].
+// Options are the settings of a [Gate] that only code can make.
 type Options struct {
 	// Rand yields uniform numbers in [0, 1) and is safe for concurrent use. Default: a source of the
 	// gate's own, seeded by the operating system.
@@ -56,15 +56,15 @@ type Options struct {
 const (
 	// A client returns at its usual rate and a little more, so that calls that waited are caught up;
 	// good answers let it grow to returnMost, which a server that runs at three quarters of its
-	// capacity can still serve. After returnTime no call waits any more that waited then: what still
-	// does is new demand, and the rate may grow on, by an e-fold in growTime.
+	// capacity can still serve. After returnTime the calls that waited then are gone: waiting calls are
+	// new demand, and the rate may grow on, by an e-fold in growTime.
 	returnFactor = 1.1
 	returnMost   = 1.2
 	returnTime   = 60 * time.Second
 	growTime     = 20 * time.Second
 	idleTime     = 30 * time.Second // longer than the longest gap between probes
 	// calledOn is how many waiting calls leave one by one on fast answers once the server is back. A
-	// fleet of quiet clients finds that out over seconds; those who have, serve what the others can't yet.
+	// fleet of quiet clients finds that out over seconds; clients that know serve for the others.
 	calledOn = 6
 	// leakTime is after how long without a send an attempt under way no longer keeps others back: it
 	// may have been forgotten.
@@ -73,14 +73,14 @@ const (
 )
 
 // Gate keeps calls back while a server has asked for silence, and lets them return afterwards in
-// random phase at about the client's own usual rate, so that nobody owes the server a burst. It paces
+// random phase at about the client's own usual rate, without a burst. It paces
 // calls too while failures say that the server is down or overloaded: fast enough to find the end of
 // that, slowly enough not to stand in its way. A lone timeout, failures that answer fast, and slowness
-// pace nobody. It is safe for concurrent use.
+// don't pace calls. It is safe for concurrent use.
 type Gate struct {
 	rand func() float64
 
-	mu     sync.Mutex // guards what follows
+	mu     sync.Mutex // guards all fields below
 	policy Policy
 	demand demand
 	usual  float64   // calls/s as they were when the calm ended; 0: they are calm
@@ -100,7 +100,7 @@ type Gate struct {
 	sent    time.Time     // when a call last passed
 	running int           // attempts under way
 	mean    time.Duration // of good answers' times while nothing was paced
-	recent  time.Duration // of those lately
+	recent  time.Duration // mean of the last few
 }
 
 // NewGate returns an open gate.
@@ -160,9 +160,9 @@ func (g *Gate) AskAt(now time.Time) {
 
 // Take lets one call through, or says why not and when to try again. Each call let through is answered
 // by one of Good, Failed, Ignored, Hold or Untake. Waiting is how many calls wait for this gate beside
-// the one that asks. Pacing ends with a call that nobody waits beside, after a good answer, if none was
+// the one that asks. Pacing ends with a call beside which none waits, after a good answer, if none was
 // turned away since the one before: callers then ask for less than may leave. It lapses
-// when nothing was sent for half a minute: what was learnt is worth less then than what a call teaches.
+// when nothing was sent for half a minute: a fresh call teaches more than the old answers.
 func (g *Gate) Take(waiting int) (retryAt time.Time, err error) { return g.TakeAt(time.Now(), waiting) }
 
 // TakeAt is Take by a clock that was just read.
@@ -202,11 +202,11 @@ func (g *Gate) TakeAt(now time.Time, waiting int) (retryAt time.Time, err error)
 	return time.Time{}, nil
 }
 
-// free ends pacing; what was learnt in it is forgotten.
+// free ends pacing and forgets its lessons.
 func (g *Gate) free() { g.pacer.free(); g.usual, g.kept = 0, false }
 
 // windowFull tells whether as many attempts are under way as the rate needs where answers are fast:
-// what more there is would only wait in the server's queue. A minute after the last failure slowness may
+// more would only wait in the server's queue. A minute after the last failure slowness may
 // be the server's new normal: then the usual rate always has the room that it needs.
 func (g *Gate) windowFull(now time.Time, d float64) bool {
 	needed := g.pacer.rate * g.mean.Seconds()
@@ -223,7 +223,7 @@ func (g *Gate) TurnedAway() {
 	g.denied = true
 }
 
-// Untake gives back what [Gate.Take] let through and nobody sent.
+// Untake gives back a call that [Gate.Take] let through and that was never sent.
 func (g *Gate) Untake() {
 	g.mu.Lock()
 	defer g.mu.Unlock()

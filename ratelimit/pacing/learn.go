@@ -57,7 +57,7 @@ func (g *Gate) GoodAt(now time.Time, took, slow time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.ended()
-	g.proved = g.proved || !now.Add(-took).Before(g.from) // what left before the trouble proves nothing
+	g.proved = g.proved || !now.Add(-took).Before(g.from) // a call from before the trouble proves nothing
 	d := g.earn(now)
 	average(&g.recent, took, d)
 	if !g.pacer.paced && !g.pacer.failing {
@@ -65,7 +65,7 @@ func (g *Gate) GoodAt(now time.Time, took, slow time.Duration) {
 	}
 	before := g.pacer.rate
 	switch back := g.pacer.good(took, slow, d, now, now.Sub(g.from) < returnTime); {
-	case now.Before(g.until): // whoever was told the same must not leave together at the hold's end
+	case now.Before(g.until): // clients told the same must not leave together at the hold's end
 	case back:
 		g.credit, g.called = max(g.credit, 1), calledOn
 	case g.running == 0 && g.called > 0 && !g.pacer.gentle && took.Seconds() < fast*slow.Seconds():
@@ -95,7 +95,7 @@ func average(mean *time.Duration, took time.Duration, d float64) {
 	*mean += time.Duration(float64(took-*mean) * shareOf(d))
 }
 
-// shareOf is what one answer's time weighs in a mean.
+// shareOf is the weight of one answer's time in a mean.
 func shareOf(d float64) float64 { return 1 / max(32, meanTime.Seconds()*d) }
 
 // Failed says that an attempt failed. It tells whether calls are paced since this failure.

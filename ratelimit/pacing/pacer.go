@@ -35,7 +35,7 @@ const (
 	byChance       = 2 // so many timeouts may meet by accident
 	slowStep       = 0.8
 	gently         = 0.2 // of upStep, after a hold: the whole fleet returns at once
-	// forgetTime is an e-fold by time alone: what was learnt must not outlive its use.
+	// forgetTime is an e-fold by time alone: a lesson must not outlive its use.
 	forgetTime = 60 * time.Second
 
 	// Probes find the end of the trouble at these shares of the usual rate. Where connections are
@@ -52,20 +52,20 @@ const (
 	refusedLift = 1.0
 	costlyLift  = 0.7
 	liftMost    = 0.5 // calls/s
-	fast        = 0.5 // of what is slow: such an answer waited for nobody
+	fast        = 0.5 // of the slow time: such an answer met no queue
 
 	// The last answer's slowness stretches the next gap, down to this share of the usual rate. The
-	// rate integrates what answers say and the server's queue integrates the rate; two integrators
+	// rate integrates the answers and the server's queue integrates the rate; two integrators
 	// oscillate unless something in proportion damps them.
 	dampAim   = 0.6
 	dampLeast = 0.2
 	dampMost  = 1.5
-	// A busy client's attempts under way are at most this many times what its rate needs while answers
+	// A busy client's attempts under way are at most this many times the need of its rate while answers
 	// take their usual time (Little's law).
 	window = 1.3
 )
 
-// pacer is the law by which answers teach how fast to send. It is free, and paces nobody, until
+// pacer is the law by which answers teach how fast to send. It is free, and paces no call, until
 // failures bring its rate under the usual one. Slowness alone never does.
 type pacer struct {
 	paced   bool
@@ -74,7 +74,7 @@ type pacer struct {
 	at      time.Time // when rate was last brought up to date
 	failing bool      // no good answer came since the last failure
 	last    Failure
-	strikes int  // failures since nobody was paced and an answer was good
+	strikes int  // failures since the pacer was free and an answer was good
 	gentle  bool // since a hold, until an answer shows the server's limit
 
 	outcomes  float64 // of about the last second
@@ -89,7 +89,7 @@ func (p *pacer) free() { p.paced, p.failing, p.strikes, p.rate = false, false, 0
 
 // elapse brings the rate up to now.
 func (p *pacer) elapse(now time.Time, d float64) {
-	if !p.paced && !p.failing { // nobody asks for the rate: a failure begins with the best
+	if !p.paced && !p.failing { // a free pacer has no rate: a failure begins with the best
 		p.rate, p.at = 0, later(p.at, now)
 		return
 	}
@@ -98,7 +98,7 @@ func (p *pacer) elapse(now time.Time, d float64) {
 	p.rate = max(p.rate, min(p.rate*math.Exp(forgotten), returnFactor*d))
 }
 
-// pace is the rate in force. What damps may also hurry, but not above the rate of a return.
+// pace is the rate in force. Damping may also hurry, but not above the rate of a return.
 func (p *pacer) pace(d float64) float64 {
 	hurried := min(p.rate*p.damp, max(p.rate, returnMost*d))
 	return max(hurried, min(p.rate, dampLeast*d))
@@ -143,7 +143,7 @@ func (p *pacer) failed(kind Failure, d float64, waiting int, now time.Time) (wei
 
 // good raises the rate, or lowers it by a slow answer, and tells whether the server was just found
 // to be back. Slow is when answers of this kind are slow; 0: unknown. Lately tells of trouble within about
-// a minute: after that slowness keeps nobody under the usual rate, it may be the server's new normal.
+// a minute: after that slowness keeps no client under the usual rate, it may be the server's new normal.
 func (p *pacer) good(took, slow time.Duration, d float64, now time.Time, lately bool) (back bool) {
 	among := p.outcome(now)
 	ratio, seconds := slowness(took, slow, d)
@@ -187,7 +187,7 @@ func (p *pacer) up(ratio, slow, d, among float64, quick bool) (back bool) {
 		weight *= gently
 	}
 	before := p.rate
-	// What is not used says nothing about more of it (RFC 7661 has the same rule for windows).
+	// An unused rate proves nothing about a higher one (RFC 7661 has the same rule for windows).
 	used := max(p.rate, returnFactor*d, 1.25*among)
 	p.rate = min(p.rate*math.Exp(upStep*(1-ratio)*weight), used)
 	if !p.failing || !quick {
@@ -202,7 +202,7 @@ func (p *pacer) up(ratio, slow, d, among float64, quick bool) (back bool) {
 	return before < liftMost
 }
 
-// slowness is an answer's time over what is slow for its kind, and that in seconds. A client with much
+// slowness is an answer's time over the slow time of its kind, and that time in seconds. A client with much
 // under way sees a queue build up earlier, and takes less for slow: but more than the usual time of a
 // server whose answers all take as long.
 func slowness(took, slow time.Duration, d float64) (ratio, seconds float64) {
