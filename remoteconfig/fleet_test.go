@@ -108,14 +108,11 @@ func raceDetector() bool {
 	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
 }
 
-// TestFleetPollsFlat starts 100,000 clients in the same moment. With a document to start with, the
+// TestFleetPollsFlat starts 100,000 clients, or a tenth of them, in the same moment. With a document to start with, the
 // server sees a flat rate from the first second on. Without one, each must soon have one: they come
 // within a minute, which is five times the usual rate and once, and then have dispersed.
 func TestFleetPollsFlat(t *testing.T) {
-	size := 100_000
-	if testing.Short() || raceDetector() {
-		size = 10_000
-	}
+	size := sized(100_000, 10_000)
 	tests := []struct {
 		name   string
 		preset remoteconfig.Source
@@ -150,8 +147,8 @@ func TestFleetPollsFlat(t *testing.T) {
 	}
 }
 
-// TestFleetNeverAboveTheUsualRate has the config server fail for two days in every way, and then
-// publish a new version.
+// TestFleetNeverAboveTheUsualRate has the config server fail for two days in every way, or for six
+// hours, and then publish a new version.
 func TestFleetNeverAboveTheUsualRate(t *testing.T) {
 	refused := func(after time.Duration) fetchFunc {
 		return func(context.Context, string) (remoteconfig.Fetched, error) {
@@ -197,12 +194,13 @@ func TestFleetNeverAboveTheUsualRate(t *testing.T) {
 	}
 }
 
-// outage runs a fleet through two days of failures and looks at the rate, during it and after, and
+// outage runs a fleet through days of failures and looks at the rate, during it and after, and
 // at when everybody has the new version: after an interval, or the silence that the server asked for.
 func outage(t *testing.T, follows time.Duration, fail fetchFunc) {
 	t.Helper()
-	const size, down = 200, 48 * time.Hour
-	const back = down + time.Hour + interval*11/10 + 30*time.Second
+	const size = 200
+	down := sized(48*time.Hour, 6*time.Hour)
+	back := down + time.Hour + interval*11/10 + 30*time.Second
 	start := time.Now()
 	f := runFleet(t, size, back, embedded(), func(ctx context.Context, tag string) (
 		remoteconfig.Fetched, error) {

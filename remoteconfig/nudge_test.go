@@ -103,11 +103,8 @@ func (f *nudgedFleet) pollsSince(start time.Time) (count, peak int) {
 
 // TestNudgeReachesActiveClients publishes a version that the backends name at once.
 func TestNudgeReachesActiveClients(t *testing.T) {
-	if testing.Short() {
-		t.Skip("a fleet for hours; TestNudgeLies is the short one")
-	}
+	size := sized(500, 100)
 	synctest.Test(t, func(t *testing.T) {
-		const size = 500
 		var f nudgedFleet
 		var pushed time.Time
 		f.run(t, size, 12*time.Minute, time.Second, func() {
@@ -125,12 +122,13 @@ func TestNudgeReachesActiveClients(t *testing.T) {
 		}
 		count, peak := f.pollsSince(pushed)
 		t.Logf("%d of %d have it within 10 s; %d polls, at most %d in a second (usual: %.1f)", in10s, size,
-			count, peak, size/300.0)
+			count, peak, float64(size)/300)
 		if in10s < size*99/100 {
 			t.Error("want 99 %")
 		}
-		if most := size/8 + 4*math.Sqrt(size/8); float64(peak) > most { // four standard deviations
-			t.Errorf("want %d polls in a second, and by chance at most %.0f", size/8, most)
+		usual := float64(size) / 8
+		if most := usual + 4*math.Sqrt(usual); float64(peak) > most { // four standard deviations
+			t.Errorf("want %d polls in a second, and by chance at most %.0f", int(usual), most)
 		}
 		_, later := f.pollsSince(pushed.Add(time.Minute))
 		if later > 12 { // 1.7 are usual, and at most 12 by chance
@@ -142,7 +140,7 @@ func TestNudgeReachesActiveClients(t *testing.T) {
 	})
 }
 
-// TestNudgeLies has every answer name what was never published, for a day.
+// TestNudgeLies has every answer name what was never published, for a day or six hours.
 func TestNudgeLies(t *testing.T) {
 	n := 0
 	for _, test := range []struct {
@@ -157,12 +155,13 @@ func TestNudgeLies(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				const size, lasts = 10, 24 * time.Hour
+				const size = 10
+				lasts := sized(24*time.Hour, 6*time.Hour)
 				f := nudgedFleet{field: test.field}
 				start := time.Now()
 				f.run(t, size, lasts, 30*time.Second, func() {})
 				count, _ := f.pollsSince(start)
-				t.Logf("%.1f polls a client in a day", float64(count)/size)
+				t.Logf("%.1f polls a client in %v", float64(count)/size, lasts)
 				if usual := size * int(lasts/interval); count > usual+size*(test.early+2) || count < usual*9/10 {
 					t.Errorf("%d polls, usual are %d", count, usual)
 				}
@@ -184,13 +183,10 @@ func TestNudgeLies(t *testing.T) {
 
 // TestNudgeAfterLie: a number that was ignored for good doesn't hide true ones, nor come back.
 func TestNudgeAfterLie(t *testing.T) {
-	if testing.Short() {
-		t.Skip("a fleet for hours; TestNudgeLies is the short one")
-	}
 	synctest.Test(t, func(t *testing.T) {
 		f := nudgedFleet{field: func() string { return `"shop";v=999` }}
 		var pushed time.Time
-		f.run(t, 20, 3*time.Hour, time.Second, func() {
+		f.run(t, sized(20, 5), 3*time.Hour, time.Second, func() {
 			time.Sleep(time.Hour)
 			f.set(func() { f.published = 2 }) // comes by a usual poll
 			time.Sleep(time.Hour)
@@ -224,9 +220,6 @@ func TestNudgeAfterLie(t *testing.T) {
 
 // TestNudgeSparesTheSource: what the config server asked for is kept, whatever backends say.
 func TestNudgeSparesTheSource(t *testing.T) {
-	if testing.Short() {
-		t.Skip("a fleet for hours; TestNudgeLies is the short one")
-	}
 	for _, fail := range []error{
 		&remoteconfig.FetchError{RetryAfter: 30 * time.Minute, Err: context.DeadlineExceeded},
 		&remoteconfig.FetchError{Err: context.DeadlineExceeded},
@@ -234,7 +227,7 @@ func TestNudgeSparesTheSource(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			var f nudgedFleet
 			var from time.Time
-			f.run(t, 20, 3*time.Hour, time.Second, func() {
+			f.run(t, sized(20, 5), 3*time.Hour, time.Second, func() {
 				time.Sleep(time.Hour)
 				f.set(func() { f.fail = fail })
 				time.Sleep(331 * time.Second) // everybody was told
