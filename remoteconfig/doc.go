@@ -22,8 +22,8 @@
 //
 //	first poll    at random within the interval; within 60 s without a document to start with, and
 //	              then the second at random within the interval
-//	interval      300 s, a tenth of it to either side; the document's pollInterval, else the
-//	              server's max-age, changes it within 30 s ([Options].PollMin) and 24 h
+//	interval      300 s, a tenth of it to either side; the document's pollInterval changes it within
+//	              30 s ([Options].PollMin) and 24 h; without one, the server's max-age may lengthen it
 //	one fetch     at most 30 s and 1 MiB
 //	failure       the next poll is at the usual time; never an end for good
 //	a hint        of a watch, where the source is a [Notifier]: one fetch within 10 s
@@ -37,7 +37,8 @@
 // the time at which it was first adopted (see [Readopter]); and what the target itself wants kept
 // (see [Keeper]). A crash loop polls no more often than a program that runs: the plan of the polls
 // is kept too. A cache that is damaged, full or read-only costs itself and no more. Without a
-// CacheDir each start is a new client: what limits a kill's life counts from there.
+// CacheDir each start is a new client: what limits a kill's life counts from there, and a crash loop
+// polls up to once a minute, unless [Options].Default has a document to start with.
 //
 // Run puts the cached document in force while the program goes on. Where no request may slip past
 // a kill or a hold before that, call [Watcher.Load] first.

@@ -173,6 +173,8 @@ func TestFleetNeverAboveTheUsualRate(t *testing.T) {
 		{"garbage", usual, func(context.Context, string) (remoteconfig.Fetched, error) {
 			return remoteconfig.Fetched{Document: []byte("<html>"), Tag: "x"}, nil
 		}},
+		{"garbage, max-age 1 s", usual, refusedIn(time.Second)},
+		{"garbage, max-age a day", usual, refusedIn(24 * time.Hour)},
 		{"hangs", usual + 30*time.Second, func(ctx context.Context, _ string) (remoteconfig.Fetched, error) {
 			<-ctx.Done()
 			return remoteconfig.Fetched{}, ctx.Err()
@@ -191,6 +193,13 @@ func TestFleetNeverAboveTheUsualRate(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { outage(t, test.follows, test.fail) })
 		})
+	}
+}
+
+// refusedIn answers what no target takes, and names an interval.
+func refusedIn(maxAge time.Duration) fetchFunc {
+	return func(context.Context, string) (remoteconfig.Fetched, error) {
+		return remoteconfig.Fetched{Document: []byte("<html>"), Tag: "x", MaxAge: maxAge}, nil
 	}
 }
 
@@ -215,6 +224,9 @@ func outage(t *testing.T, follows time.Duration, fail fetchFunc) {
 	var last time.Duration // that any client follows again
 	for i, polls := range f.polls {
 		first := slices.IndexFunc(polls, func(at time.Duration) bool { return at >= down })
+		if first < 0 {
+			t.Fatalf("client %d didn't poll again", i)
+		}
 		last = max(last, polls[first]-down)
 		for n := 1; n < len(polls); n++ {
 			if gap := polls[n] - polls[n-1]; gap < interval*9/10 {

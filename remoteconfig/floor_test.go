@@ -10,7 +10,7 @@ import (
 )
 
 // TestPollMin asks for polls a second apart, in the document and in max-age. Only the program can
-// allow them.
+// allow the document's; max-age never shortens the interval (law 9).
 func TestPollMin(t *testing.T) {
 	const hasty, says = `{"pollInterval": "0.01s"}`, `{}`
 	tests := []struct {
@@ -19,11 +19,12 @@ func TestPollMin(t *testing.T) {
 		most, least    int // polls in the 300 s after the first one
 	}{
 		{"document", hasty, remoteconfig.Options{}, 11, 9},
-		{"max-age", says, remoteconfig.Options{}, 11, 9},
+		{"max-age", says, remoteconfig.Options{}, 2, 1},
 		{"document, compiled in", hasty, remoteconfig.Options{PollMin: time.Second}, 333, 272},
-		{"max-age, compiled in", says, remoteconfig.Options{PollMin: time.Second}, 333, 272},
+		{"max-age, a lower floor", says, remoteconfig.Options{PollMin: time.Second}, 2, 1},
 		{"document, a higher floor", hasty, remoteconfig.Options{PollMin: time.Minute}, 6, 4},
-		{"max-age, a higher floor", says, remoteconfig.Options{PollMin: time.Minute}, 6, 4},
+		{"max-age, compiled in", says,
+			remoteconfig.Options{PollInterval: time.Second, PollMin: time.Second}, 333, 272},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

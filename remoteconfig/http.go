@@ -2,6 +2,7 @@ package remoteconfig
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -13,6 +14,7 @@ import (
 	"net/url"
 	"path"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -27,14 +29,18 @@ const fetchTimeout = 30 * time.Second
 // maxRedirects is the most redirects that one fetch follows; moved twice and tidied once is enough.
 const maxRedirects = 3
 
-// ErrRedirect means that the server sent the client to another host, or from https to http: who
-// may publish is decided by the URL that was compiled in.
-var ErrRedirect = errors.New("remoteconfig: redirect to another host or scheme refused")
+// ErrRedirect means that the server sent the client to another origin: another scheme, host or port. Who
+// may publish is decided by the URL that was compiled in. Allowed is only the way from http to https of the
+// same host, on their usual ports.
+var ErrRedirect = errors.New("remoteconfig: redirect to another scheme, host or port refused")
+
+// errLoop means that a redirect leads to where this fetch has been.
+var errLoop = errors.New("remoteconfig: the server redirects in a circle")
 
 // HTTP is a source that asks a web server. It sends If-None-Match and takes 304 for an answer,
 // reads at most 1 MiB and for at most 30 s, obeys Retry-After (in seconds or as a date), and takes
 // the max-age of Cache-Control for the interval that the server would like. Redirects are followed
-// on the same host only. It is safe for concurrent use.
+// within the URL's origin only, three at most; see [ErrRedirect]. It is safe for concurrent use.
 type HTTP struct {
 	// URL of the document, http or https. Use https: without [Options].Trust nothing else vouches for
 	// the document, and with it an attacker on the way can still keep an old one alive.
@@ -107,24 +113,25 @@ func (h HTTP) Fetch(ctx context.Context, tag string) (Fetched, error) {
 func (h HTTP) client() (*http.Client, func()) {
 	if h.Client != nil {
 		client := *h.Client // a copy: the application's own is never changed
-		client.CheckRedirect = sameHost(h.Client.CheckRedirect)
+		client.CheckRedirect = sameOrigin(h.Client.CheckRedirect)
 		return &client, func() {}
 	}
 	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true}
-	client := &http.Client{Transport: transport, CheckRedirect: sameHost(nil)}
+	client := &http.Client{Transport: transport, CheckRedirect: sameOrigin(nil)}
 	return client, transport.CloseIdleConnections
 }
 
 type checkRedirect = func(req *http.Request, via []*http.Request) error
 
-func sameHost(own checkRedirect) checkRedirect {
+// sameOrigin judges each step of a chain, so that there is no way back from https either.
+func sameOrigin(own checkRedirect) checkRedirect {
 	return func(req *http.Request, via []*http.Request) error {
-		first := via[0].URL
-		if !strings.EqualFold(req.URL.Hostname(), first.Hostname()) ||
-			first.Scheme == "https" && req.URL.Scheme != "https" {
+		switch {
+		case !leadsWithin(via[len(via)-1].URL, req.URL):
 			return ErrRedirect
-		}
-		if len(via) > maxRedirects {
+		case slices.ContainsFunc(via, func(been *http.Request) bool { return sameResource(been.URL, req.URL) }):
+			return errLoop
+		case len(via) > maxRedirects:
 			return errors.New("remoteconfig: too many redirects")
 		}
 		if own != nil {
@@ -132,6 +139,25 @@ func sameHost(own checkRedirect) checkRedirect {
 		}
 		return nil
 	}
+}
+
+// leadsWithin tells whether a redirect stays in its origin, or goes to the same host's https.
+func leadsWithin(from, to *url.URL) bool {
+	if !strings.EqualFold(from.Hostname(), to.Hostname()) {
+		return false
+	}
+	upgrade := from.Scheme == "http" && port(from) == "80" && to.Scheme == "https" && port(to) == "443"
+	return upgrade || from.Scheme == to.Scheme && port(from) == port(to)
+}
+
+func port(u *url.URL) string {
+	usual := map[string]string{"http": "80", "https": "443"}
+	return cmp.Or(u.Port(), usual[u.Scheme])
+}
+
+// sameResource compares what a server gets to see of two URLs of one origin. A fragment stays with the client.
+func sameResource(a, b *url.URL) bool {
+	return a.Scheme == b.Scheme && a.RequestURI() == b.RequestURI()
 }
 
 func readResponse(resp *http.Response, tag string) (Fetched, error) {

@@ -116,7 +116,9 @@ func TestHTTPFailures(t *testing.T) {
 		{"304 unasked", status(304, "X", ""), 0, nil},
 		{"redirect elsewhere", status(302, "Location", "http://elsewhere.example"), 0,
 			remoteconfig.ErrRedirect},
-		{"redirects for ever", status(302, "Location", "/"), 0, nil},
+		{"redirect to another port", status(302, "Location", "http://served.example:8080/"), 0,
+			remoteconfig.ErrRedirect},
+		{"redirect to itself", status(302, "Location", "/"), 0, nil},
 		{"said to be too large", status(200, "Content-Length", "1048577"), 0, remoteconfig.ErrTooLarge},
 		{"reset", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, 0, nil},
 		{"endless", func(w http.ResponseWriter, _ *http.Request) {

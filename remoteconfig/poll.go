@@ -143,9 +143,8 @@ func (w *Watcher) answered(fetched Fetched) error {
 		return err
 	}
 	w.mu.Lock()
-	w.wish = 0
-	if fetched.MaxAge > 0 {
-		w.wish = bounded(fetched.MaxAge)
+	if err == nil { // else an error page of a cache would set the pace
+		w.wish = min(fetched.MaxAge, maxInterval)
 	}
 	now := time.Now()
 	w.lastErr, w.local = err, false
@@ -297,7 +296,8 @@ func longestWait(interval time.Duration) time.Duration {
 
 // firstWait is the wait of a client that starts and has no plan from before. Programs start
 // together, so it is spread over all of an interval. A crash loop polls at the usual rate too,
-// because most of its short lives end before the poll.
+// because most of its short lives end before the poll; one that has neither a document nor a plan
+// polls once in firstWithin at most.
 func firstWait(interval time.Duration, document bool, r, s float64) time.Duration {
 	if !document {
 		return between(0, min(interval, firstWithin), r)

@@ -55,7 +55,7 @@ type Fetched struct {
 	Document  []byte        // empty if Unchanged
 	Tag       string        // stands for the document in the next Fetch; printable ASCII, or empty
 	Unchanged bool          // the document is still the one that the tag stands for
-	MaxAge    time.Duration // when the source would like to be asked again; 0: it didn't say
+	MaxAge    time.Duration // when the source would like to be asked again, if later than usual; 0: it didn't say
 }
 
 // FetchError is a failed fetch of which more is known than the cause.

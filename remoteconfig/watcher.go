@@ -53,7 +53,8 @@ type Options struct {
 	// kept, so that a restart begins with what was in force, and neither forgets a silence nor polls
 	// early. It is
 	// created with mode 0700 and must be for this purpose alone; processes may share it. A
-	// directory that can't be used costs the cache and nothing else. Default: no cache.
+	// directory that can't be used costs the cache and nothing else. Default: no cache; a program that
+	// dies again and again then polls up to once a minute, unless it has a Default.
 	CacheDir string
 	// Default is the source of a document to start with where the cache has none that is newer,
 	// such as [FS] of an embed.FS. It is read once, when the watcher starts, and cached once it is in
@@ -63,11 +64,10 @@ type Options struct {
 	// anybody's, so whoever can answer for the URL can publish.
 	Trust Trust
 	// PollInterval is the mean time between polls, PollMin to 24 h, where neither the document in
-	// force nor the source names another. Default 300 s, or PollMin if that is longer.
+	// force names another nor the source a longer one. Default 300 s, or PollMin if that is longer.
 	PollInterval time.Duration
-	// PollMin is the shortest interval that anybody may name: the document, the source, or
-	// PollInterval. From 1 s to 24 h. Below its default it is for tests and demonstrations, whose
-	// fleets are small. Default 30 s.
+	// PollMin is the shortest interval that the document or PollInterval may name, from 1 s to 24 h. Below
+	// its default it is for tests and demonstrations, whose fleets are small. Default 30 s.
 	PollMin time.Duration
 	// Rand yields uniform numbers in [0, 1) for the phases and jitters; it must be safe for
 	// concurrent use. Default: a source of its own, seeded by the operating system.
@@ -95,7 +95,7 @@ type Watcher struct {
 	running bool
 	started bool
 	plan    plan
-	wish    time.Duration // the interval that the source would like; 0: it didn't say
+	wish    time.Duration // the interval that the source would like, with a document that was taken; 0: it didn't say
 	asked   bool          // Refresh was called since the last attempt
 	nudge   time.Time     // when to fetch for a nudge; zero: none is heeded
 	local   bool          // the last attempt reached no server
@@ -312,16 +312,13 @@ func receive(channel any) reflect.SelectCase {
 }
 
 // intervalNow is the mean time between polls: what the document in force says, since that is what
-// its publisher means; else what the source would like, else the program's own. It is called with
-// the lock held.
+// its publisher means; else the program's own, or what the source would like if that is longer. It is
+// called with the lock held.
 func (w *Watcher) intervalNow() time.Duration {
-	switch {
-	case w.current != nil && w.current.interval > 0:
+	if w.current != nil && w.current.interval > 0 {
 		return max(w.current.interval, w.floor)
-	case w.wish > 0:
-		return max(w.wish, w.floor)
 	}
-	return w.interval
+	return max(w.interval, w.wish)
 }
 
 // draw returns a number in [0, 1], whatever Options.Rand returns.

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/tether-go/tether/internal/random"
 	"github.com/tether-go/tether/remoteconfig"
 )
 
@@ -94,6 +95,39 @@ func TestCrashLoop(t *testing.T) {
 			t.Errorf("%d polls in %v, usual are %d", polls, lasts, usual)
 		}
 	})
+}
+
+// TestCrashLoopWithoutACache has processes die again and again, with nothing that outlives them. One that
+// has a document to start with polls at most at the usual rate; one that has none, once a minute. (law 9)
+func TestCrashLoopWithoutACache(t *testing.T) {
+	for _, life := range []time.Duration{2 * time.Second, 30 * time.Second, 59 * time.Second, 2 * time.Minute} {
+		for _, preset := range []remoteconfig.Source{embedded(), nil} {
+			gap := interval * 9 / 10
+			if preset == nil {
+				gap = time.Minute
+			}
+			synctest.Test(t, func(t *testing.T) {
+				const clients, lasts = 20, time.Hour
+				polls, rand := 0, random.New(1).Float64
+				source := fetchFunc(func(context.Context, string) (remoteconfig.Fetched, error) {
+					polls++
+					return remoteconfig.Fetched{Document: document(1)}, nil
+				})
+				for range clients * int(lasts/life) {
+					ctx, end := context.WithTimeout(t.Context(), life)
+					w, err := remoteconfig.New(source, refuseGarbage{}, remoteconfig.Options{Default: preset, Rand: rand})
+					if err != nil {
+						t.Fatal(err)
+					}
+					_ = w.Run(ctx) // it ends with ctx
+					end()
+				}
+				if most := clients * int(lasts/gap) * 11 / 10; polls > most {
+					t.Errorf("lives of %v, document %t: %d polls, want at most %d", life, preset != nil, polls, most)
+				}
+			})
+		}
+	}
 }
 
 // TestFetchOncePrograms starts a program every minute for a day.
