@@ -101,8 +101,8 @@ func (c *call) admit() *RejectedError {
 	c.target.inFlight.Add(1)
 	c.engine.events.Deliver()
 	waited := sent.Sub(began)
-	if c.obstacle != 0 && c.engine.telemetry.waits.Enabled(c.Context) {
-		c.engine.telemetry.waits.Record(c.Context, waited.Seconds(), c.target.series.waitedBy[c.obstacle]...)
+	if c.obstacle != 0 && c.engine.telemetry.Waits.Enabled(c.Context) {
+		c.engine.telemetry.Waits.Record(c.Context, waited.Seconds(), c.target.series.WaitedBy[c.obstacle]...)
 	}
 	if waited > time.Second {
 		c.engine.emit(Event{Kind: EventWaited, Target: c.target.name, Stage: c.obstacle, Attempt: c.attempts, Wait: waited})

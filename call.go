@@ -2,6 +2,7 @@ package tether
 
 import (
 	"context"
+	"github.com/tether-go/tether/internal/metrics"
 	"hash/maphash"
 	"time"
 
@@ -167,7 +168,7 @@ func (c *call) join(serial uint64, now clock.Moment) {
 		c.ask(now)
 	}
 	if c.routing == nil || !c.routing.counted {
-		count(c.Context, c.engine.telemetry.calls, c.target.series.plain)
+		metrics.Count(c.Context, c.engine.telemetry.Calls, c.target.series.Plain)
 	}
 }
 

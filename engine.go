@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"github.com/tether-go/tether/internal/metrics"
 	"hash/maphash"
 	"sync"
 	"sync/atomic"
@@ -46,7 +47,7 @@ type Engine struct {
 	nudges       nudges
 	routes       routeGuards
 
-	telemetry *telemetry
+	telemetry *metrics.Set
 	tally     flags.Tally // what telemetry tells of flags
 }
 
@@ -68,8 +69,7 @@ func New(opts Options) (*Engine, error) {
 		replaced: make(chan struct{})})
 	e.localFlags = own
 	e.flags, e.flagsChanged = flags.Follow(func() *flags.Set { return e.config.Load().flags }, e.turnedOff)
-	var err error
-	if e.telemetry, err = e.newTelemetry(opts.MeterProvider); err != nil {
+	if err := e.measure(opts.MeterProvider); err != nil {
 		return nil, fmt.Errorf("tether: %w", err)
 	}
 	return e, nil
@@ -144,7 +144,7 @@ func (c *call) send(by func(context.Context, *Permit) Outcome, out *Outcome) {
 // settled tells whom it may concern what an attempt brought.
 func (c *call) settled(p *Permit, out *Outcome) {
 	if c.spell != 0 && out.teachesLittle(c.policy) && c.leaveQuiet(p) {
-		count(c.Context, c.engine.telemetry.attempts, c.target.series.byClass[Healthy])
+		metrics.Count(c.Context, c.engine.telemetry.Attempts, c.target.series.ByOutcome[Healthy])
 		return
 	}
 	c.takeIn(p, out)
@@ -223,7 +223,7 @@ func (c *call) failure(last Outcome, reason error) error {
 func (c *call) retrying(last *Outcome, delay time.Duration) {
 	c.routing.fellBack()
 	c.target.stats.retries.Add(1)
-	count(c.Context, c.engine.telemetry.retries, c.target.series.plain)
+	metrics.Count(c.Context, c.engine.telemetry.Retries, c.target.series.Plain)
 	c.spanEvent("tether.retry", attribute.Float64("tether.delay", delay.Seconds()),
 		attribute.String("tether.outcome", last.Class.String()))
 	c.engine.emit(Event{Kind: EventRetry, Target: c.target.name, Attempt: c.attempts, Wait: delay, Err: last.Err})

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"github.com/tether-go/tether/internal/metrics"
 	"time"
 
 	"github.com/tether-go/tether/breaker"
@@ -21,7 +22,7 @@ func (c *call) settle(p *Permit, out *Outcome, now time.Time) {
 	}
 	t.tell()
 	t.inFlight.Add(-1)
-	count(c.Context, c.engine.telemetry.attempts, t.series.byClass[min(out.Class, Overloaded)])
+	metrics.Count(c.Context, c.engine.telemetry.Attempts, t.series.ByOutcome[min(out.Class, Overloaded)])
 	switch out.Class {
 	case Healthy:
 		c.settleHealthy(p, out, now)

@@ -2,6 +2,7 @@ package tether
 
 import (
 	"context"
+	"github.com/tether-go/tether/internal/metrics"
 	"net/http"
 	"sync"
 	"time"
@@ -151,7 +152,7 @@ func (r *race) sendHedge() {
 	c := &r.h.call
 	p := c.admitHedge()
 	if p == nil {
-		count(c.Context, c.engine.telemetry.hedges, c.target.series.hedged[hedgeDenied])
+		metrics.Count(c.Context, c.engine.telemetry.Hedges, c.target.series.Hedged[hedgeDenied])
 		return
 	}
 	hedge := runner{permit: p, out: Outcome{Err: errNothing}}
@@ -210,7 +211,7 @@ func (r *race) result() Outcome {
 	if r.winner == nil && other.out.Hint.Verdict == hint.DontRepeat {
 		out.Hint.Verdict = hint.DontRepeat
 	}
-	count(h.Context, h.engine.telemetry.hedges, h.target.series.hedged[result])
+	metrics.Count(h.Context, h.engine.telemetry.Hedges, h.target.series.Hedged[result])
 	if r.winner == nil || h.Explained {
 		attempt, hedge := r.attempt.permit.sentAt, r.hedge.permit.sentAt
 		second := r.hedge.out.attempt(hedge.Since(attempt))

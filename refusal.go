@@ -2,6 +2,7 @@ package tether
 
 import (
 	"context"
+	"github.com/tether-go/tether/internal/metrics"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -51,7 +52,7 @@ func (c *call) reject(o *obstacle, ended error) *RejectedError {
 			l.gate.TurnedAway()
 		}
 	}
-	count(c.Context, c.engine.telemetry.refusals, c.target.series.byStage[o.stage])
+	metrics.Count(c.Context, c.engine.telemetry.Refusals, c.target.series.ByStage[o.stage])
 	err := &RejectedError{
 		Target: c.target.name, Stage: o.stage, ServerAsked: o.stage == StageKill || o.stage == StageHold || o.forced,
 		RetryAt: o.retryAt, Reason: o.reason, Ended: ended, Criticality: c.criticality, Shed: o.shed,

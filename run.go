@@ -1,6 +1,10 @@
 package tether
 
-import "context"
+import (
+	"context"
+
+	"github.com/tether-go/tether/internal/metrics"
+)
 
 // Room is where the context of a call's first attempt lives, for an edge that has memory of its own for each
 // call. The zero value is ready. It is for one call, never to be used again: contexts may outlive the call.
@@ -25,7 +29,7 @@ func (e *Engine) Run(ctx context.Context, room *Room, what *Call, attempt func(c
 	out := attempt(&room.ctx)
 	ended = true
 	if out.teachesLittle(v.policy) && v.leave() {
-		count(ctx, e.telemetry.attempts, v.target.series.byClass[Healthy])
+		metrics.Count(ctx, e.telemetry.Attempts, v.target.series.ByOutcome[Healthy])
 		e.events.Deliver()
 		return out.Err
 	}
@@ -44,7 +48,7 @@ func (v *visit) passQuietly() bool {
 	if !v.target.quiet.on.Load() || !v.enter(v.killers.serial, v.entered, true) {
 		return false
 	}
-	count(v.Context, v.engine.telemetry.calls, v.target.series.plain)
+	metrics.Count(v.Context, v.engine.telemetry.Calls, v.target.series.Plain)
 	return true
 }
 

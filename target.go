@@ -1,6 +1,7 @@
 package tether
 
 import (
+	"github.com/tether-go/tether/internal/metrics"
 	"math"
 	"strings"
 	"sync"
@@ -41,7 +42,7 @@ type target struct {
 	deference *priority.Shedder
 	stats     stats
 	inFlight  atomic.Int32 // attempts that are not settled
-	series    *series      // attributes of its metrics
+	series    *metrics.Series
 
 	users     atomic.Int32 // calls under way but for the quiet ones; a target that has some is never forgotten
 	wasKilled atomic.Bool  // changed under the lock
@@ -89,7 +90,7 @@ func (e *Engine) newTarget(key targetKey, settings targetPolicy, version uint64)
 		t.name += " " + jsondoc.Plain(key.rule)
 	}
 	t.deference = priority.New(e.rand)
-	t.series = e.telemetry.of(t.name)
+	t.series = e.telemetry.Of(t.name)
 	// What Validate and Clamp let through is valid for the leaves: a failure here is a bug of ours, and
 	// then the leaf's own defaults protect.
 	var err error

@@ -24,7 +24,7 @@ func (h *httpCall) watch(ctx context.Context) (context.Context, *wire) {
 	// Another RoundTripper may send a request past the trace, after one that failed on the trace.
 	_, known := h.base.(*http.Transport)
 	needed := known && !h.Idempotent && h.replayable && !h.inner
-	if !needed && !h.engine.telemetry.resends.Enabled(ctx) {
+	if !needed && !h.engine.telemetry.Resends.Enabled(ctx) {
 		return ctx, nil
 	}
 	w := &wire{proves: needed}
@@ -55,6 +55,6 @@ func (h *httpCall) countResends(w *wire) {
 		return
 	}
 	if n := w.connections.Load() - 1; n > 0 {
-		h.engine.telemetry.resends.Add(h.Context, int64(n), h.target.series.plain...)
+		h.engine.telemetry.Resends.Add(h.Context, int64(n), h.target.series.Plain...)
 	}
 }
