@@ -1,34 +1,19 @@
 package tether
 
 import (
-	"errors"
 	"sync/atomic"
 	"time"
-	"weak"
-
-	"github.com/tether-go/tether/internal/clock"
-	"github.com/tether-go/tether/policy"
 
 	"github.com/tether-go/tether/breaker"
 	"github.com/tether-go/tether/internal/queue"
-	"github.com/tether-go/tether/ratelimit"
-	"github.com/tether-go/tether/ratelimit/pacing"
 )
 
 // Permit is leave to send one attempt. Whoever has it says once what came of it.
 type Permit struct {
+	pass
 	call    *call
 	attempt int
-	ticket  breaker.Ticket
-	room    breaker.Room                 // where the ticket is
-	lane    *lane                        // of the credential; nil if it was never told to wait
-	slot    *ratelimit.Slot              // among the attempts under way; nil where nothing limits them
-	lent    weak.Pointer[ratelimit.Slot] // what the answer's body has instead
-	lentBy  *queue.Queue                 // where that place is
-	sentAt  clock.Moment                 // sending of the attempt
 	settled atomic.Bool
-	hedge   bool
-	counted bool // instead of settled, by a quiet target, which guards it
 }
 
 // sent is when the attempt left.
@@ -47,7 +32,7 @@ func (p *Permit) Done(out Outcome) {
 
 // abandon gives back what an attempt was given that taught nothing, unless it is settled.
 func (p *Permit) abandon() {
-	if !p.counted && !p.settled.Load() {
+	if p.call.stateNow() != counted && !p.settled.Load() {
 		p.Done(Outcome{})
 	}
 }
@@ -55,7 +40,7 @@ func (p *Permit) abandon() {
 // done is Done by a clock that was just read.
 func (p *Permit) done(out *Outcome, now time.Time) {
 	c := p.call
-	if p.settled.Swap(true) || !c.part(p) {
+	if p.settled.Swap(true) || !c.part(&p.pass) {
 		return
 	}
 	c.settle(p, out, now)
@@ -122,11 +107,11 @@ func (c *call) throughLines() *RejectedError {
 				l.ask()
 				counted = true
 			}
-			if err := c.pass(l.place()); err != nil {
+			if err := c.passThrough(l.place()); err != nil {
 				return err
 			}
 		}
-		err := c.pass(place{&c.target.line, c.target.gate, nil, c.target.breaker})
+		err := c.passThrough(c.target.door())
 		if err == nil && !c.laneClosed() {
 			return nil
 		}
@@ -136,11 +121,7 @@ func (c *call) throughLines() *RejectedError {
 		if err != nil {
 			return err
 		}
-		c.permit.ticket.Done(breaker.Ignored)
-		c.untake()
-		c.target.rate.Untake()
-		c.permit.end()
-		c.target.line.WakeNext()
+		c.target.giveBack(&c.permit.pass, c.criticality)
 	}
 }
 
@@ -154,114 +135,11 @@ func (c *call) laneClosed() bool {
 	return !until.IsZero()
 }
 
-// obstacle is what keeps a call from going on, and when trying again may help.
-type obstacle struct {
-	stage   Stage
-	reason  error
-	retryAt time.Time
-	change  bool          // something else than time may remove it: an answer that is still awaited
-	forced  bool          // it stands until somebody decides otherwise: waiting is in vain
-	shed    bool          // a less critical call is refused for more critical ones
-	kill    *policy.Kill  // whose; nil: another stage's
-	look    time.Duration // after which to look again, for what nobody tells; 0: no need
-}
-
-// place is where calls may have to wait: before the gate of a lane, or before the gate and the breaker
-// of a target.
-type place struct {
-	line      *queue.Queue
-	gate      *pacing.Gate
-	allowance *pacing.Allowance // nil for a target
-	breaker   *breaker.Breaker  // nil for a lane
-}
-
-// openRate is about how often a breaker that isn't closed lets a probe through, in calls a second.
-const openRate = 0.5
-
-// rate is how many calls a second the place lets through; 0: as many as want.
-func (at place) rate() float64 {
-	if at.breaker != nil && at.breaker.Refuses() {
-		return openRate
-	}
-	_, perSecond := at.gate.Status()
-	if at.allowance != nil {
-		if spread := at.allowance.Rate(); spread > 0 && (perSecond == 0 || spread < perSecond) {
-			return spread
-		}
-	}
-	return perSecond
-}
-
-// try takes the permit through a place, or tells what stands in the way; then nothing is kept of what was given.
-func (c *call) try(p *Permit, at place, waiting int) *obstacle {
-	if o := c.defers(at, waiting); o != nil {
-		return o
-	}
-	if o := c.throughGate(at.gate, waiting); o != nil || at.breaker == nil {
-		if o == nil && at.allowance != nil {
-			o = throughAllowance(at, waiting)
-		}
-		if o != nil && at.breaker != nil {
-			c.target.deference.Untake(c.criticality)
-		}
-		if o != nil && o.stage == StagePacing && at.breaker != nil && at.breaker.Refuses() {
-			o.stage, o.reason = StageBreaker, breaker.ErrOpen // pacing only tells when to try it again
-			if h := at.breaker.Health(); h.State == breaker.Open && h.RetryAt.After(o.retryAt) {
-				o.retryAt = h.RetryAt
-			}
-		}
-		return o
-	}
-	ticket, err := at.breaker.AllowIn(&p.room)
-	if err != nil {
-		c.untake()
-		o := &obstacle{stage: StageBreaker, reason: breaker.ErrOpen}
-		var open *breaker.OpenError
-		if errors.As(err, &open) {
-			o.reason, o.retryAt, o.change, o.forced = open.Unwrap(), open.RetryAt, open.Probing, open.Forced
-		}
-		return o
-	}
-	c.target.stats.passed(StageBreaker)
-	if o := c.throughLimits(p); o != nil {
-		ticket.Done(breaker.Ignored)
-		c.untake()
-		return o
-	}
-	p.ticket = ticket
-	return nil
-}
-
-func (c *call) throughGate(g *pacing.Gate, waiting int) *obstacle {
-	retryAt, err := g.TakeAt(c.clock(), waiting)
-	switch {
-	case err == nil:
-		c.target.stats.passed(StageHold)
-		c.target.stats.passed(StagePacing)
-		return nil
-	case errors.Is(err, pacing.ErrHeld):
-		return &obstacle{stage: StageHold, reason: pacing.ErrHeld, retryAt: retryAt}
-	default:
-		return &obstacle{stage: StagePacing, reason: pacing.ErrPaced, retryAt: retryAt,
-			change: c.target.inFlight.Load() > 0} // a good answer makes the pace faster
-	}
-}
-
-// throughAllowance takes what the gate has given back if the quota has none to give yet.
-func throughAllowance(at place, waiting int) *obstacle {
-	retryAt, ok := at.allowance.Take(waiting)
-	if ok {
-		return nil
-	}
-	at.gate.Untake()
-	return &obstacle{stage: StagePacing, reason: pacing.ErrQuota, retryAt: retryAt}
-}
-
-// pass brings the call past a place: at once if nobody waits there and nothing stands in the way, else
+// passThrough brings the call past a place: at once if nobody waits there and nothing stands in the way, else
 // in its turn, for as long as the call's patience lasts.
-func (c *call) pass(at place) *RejectedError {
+func (c *call) passThrough(at place) *RejectedError {
 	if at.line.Len() == 0 {
-		o := c.try(c.permit, at, 0)
+		o := c.try(at, 0)
 		if o == nil {
 			return nil
 		}
@@ -281,14 +159,14 @@ func (c *call) pass(at place) *RejectedError {
 	defer at.line.Leave(w)
 	for {
 		var o *obstacle
-		turn, others, displaced := at.line.Turn(w, c.rate(at))
+		turn, others, displaced := at.line.Turn(w, c.target.rateOf(at, c.criticality))
 		switch {
 		case displaced:
 			return c.reject(&obstacle{stage: StageQueue, reason: ErrQueueFull, shed: true}, nil)
 		case !turn:
-			o = c.behind(at)
+			o = c.target.behind(at, c.criticality)
 		default:
-			if o = c.try(c.permit, at, others); o == nil {
+			if o = c.try(at, others); o == nil {
 				return nil
 			}
 		}
@@ -296,6 +174,23 @@ func (c *call) pass(at place) *RejectedError {
 			return err
 		}
 	}
+}
+
+// asking is what the call says of itself at a place.
+func (c *call) asking() ask {
+	return ask{level: c.criticality, repeat: c.attempts > 0, limited: c.policy.Rate.PerSecond > 0, now: c.clock()}
+}
+
+// try takes the permit through a place, or tells what stands in the way; then nothing is kept of what was given.
+func (c *call) try(at place, waiting int) *obstacle {
+	a := c.asking()
+	return c.target.try(&c.permit.pass, &a, at, waiting)
+}
+
+// outOfReach tells of a place that leaves the call no turn within its patience.
+func (c *call) outOfReach(at place, now time.Time) *obstacle {
+	a := c.asking()
+	return c.target.outOfReach(&a, at, now, c.patience(now))
 }
 
 // await sleeps until it may help to look again: the obstacle's time has come, the line has moved,
@@ -356,4 +251,14 @@ func (c *call) ownLane() *lane {
 		return nil
 	}
 	return c.target.lane(c.credential(), c.place())
+}
+
+// followNewest brings the newest configuration to the target: where all calls wait, none that begins
+// may be there to do so.
+func (c *call) followNewest() {
+	p := c.killers.Resolve(c.Scheme, c.Host, c.Method, c.Path, c.GRPCMethod)
+	if p.Key == c.policy.Key {
+		c.forcedOpen = p.Breaker.Mode == breaker.ForcedOpen
+		c.target.follow(p, c.killers.serial)
+	}
 }

@@ -1,10 +1,11 @@
 package tether
 
 import (
-	"github.com/tether-go/tether/policy"
 	"runtime"
 	"strings"
 	"testing"
+
+	"github.com/tether-go/tether/policy"
 )
 
 // TestApplyAllocatesLittle: a document of usual size costs a start, and each version, next to nothing.

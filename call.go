@@ -2,9 +2,10 @@ package tether
 
 import (
 	"context"
-	"github.com/tether-go/tether/internal/metrics"
 	"hash/maphash"
 	"time"
+
+	"github.com/tether-go/tether/internal/metrics"
 
 	"github.com/tether-go/tether/internal/clock"
 
@@ -76,7 +77,6 @@ type call struct {
 	policyEnds bool  // the deadline is the policy's
 	replayable bool  // the request can be sent again as it was
 	single     bool  // admitted by Begin: ends with its permit
-	parted     bool  // no longer one that passed quietly; guarded by the target
 	spent      bool  // a re-attempt was taken from the budget and is not sent yet
 	obstacle   Stage // that the attempt being admitted waited for last
 
@@ -205,7 +205,7 @@ func (c *call) finish() {
 	if c.routing != nil {
 		c.routing.Cancel()
 	}
-	if !c.first.counted { // else it is out already
+	if c.stateNow() != counted { // else it is out already
 		c.target.release()
 	}
 	c.engine.events.Deliver()

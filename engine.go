@@ -5,18 +5,18 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"github.com/tether-go/tether/internal/metrics"
 	"hash/maphash"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/tether-go/tether/internal/metrics"
 
 	"github.com/tether-go/tether/internal/clock"
 	"github.com/tether-go/tether/policy"
 
 	"go.opentelemetry.io/otel/attribute"
 
-	"github.com/tether-go/tether/breaker"
 	"github.com/tether-go/tether/flags"
 	"github.com/tether-go/tether/internal/eventqueue"
 	"github.com/tether-go/tether/internal/random"
@@ -63,7 +63,6 @@ func New(opts Options) (*Engine, error) {
 	e.client = newClient(e.opts)
 	id := e.client.id
 	e.clientID.Store(&id)
-	e.targets.byKey = make(map[targetKey]*target)
 	own, _ := opts.Policy.FlagSet(&e.tally) // Validate has told its problems
 	e.config.Store(&current{Compiled: policy.Compile(opts.Policy, policy.Document{}, opts.Bounds), flags: own, plain: own, serial: 1, since: time.Now(),
 		replaced: make(chan struct{})})
@@ -71,6 +70,14 @@ func New(opts Options) (*Engine, error) {
 	e.flags, e.flagsChanged = flags.Follow(func() *flags.Set { return e.config.Load().flags }, e.turnedOff)
 	if err := e.measure(opts.MeterProvider); err != nil {
 		return nil, fmt.Errorf("tether: %w", err)
+	}
+	e.targets.byKey = make(map[targetKey]*target)
+	e.targets.opts = tableOptions{
+		clock: e.clock, rand: e.rand, seed: e.hashSeed, most: e.opts.MaxTargets, initialRetries: *e.opts.InitialRetries,
+		budgets: e.opts.Budgets, series: e.telemetry.Of,
+		breakerChanged: func(target, note string) { // only queued: locks may be held
+			e.note(Event{Kind: EventBreaker, Target: target, Stage: StageBreaker, Note: note})
+		},
 	}
 	return e, nil
 }
@@ -109,7 +116,7 @@ func (c *call) run(by func(context.Context, *Permit) Outcome, last *Outcome) (re
 			*last = c.fallBack(*last)
 		}
 		if last.served(c.policy) {
-			if !c.first.counted {
+			if c.stateNow() != counted {
 				c.target.budget.SuccessAt(c.idleSince())
 			}
 			return nil
@@ -143,7 +150,7 @@ func (c *call) send(by func(context.Context, *Permit) Outcome, out *Outcome) {
 
 // settled tells whom it may concern what an attempt brought.
 func (c *call) settled(p *Permit, out *Outcome) {
-	if c.spell != 0 && out.teachesLittle(c.policy) && c.leaveQuiet(p) {
+	if c.spell != 0 && out.teachesLittle(c.policy) && c.leave(&p.settled) {
 		metrics.Count(c.Context, c.engine.telemetry.Attempts, c.target.series.ByOutcome[Healthy])
 		return
 	}
@@ -237,15 +244,3 @@ func (c *call) gaveUp(last *Outcome, reason error) {
 
 // errFailed stands for the error that a caller's function did not give.
 var errFailed = errors.New("tether: the attempt failed")
-
-// observeBreaker keeps the usual rate when a breaker opens, and turns its changes into events.
-// They are only queued: a look at a breaker may be what changes it, also under a lock of ours.
-func (e *Engine) observeBreaker(t *target) func(breaker.Event) {
-	return func(b breaker.Event) {
-		if b.To == breaker.Open {
-			t.gate.Remember()
-		}
-		e.note(Event{Kind: EventBreaker, Target: t.name, Stage: StageBreaker,
-			Note: b.From.String() + " -> " + b.To.String() + ": " + b.Cause.String()})
-	}
-}

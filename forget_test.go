@@ -15,7 +15,7 @@ func crowded(t testing.TB, targets, lanes int) *Engine {
 		t.Fatal(err)
 	}
 	for i := range targets {
-		x := e.target(targetKey{host: fmt.Sprint("host", i)}, builtinPolicy(), 1)
+		x := e.targets.find(targetKey{host: fmt.Sprint("host", i)}, builtinPolicy(), 1)
 		x.mu.Lock()
 		for l := range lanes {
 			x.openLane(laneKey{credential: uint64(l + 1)}, e.rand)
@@ -111,7 +111,7 @@ func BenchmarkNewServer(b *testing.B) {
 			}
 			b.ResetTimer()
 			for i := range b.N {
-				e.target(targetKey{host: fmt.Sprint("new", i)}, builtinPolicy(), 1)
+				e.targets.find(targetKey{host: fmt.Sprint("new", i)}, builtinPolicy(), 1)
 			}
 		})
 	}

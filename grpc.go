@@ -125,15 +125,12 @@ func (h *httpCall) hearTrailer(p *Permit, resp *http.Response) {
 	if out.Class != Overloaded || wait <= 0 {
 		return
 	}
-	h.target = h.engine.use(h.targetKey(), h.policy, 0) // which may have been forgotten meanwhile
+	h.target = h.engine.targets.use(h.targetKey(), h.policy, 0) // which may have been forgotten meanwhile
 	defer h.target.release()
-	if !out.Partitioned {
-		h.holdAll(p, wait)
-		return
-	}
-	said := out.Hint
-	name := h.engine.nameOfPartition(said)
-	h.hold(p, h.target.told(h.credential(), h.place(), name, said.Scope, true, h.engine.rand), wait, "")
+	a := h.answer(p, &out)
+	heard := settled{whose: func() (credential, place uint64) { return h.credential(), h.place() }}
+	h.target.hear(&a, &heard)
+	h.report(p, &heard)
 }
 
 // trailedBody tells when its end has come, and with it the trailer.

@@ -63,16 +63,7 @@ func (e *Engine) Health() Health {
 	h := Health{Version: config.version(), Stages: config.stageNames(), RolledBack: e.rolledBack(config),
 		Kills: config.KillsOn(time.Now()), DroppedEvents: e.events.Dropped()}
 	h.Stale = !config.pushed.Expires.IsZero() && time.Now().After(config.pushed.Expires)
-	e.targets.mu.Lock()
-	all := make([]*target, 0, len(e.targets.byKey)+1)
-	for _, t := range e.targets.byKey {
-		all = append(all, t)
-	}
-	if e.targets.rest != nil {
-		all = append(all, e.targets.rest)
-	}
-	e.targets.mu.Unlock()
-	for _, t := range all {
+	for _, t := range e.targets.all() {
 		h.Targets = append(h.Targets, t.health())
 	}
 	e.events.Deliver()

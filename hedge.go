@@ -1,13 +1,12 @@
 package tether
 
 import (
-	"github.com/tether-go/tether/policy"
 	"net/http"
 	"time"
 
-	"go.opentelemetry.io/otel/attribute"
+	"github.com/tether-go/tether/policy"
 
-	"github.com/tether-go/tether/breaker"
+	"go.opentelemetry.io/otel/attribute"
 )
 
 // isHedgeable tells whether two of a request may be under way at once. Declared is what its caller said of
@@ -43,14 +42,6 @@ func (h *httpCall) hedgeAfter() time.Duration {
 	return delay
 }
 
-// learnLate notes how long an attempt took, where a quantile of that is when attempts are hedged. Hedges
-// are no samples: those that take long are cancelled.
-func (c *call) learnLate(p *Permit, took time.Duration, calm bool) {
-	if up := c.policy.Hedge.Up; up > 0 && calm && !p.hedge {
-		c.target.learnLate(c.route, took, up)
-	}
-}
-
 // admitHedge passes a hedge through the stages, as every attempt. But it takes only what no call waits
 // for, and doesn't wait: where anything at all stands in its way it isn't sent, and nil is returned. It runs on the
 // goroutine of the hedge's timer, and writes nothing of the call; see [race].
@@ -60,19 +51,20 @@ func (c *call) admitHedge() *Permit {
 		newest.Killed(c.Scheme, c.Host, c.Method, c.Path, c.GRPCMethod, time.Now()) != nil {
 		return nil
 	}
-	p := &Permit{call: c, attempt: c.attempts + 1, hedge: true, lane: c.ownLane()}
+	p := &Permit{call: c, attempt: c.attempts + 1, pass: pass{hedge: true, lane: c.ownLane()}}
 	c.target.tell()
-	at := place{&c.target.line, c.target.gate, nil, c.target.breaker}
+	at := c.target.door()
 	calm := at.calm() && (p.lane == nil || p.lane.place().calm())
 	if !calm || !c.target.budget.Take() {
 		return nil
 	}
-	if c.try(p, at, 0) != nil {
+	a := c.asking()
+	if c.target.try(&p.pass, &a, at, 0) != nil {
 		c.target.budget.Refund()
 		return nil
 	}
 	late := p.ticket.Probe() // the breaker opened and half closed meanwhile
-	if p.lane != nil && c.try(p, p.lane.place(), 0) != nil {
+	if p.lane != nil && c.target.try(&p.pass, &a, p.lane.place(), 0) != nil {
 		p.lane, late = nil, true
 	}
 	if late {
@@ -85,20 +77,10 @@ func (c *call) admitHedge() *Permit {
 // unadmitHedge gives back what admitHedge gave to a hedge that isn't sent.
 func (c *call) unadmitHedge(p *Permit) {
 	c.target.budget.Refund()
-	p.ticket.Done(breaker.Ignored)
-	c.untake()
-	c.target.rate.Untake()
-	p.end()
-	c.target.line.WakeNext()
+	c.target.giveBack(&p.pass, c.criticality)
 	if p.lane != nil {
 		p.lane.untake()
 	}
-}
-
-// calm tells whether nobody waits at the place, and who passes it takes nothing from others.
-func (at place) calm() bool {
-	return at.rate() == 0 && at.line.Len() == 0 &&
-		(at.breaker == nil || at.breaker.State() == breaker.Closed)
 }
 
 // hedging counts and reports a hedge that is about to be sent. Who observes may be slow, and mustn't hold

@@ -3,7 +3,6 @@ package tether
 import (
 	"context"
 	"errors"
-	"github.com/tether-go/tether/policy"
 	"hash/maphash"
 	"io"
 	"math/rand/v2"
@@ -14,6 +13,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/tether-go/tether/policy"
 )
 
 // whimsical is a server that does whatever a server, or a transport, can do to an attempt.

@@ -2,10 +2,11 @@ package tether
 
 import (
 	"context"
-	"github.com/tether-go/tether/internal/metrics"
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/tether-go/tether/internal/metrics"
 
 	"github.com/tether-go/tether/ratelimit/hint"
 )
@@ -135,7 +136,7 @@ func (r *race) outrun(a *runner, resp *http.Response, out Outcome) Outcome {
 	}
 	if !out.answered() {
 		out = Outcome{}
-		r.h.learnLate(a.permit, time.Since(a.permit.sent()), !r.h.target.gate.Paced())
+		r.h.target.outrun(&a.permit.pass, r.h.route, time.Since(a.permit.sent()), r.h.policy.Hedge.Up)
 	}
 	out.Err = ErrOutrun
 	return out

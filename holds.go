@@ -6,9 +6,10 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"github.com/tether-go/tether/policy"
 	"slices"
 	"time"
+
+	"github.com/tether-go/tether/policy"
 )
 
 // ErrSnapshot means that what [Engine.Restore] was given is not a snapshot that this version reads.
@@ -75,13 +76,9 @@ func (e *Engine) Snapshot() []byte {
 
 // holds lists the holds that are on, the longest first.
 func (e *Engine) holds() (holds []savedHold) {
-	e.targets.mu.Lock()
-	for key, t := range e.targets.byKey {
-		if until, _ := t.gate.Status(); !until.IsZero() {
-			holds = append(holds, savedHold{key.scheme, key.host, key.service, key.rule, until.UTC()})
-		}
+	for key, until := range e.targets.held() {
+		holds = append(holds, savedHold{key.scheme, key.host, key.service, key.rule, until.UTC()})
 	}
-	e.targets.mu.Unlock()
 	holds = slices.DeleteFunc(holds, func(h savedHold) bool {
 		text, err := json.Marshal(h)
 		return err != nil || len(text) > maxHoldBytes
@@ -145,7 +142,7 @@ func (e *Engine) restoreHold(h savedHold) {
 		return
 	}
 	policy := e.config.Load().Resolve(h.Scheme, h.Host, "", "", "")
-	t := e.restoredTarget(targetKey{h.Scheme, h.Host, h.Service, h.Rule}, policy)
+	t := e.targets.restored(targetKey{h.Scheme, h.Host, h.Service, h.Rule}, policy)
 	if t == nil {
 		return
 	}
@@ -155,22 +152,6 @@ func (e *Engine) restoreHold(h savedHold) {
 	t.endTrouble()
 	t.line.WakeAll()
 	e.note(Event{Kind: EventHeld, Target: t.name, Stage: StageHold, Until: until, Note: "restored"})
-}
-
-// restoredTarget returns the target that key names, counting the caller as a user of it. It leaves
-// half of the table free, since a target that is held can't be forgotten.
-func (e *Engine) restoredTarget(key targetKey, p *policy.Resolved) *target {
-	e.targets.mu.Lock()
-	defer e.targets.mu.Unlock()
-	t := e.targets.byKey[key]
-	if t == nil {
-		if len(e.targets.byKey) > e.opts.MaxTargets/2 {
-			return nil
-		}
-		t = e.admitTarget(key, p, 0) // its first call brings the settings
-	}
-	t.users.Add(1)
-	return t
 }
 
 func (e *Engine) restoreRefusal(saved savedRefusal) {

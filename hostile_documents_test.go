@@ -2,9 +2,10 @@ package tether
 
 import (
 	"fmt"
-	"github.com/tether-go/tether/policy"
 	"strings"
 	"testing"
+
+	"github.com/tether-go/tether/policy"
 )
 
 // hostileDocuments are documents of about 1 MiB, each of which is the worst for one part of what Apply does.

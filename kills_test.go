@@ -2,11 +2,12 @@ package tether
 
 import (
 	"fmt"
-	"github.com/tether-go/tether/policy"
 	"strings"
 	"testing"
 	"time"
 	"unsafe"
+
+	"github.com/tether-go/tether/policy"
 )
 
 // TestKillsDontHeapUp: documents that are refused, each with the kills of the one before, cost the memory of one

@@ -1,11 +1,12 @@
 package tether
 
 import (
-	"github.com/tether-go/tether/policy"
 	"maps"
 	"math"
 	"reflect"
 	"time"
+
+	"github.com/tether-go/tether/policy"
 )
 
 // kin are the targets of one server beside the one that key names: those that a document's rule divides
@@ -69,20 +70,20 @@ func (t *target) holdLanes(held map[laneKey]time.Time, divided partitions, rand 
 	}
 }
 
-// regroup passes on what servers asked for, where a document's rules divide their calls otherwise than those before
+// resplit passes on what servers asked for, where a document's rules divide their calls otherwise than those before
 // it: the calls that were told to wait may be another target's now, which may be there from earlier.
-func (e *Engine) regroup(old, next *policy.Compiled) {
+func (ts *targets) resplit(old, next *policy.Compiled) {
 	was, is := old.Divisions(), next.Divisions()
-	e.targets.mu.Lock()
-	defer e.targets.mu.Unlock()
-	for key, t := range e.targets.byKey {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	for key, t := range ts.byKey {
 		if key.rule == "" || reflect.DeepEqual(was[key.rule], is[key.rule]) {
 			continue
 		}
-		for _, other := range e.targets.kin(key, math.MaxUint64) {
+		for _, other := range ts.kin(key, math.MaxUint64) {
 			if other != t {
-				t.inherit([]*target{other}, e.rand)
-				other.inherit([]*target{t}, e.rand)
+				t.inherit([]*target{other}, ts.opts.rand)
+				other.inherit([]*target{t}, ts.opts.rand)
 				other.line.WakeAll()
 			}
 		}

@@ -122,3 +122,8 @@ func classOfStatus(status int) Class {
 		return Healthy
 	}
 }
+
+// teachesLittle tells of an answer that is good and says nothing of a quota.
+func (o *Outcome) teachesLittle(p *policy.Resolved) bool {
+	return o.served(p) && o.Hint.Scope == hint.AllRequests && !o.Hint.Quota.Paces()
+}

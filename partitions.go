@@ -70,6 +70,6 @@ func (ps *partitions) covered(name uint64, scope hint.Scope) uint64 {
 }
 
 // nameOfPartition keys a partition's name and key for the life of the engine.
-func (e *Engine) nameOfPartition(h hint.Hint) uint64 {
-	return max(1, maphash.Comparable(e.hashSeed, [2]string{h.Partition, h.PartitionKey}))
+func (t *target) nameOfPartition(h *hint.Hint) uint64 {
+	return max(1, maphash.Comparable(t.seed, [2]string{h.Partition, h.PartitionKey}))
 }

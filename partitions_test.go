@@ -66,7 +66,7 @@ func TestPartitionHolds(t *testing.T) {
 				t.Fatal(err)
 			}
 			rng := rand.New(rand.NewPCG(seed, 7))
-			c := call{visit: visit{engine: e, target: e.newTarget(targetKey{host: "x"}, forTarget(builtinPolicy()), 1)}}
+			c := call{visit: visit{engine: e, entry: entry{target: e.targets.make(targetKey{host: "x"}, forTarget(builtinPolicy()), 1)}}}
 			whole := map[uint64]time.Time{}
 			parts := map[[2]uint64]time.Time{}
 			routes := map[uint64]uint64{}

@@ -5,10 +5,8 @@ import (
 	"time"
 
 	"github.com/tether-go/tether/internal/clock"
-	"github.com/tether-go/tether/policy"
 
 	"github.com/tether-go/tether/internal/latency"
-	"github.com/tether-go/tether/ratelimit/hint"
 )
 
 // tellTime is how long calls may go by before the stages are told of them.
@@ -39,37 +37,6 @@ type quiet struct {
 	last     clock.Moment // the last of them
 }
 
-// enterQuiet lets the visit pass, if nothing about it needs a stage's judgement. The target is locked.
-func (v *visit) enterQuiet(now clock.Moment) bool {
-	q := &v.target.quiet
-	if !q.on.Load() || !v.plain {
-		return false
-	}
-	v.spell, v.timed = q.spell, v.target.normals.Due(v.route, now)
-	v.target.noteLocked(now)
-	q.passed++
-	q.underWay++
-	return true
-}
-
-// leaveQuiet counts the good answer, unless a stage must hear of it: because of trouble, or because it is
-// slow, or nothing is known yet of what is slow. The target is locked.
-func (v *visit) leaveQuiet(now clock.Moment, took time.Duration) bool {
-	t := v.target
-	q := &t.quiet
-	if !q.on.Load() || v.spell != q.spell || v.timed && !t.usualTime(now, v.route, took) {
-		return false
-	}
-	t.noteLocked(now)
-	q.good++
-	if v.timed {
-		q.timed++
-		q.took += took
-	}
-	q.underWay--
-	return true
-}
-
 // noteLocked dates what is about to be counted. What came longer ago is told before: all that is told at once
 // has one date.
 func (t *target) noteLocked(now clock.Moment) {
@@ -81,37 +48,6 @@ func (t *target) noteLocked(now clock.Moment) {
 		q.since = now
 	}
 	q.last = max(q.last, now)
-}
-
-// leaveQuiet counts a permit's good answer, as its visit does.
-func (c *call) leaveQuiet(p *Permit) bool {
-	took := c.timeTaken()
-	t := c.target
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	p.counted = !c.parted && !p.settled.Load() && c.visit.leaveQuiet(c.entered.Add(took), took)
-	return p.counted
-}
-
-// part makes a call that passed quietly one like any other; the stages are told of it before they hear what came
-// of it. It reports false where the permit's outcome was counted already.
-func (c *call) part(p *Permit) bool {
-	if c.spell == 0 {
-		return true
-	}
-	t := c.target
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if c.parted || p.counted {
-		return !p.counted
-	}
-	c.parted = true
-	if c.spell >= t.quiet.eraSince { // else the breaker has opened and closed since
-		p.ticket = t.breaker.TicketOf(t.quiet.era)
-	}
-	t.quiet.underWay--
-	t.users.Add(1)
-	return true
 }
 
 // tell tells the stages what went by.
@@ -191,9 +127,4 @@ func (t *target) calmDown() {
 // divides tells whether calls are told apart here, or counted by limits: then the stages judge each.
 func (t *target) divides() bool {
 	return t.rate.On() || t.concurrency.On() || t.deference.Active() || t.hasLanes()
-}
-
-// teachesLittle tells of an answer that is good and says nothing of a quota.
-func (o *Outcome) teachesLittle(p *policy.Resolved) bool {
-	return o.served(p) && o.Hint.Scope == hint.AllRequests && !o.Hint.Quota.Paces()
 }

@@ -2,8 +2,9 @@ package tether
 
 import (
 	"context"
-	"github.com/tether-go/tether/internal/metrics"
 	"time"
+
+	"github.com/tether-go/tether/internal/metrics"
 
 	"go.opentelemetry.io/otel/attribute"
 
@@ -21,7 +22,7 @@ func (c *call) checkKill() *RejectedError {
 	if c.mayFallBack() { // a kill of what was asked for stops it wherever it goes
 		if c.askedKill() != nil {
 			c.routing.Cancel()
-			c.leave()
+			c.comeBack()
 		}
 	}
 	kill := c.killers.Killed(c.Scheme, c.Host, c.Method, c.Path, c.GRPCMethod, c.clock())

@@ -75,8 +75,8 @@ func (c *call) askedKill() *policy.Kill {
 // mayFallBack tells that the call is on its way to another server and nothing keeps it there.
 func (c *call) mayFallBack() bool { return c.routing != nil && c.routing.tried }
 
-// leave brings the call back to the server that was asked for.
-func (c *call) leave() {
+// comeBack brings the call back to the server that was asked for.
+func (c *call) comeBack() {
 	r := c.routing
 	r.to, r.tried, r.counted = nil, false, true
 	c.target.release()
@@ -127,7 +127,7 @@ func (c *call) fallBack(out Outcome) Outcome {
 	if c.routing.failed = out.Err; out.Err == nil {
 		c.routing.failed = fmt.Errorf("tether: the status was %s", out.attempt(0).result())
 	}
-	c.leave()
+	c.comeBack()
 	out.Hint = hint.Hint{Verdict: out.Hint.Verdict}
 	return out
 }
@@ -138,7 +138,7 @@ func (c *call) divert(refusal *RejectedError) bool {
 		return false
 	}
 	c.routing.FallBack(refusal)
-	c.leave()
+	c.comeBack()
 	return true
 }
 
@@ -154,7 +154,7 @@ func (c *call) turnBack(out *Outcome) bool {
 		return false
 	}
 	c.routing.FallBack(out.Err)
-	c.leave()
+	c.comeBack()
 	return true
 }
 

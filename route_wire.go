@@ -2,8 +2,9 @@ package tether
 
 import (
 	"context"
-	"github.com/tether-go/tether/policy"
 	"net/http"
+
+	"github.com/tether-go/tether/policy"
 )
 
 // reroute makes a request, which is the attempt's own, one for another server.

@@ -28,7 +28,7 @@ func (e *Engine) Run(ctx context.Context, room *Room, what *Call, attempt func(c
 	}()
 	out := attempt(&room.ctx)
 	ended = true
-	if out.teachesLittle(v.policy) && v.leave() {
+	if out.teachesLittle(v.policy) && v.leave(nil) {
 		metrics.Count(ctx, e.telemetry.Attempts, v.target.series.ByOutcome[Healthy])
 		e.events.Deliver()
 		return out.Err
@@ -50,14 +50,6 @@ func (v *visit) passQuietly() bool {
 	}
 	metrics.Count(v.Context, v.engine.telemetry.Calls, v.target.series.Plain)
 	return true
-}
-
-// leave counts a good answer, unless the stages must hear of it.
-func (v *visit) leave() bool {
-	took := v.timeTaken()
-	v.target.mu.Lock()
-	defer v.target.mu.Unlock()
-	return v.leaveQuiet(v.entered.Add(took), took)
 }
 
 func (e *Engine) runWhole(ctx context.Context, what *Call, attempt func(context.Context) Outcome) error {

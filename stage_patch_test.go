@@ -2,11 +2,12 @@ package tether
 
 import (
 	"fmt"
-	"github.com/tether-go/tether/policy"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tether-go/tether/policy"
 )
 
 // TestStagePanics: a stage that can't be applied costs itself, whichever it is, and nothing else.

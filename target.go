@@ -1,12 +1,14 @@
 package tether
 
 import (
-	"github.com/tether-go/tether/internal/metrics"
+	"hash/maphash"
 	"math"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/tether-go/tether/internal/metrics"
 
 	"github.com/tether-go/tether/internal/clock"
 	"github.com/tether-go/tether/internal/loopguard"
@@ -33,7 +35,9 @@ type target struct {
 	key     targetKey
 	name    string // for errors and events
 	clock   *clock.Clock
-	born    clock.Moment // when it was made
+	rand    func() float64 // the engine's
+	seed    maphash.Seed   // the engine's
+	born    clock.Moment   // when it was made
 	gate    *pacing.Gate
 	breaker *breaker.Breaker
 	budget  *retry.Budget
@@ -80,40 +84,40 @@ func forTarget(p *policy.Resolved) targetPolicy {
 		p.Rate, p.Concurrency}
 }
 
-func (e *Engine) newTarget(key targetKey, settings targetPolicy, version uint64) *target {
-	_, now := e.clock.Now()
-	t := &target{key: key, name: key.host, clock: e.clock, born: now, settings: settings, version: version, used: now}
+func (ts *targets) make(key targetKey, settings targetPolicy, version uint64) *target {
+	_, now := ts.opts.clock.Now()
+	t := &target{key: key, name: key.host, clock: ts.opts.clock, rand: ts.opts.rand, seed: ts.opts.seed, born: now, settings: settings, version: version, used: now}
 	if key.service != "" {
 		t.name += " " + key.service
 	}
 	if key.rule != "" {
 		t.name += " " + jsondoc.Plain(key.rule)
 	}
-	t.deference = priority.New(e.rand)
-	t.series = e.telemetry.Of(t.name)
+	t.deference = priority.New(ts.opts.rand)
+	t.series = ts.opts.series(t.name)
 	// What Validate and Clamp let through is valid for the leaves: a failure here is a bug of ours, and
 	// then the leaf's own defaults protect.
 	var err error
-	if t.gate, err = pacing.NewGate(settings.gate, pacing.Options{Rand: e.rand}); err != nil {
-		t.gate, _ = pacing.NewGate(pacing.Policy{}, pacing.Options{Rand: e.rand})
+	if t.gate, err = pacing.NewGate(settings.gate, pacing.Options{Rand: ts.opts.rand}); err != nil {
+		t.gate, _ = pacing.NewGate(pacing.Policy{}, pacing.Options{Rand: ts.opts.rand})
 	}
-	opts := breaker.Options{Rand: e.rand, Observe: e.observeBreaker(t)}
+	opts := breaker.Options{Rand: ts.opts.rand, Observe: ts.observe(t)}
 	if t.breaker, err = breaker.New(settings.breaker, opts); err != nil {
 		t.breaker, _ = breaker.New(breaker.Policy{}, opts)
 	}
-	t.limits = newLimits(settings, e.rand)
-	budget := retry.BudgetOptions{Initial: *e.opts.InitialRetries}
-	kin := e.targets.kin(key, version)
-	if e.targets.forgot || len(kin) > 0 { // perhaps this very target: coming and going must not save anything
+	t.limits = newLimits(settings, ts.opts.rand)
+	budget := retry.BudgetOptions{Initial: ts.opts.initialRetries}
+	kin := ts.kin(key, version)
+	if ts.forgot || len(kin) > 0 { // perhaps this very target: coming and going must not save anything
 		budget.Initial = 0
 	}
-	if shared := e.opts.Budgets; shared != nil {
+	if shared := ts.opts.budgets; shared != nil {
 		budget.Within = shared.of(key, budget.Initial)
 	}
 	if t.budget, err = retry.NewBudget(settings.budgetRatio, budget); err != nil {
 		t.budget, _ = retry.NewBudget(0, budget)
 	}
-	t.inherit(kin, e.rand)
+	t.inherit(kin, ts.opts.rand)
 	return t
 }
 
@@ -200,8 +204,22 @@ func (t *target) alive() {
 	}
 }
 
+// tableOptions are what a table has of its engine.
+type tableOptions struct {
+	clock          *clock.Clock
+	rand           func() float64
+	seed           maphash.Seed
+	most           int // targets that are kept
+	initialRetries int
+	budgets        *Budgets // nil: targets share none with other engines
+	series         func(target string) *metrics.Series
+	breakerChanged func(target, note string) // told under locks
+}
+
 // targets is the bounded map of all targets of an engine.
 type targets struct {
+	opts tableOptions
+
 	last atomic.Pointer[target] // that was asked for, which most clients ask for again
 
 	mu     sync.Mutex // guards what follows
@@ -211,25 +229,25 @@ type targets struct {
 	rules  map[string]bool // that had a target of their own, up to maxRules
 }
 
-// target returns the state of the server that key names. It may be forgotten before a call has entered it.
-func (e *Engine) target(key targetKey, p *policy.Resolved, version uint64) *target {
-	if t := e.targets.last.Load(); t != nil && t.key == key && t.users.Load() >= 0 {
+// find returns the state of the server that key names. It may be forgotten before a call has entered it.
+func (ts *targets) find(key targetKey, p *policy.Resolved, version uint64) *target {
+	if t := ts.last.Load(); t != nil && t.key == key && t.users.Load() >= 0 {
 		return t
 	}
-	e.targets.mu.Lock()
-	defer e.targets.mu.Unlock()
-	t := e.targets.byKey[key]
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	t := ts.byKey[key]
 	if t == nil {
-		t = e.admitTarget(key, p, version)
+		t = ts.admit(key, p, version)
 	}
-	e.targets.last.Store(t)
+	ts.last.Store(t)
 	return t
 }
 
-// use is target for who is no visit, and counts as a user until it calls release.
-func (e *Engine) use(key targetKey, p *policy.Resolved, version uint64) *target {
+// use is find for a user that is no call. It counts as a user until it calls release.
+func (ts *targets) use(key targetKey, p *policy.Resolved, version uint64) *target {
 	for {
-		if t := e.target(key, p, version); t.users.Add(1) > 0 {
+		if t := ts.find(key, p, version); t.users.Add(1) > 0 {
 			return t
 		}
 	}
@@ -260,17 +278,17 @@ func (t *target) forget() bool {
 
 func (t *target) release() { t.users.Add(-1) }
 
-// admitTarget makes room for a new target. The table is locked.
-func (e *Engine) admitTarget(key targetKey, p *policy.Resolved, version uint64) *target {
-	if len(e.targets.byKey) >= e.opts.MaxTargets && !e.targets.forgetOne() {
-		if e.targets.rest == nil {
-			e.targets.rest = e.newTarget(targetKey{host: "other targets"}, forTarget(p), version)
+// admit makes room for a new target. The table is locked.
+func (ts *targets) admit(key targetKey, p *policy.Resolved, version uint64) *target {
+	if len(ts.byKey) >= ts.opts.most && !ts.forgetOne() {
+		if ts.rest == nil {
+			ts.rest = ts.make(targetKey{host: "other targets"}, forTarget(p), version)
 		}
-		return e.targets.rest
+		return ts.rest
 	}
 	key = targetKey{strings.Clone(key.scheme), strings.Clone(key.host), strings.Clone(key.service), key.rule}
-	t := e.newTarget(key, forTarget(p), version)
-	e.targets.byKey[key] = t
+	t := ts.make(key, forTarget(p), version)
+	ts.byKey[key] = t
 	return t
 }
 
@@ -318,13 +336,13 @@ func (t *target) idle(looks *int) (used clock.Moment, idle bool) {
 const returnMemory = 5 * time.Minute
 
 // heldUntil returns when the last hold of a host's targets ends; zero if none is held.
-func (e *Engine) heldUntil(host string) (until time.Time) {
+func (ts *targets) heldUntil(host string) (until time.Time) {
 	if host == "" {
 		return until
 	}
-	e.targets.mu.Lock()
-	defer e.targets.mu.Unlock()
-	for key, t := range e.targets.byKey {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	for key, t := range ts.byKey {
 		_, usual := policy.OriginOf(key.scheme, host)
 		if key.rule != "" || key.host != usual && key.host != host {
 			continue
@@ -339,4 +357,58 @@ func (e *Engine) heldUntil(host string) (until time.Time) {
 func busy(g *pacing.Gate, recent bool) bool {
 	until, perSecond := g.Status()
 	return !until.IsZero() || recent && perSecond > 0
+}
+
+// observe keeps the usual rate when a breaker opens, and passes its changes on. A look at a breaker may be what changes
+// it, also under a lock.
+func (ts *targets) observe(t *target) func(breaker.Event) {
+	return func(b breaker.Event) {
+		if b.To == breaker.Open {
+			t.gate.Remember()
+		}
+		ts.opts.breakerChanged(t.name, b.From.String()+" -> "+b.To.String()+": "+b.Cause.String())
+	}
+}
+
+// all are the targets that are remembered, and the one that the rest share.
+func (ts *targets) all() []*target {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	all := make([]*target, 0, len(ts.byKey)+1)
+	for _, t := range ts.byKey {
+		all = append(all, t)
+	}
+	if ts.rest != nil {
+		all = append(all, ts.rest)
+	}
+	return all
+}
+
+// restored returns the target that key names, counting the caller as a user of it. It leaves half of the table free,
+// since a target that is held can't be forgotten.
+func (ts *targets) restored(key targetKey, p *policy.Resolved) *target {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	t := ts.byKey[key]
+	if t == nil {
+		if len(ts.byKey) > ts.opts.most/2 {
+			return nil
+		}
+		t = ts.admit(key, p, 0) // its first call brings the settings
+	}
+	t.users.Add(1)
+	return t
+}
+
+// held are the targets that are held, and until when.
+func (ts *targets) held() map[targetKey]time.Time {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	held := make(map[targetKey]time.Time)
+	for key, t := range ts.byKey {
+		if until, _ := t.gate.Status(); !until.IsZero() {
+			held[key] = until
+		}
+	}
+	return held
 }

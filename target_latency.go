@@ -1,9 +1,11 @@
 package tether
 
 import (
+	"hash/maphash"
 	"time"
 
 	"github.com/tether-go/tether/internal/clock"
+	"github.com/tether-go/tether/internal/endpoint"
 )
 
 // late is when an attempt on a route is due to be hedged by a quantile; 0: not known yet.
@@ -26,10 +28,10 @@ type lastRoute struct {
 	hash       uint64
 }
 
-// hashOf is the hash of a visit that has a gRPC method only.
-func (r *lastRoute) hashOf(v *visit) uint64 {
-	if r.hash == 0 || r.grpcMethod != v.GRPCMethod {
-		*r = lastRoute{v.GRPCMethod, v.hashRoute()}
+// hashOf is the hash of an endpoint that has a gRPC method only.
+func (r *lastRoute) hashOf(grpcMethod string, seed maphash.Seed) uint64 {
+	if r.hash == 0 || r.grpcMethod != grpcMethod {
+		*r = lastRoute{grpcMethod, endpoint.Endpoint{GRPCMethod: grpcMethod}.Hash(seed)}
 	}
 	return r.hash
 }

@@ -18,8 +18,8 @@ func TestLastTarget(t *testing.T) {
 		defer e.targets.mu.Unlock()
 		return e.targets.forgetOne()
 	}
-	first := e.use(key, p, 1)
-	if again := e.use(key, p, 1); again != first || first.users.Load() != 2 {
+	first := e.targets.use(key, p, 1)
+	if again := e.targets.use(key, p, 1); again != first || first.users.Load() != 2 {
 		t.Fatalf("%d users of a target that two calls have", first.users.Load())
 	}
 	first.release()
@@ -30,7 +30,7 @@ func TestLastTarget(t *testing.T) {
 	if !forget() {
 		t.Fatal("an idle target was not forgotten")
 	}
-	if again := e.use(key, p, 1); again == first || again.users.Load() != 1 {
+	if again := e.targets.use(key, p, 1); again == first || again.users.Load() != 1 {
 		t.Error("a forgotten target has a call")
 	}
 }
@@ -47,7 +47,7 @@ func TestLastTargetProperty(t *testing.T) {
 		wg.Go(func() {
 			for i := range 3000 {
 				c := targetKey{host: string(rune('a' + (i/(worker+1))%4))}
-				target := e.use(c, p, 1)
+				target := e.targets.use(c, p, 1)
 				e.targets.mu.Lock()
 				if known := e.targets.byKey[c]; known != target && e.targets.rest != target {
 					t.Errorf("a call has a target of %v that was forgotten", c)

@@ -1,8 +1,9 @@
 package tether
 
 import (
-	"github.com/tether-go/tether/policy"
 	"time"
+
+	"github.com/tether-go/tether/policy"
 )
 
 const day = 24 * time.Hour

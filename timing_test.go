@@ -3,11 +3,12 @@ package tether
 import (
 	"context"
 	"fmt"
-	"github.com/tether-go/tether/policy"
 	"math/rand/v2"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/tether-go/tether/policy"
 )
 
 // at is a moment of 24 November 2026 in UTC, or of a day after it.

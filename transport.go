@@ -173,7 +173,7 @@ func (h *httpCall) exchange(ctx context.Context, p *Permit) (*http.Response, Out
 	}
 	peeked := h.peek(resp) // first: what is read ahead must not keep the place of a body that is forgotten
 	clock.endWith(resp)
-	resp = p.lend(resp)
+	resp = p.lend(resp, &h.target.line)
 	if peeked != nil {
 		return resp, h.classifyTrailed(p, resp, peeked)
 	}
