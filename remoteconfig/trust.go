@@ -21,10 +21,10 @@ var (
 	// newest that was followed, to one that is no older.
 	ErrRing = envelope.ErrRing
 	// ErrOtherDocument means that the ring is for a document of another name.
-	ErrOtherDocument = errors.New("the ring is for another document")
+	ErrOtherDocument = envelope.ErrOtherDocument
 	// ErrOlder means that the version is below the ring's minVersion, or that of a document which
 	// this client has, or was built with.
-	ErrOlder = errors.New("the document is older than what this client knows of")
+	ErrOlder = envelope.ErrOlder
 )
 
 // Mode says what becomes of a document that nobody vouches for. It is compiled in: no document can
@@ -152,13 +152,7 @@ func (p *published) verify(root, followed *envelope.Ring) error {
 
 // fits tells why a document with valid signatures is not one to take, if so.
 func (p *published) fits(least uint64) error {
-	switch {
-	case p.name != p.ring.Document:
-		return ErrOtherDocument
-	case p.version < max(least, p.ring.MinVersion):
-		return ErrOlder
-	}
-	return nil
+	return p.ring.Fits(p.name, p.version, least)
 }
 
 // follow remembers what a document in force proves. It is called with the lock held.

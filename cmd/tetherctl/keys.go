@@ -115,8 +115,11 @@ func readKey(name string) (ed25519.PrivateKey, error) {
 	return key, nil
 }
 
-// readLimited reads a file, but not much more than a document or a key may have.
+// readLimited reads a file, or the standard input for "-", but not much more than a document or a key may have.
 func readLimited(name string) ([]byte, error) {
+	if name == "-" {
+		return io.ReadAll(io.LimitReader(os.Stdin, maxFile))
+	}
 	file, err := os.Open(name)
 	if err != nil {
 		return nil, err

@@ -60,8 +60,6 @@ func (l *linter) document(cfg policy.Document) {
 	case cfg.Expires.IsZero():
 		l.warn("expires", "is missing: a copy of this document can be given to clients for ever",
 			"name a day by which you will have published again")
-	case cfg.Expires.Before(l.now):
-		l.warn("expires", "is over: no client adopts this document", "")
 	default:
 		if cfg.PollInterval != nil {
 			interval = *cfg.PollInterval
@@ -76,7 +74,7 @@ func (l *linter) document(cfg policy.Document) {
 func (l *linter) kill(path string, k policy.Kill) {
 	switch left := k.Until.Sub(l.now); {
 	case left <= 0:
-		l.warn(path+".until", "is over: the kill does nothing", "remove it")
+		l.warn(path+".until", "is over: the kill does nothing", "name a time to come, or remove it")
 	case left > 24*time.Hour:
 		l.warn(path+".until", "is more than 24 h away, which is where clients cap it by default",
 			"publish again to renew it")
@@ -85,7 +83,7 @@ func (l *linter) kill(path string, k policy.Kill) {
 		l.warn(path+".reason", "is missing: whoever is refused isn't told why", "")
 	}
 	if k.Match.Host == "" && k.Match.Path == "" && k.Match.GRPCMethod == "" && len(k.Match.Method) == 0 {
-		l.warn(path+".match", "is empty: every call to every host is refused", "name the host")
+		l.warn(path+".match", "is empty: it stops every call to every host", "name the host")
 	}
 }
 

@@ -18,8 +18,9 @@
 //	tetherctl sign -key a=a.pem -ring ring1.json shop.json            # adds a signature
 //	tetherctl verify -ring ring1.json signed.json                     # what a client would say
 //
-// The exit status is 0 if all is well, 1 if a document or a ring is refused, 2 if the command can't be carried
-// out.
+// The commands judge a document as the clients of this release would. The exit status is 0 if all is well; 1 if clients
+// refuse a document or a ring, skip a part of it, or don't know a member (unless -allow-unknown is given); 2 if the
+// command can't be carried out.
 package main
 
 import (
@@ -34,16 +35,19 @@ import (
 	"github.com/tether-go/tether/policy"
 )
 
-const usage = `usage: tetherctl validate [-for VERSION] [-clients N] [-strict] FILE...
-       tetherctl diff OLD NEW
+const usage = `usage: tetherctl validate [-for VERSION] [-clients N] [-strict] [-allow-unknown] FILE...
+       tetherctl diff [-allow-unknown] OLD NEW
        tetherctl serve [-addr HOST:PORT] [-every DURATION] [-log] FILE
        tetherctl flags explain FILE KEY [-context JSON]
        tetherctl flags simulate FILE KEY (-n N | -keys FILE) [-context JSON]
        tetherctl keygen FILE
        tetherctl rotate -document NAME | RING, with flags before RING:
                  [-add ID=PUBLIC]... [-remove ID]... [-key ID=FILE]... [-threshold N] [-min-version N]
-       tetherctl sign -key ID=FILE... [-ring FILE]... DOCUMENT|ENVELOPE|RING
-       tetherctl verify -ring RING [FILE]...
+       tetherctl sign -key ID=FILE... [-ring FILE]... [-allow-unknown] DOCUMENT|ENVELOPE|RING
+       tetherctl verify -ring RING [-allow-unknown] [FILE]...
+A FILE may be signed or bare, and - is the standard input (not of serve). The commands judge as the clients of this
+release would: the exit status is 1 if clients refuse a document, skip a part of it, or don't know a member
+(-allow-unknown: members for newer clients are told, and no error).
 `
 
 var (
@@ -93,36 +97,6 @@ func exit(err error, stderr io.Writer) int {
 		return 1
 	}
 	return 2
-}
-
-// read parses a file and says what is wrong with it.
-func read(name string, stdout, stderr io.Writer) (policy.Document, int) {
-	data, err := readLimited(name)
-	if err != nil {
-		fmt.Fprintln(stderr, "tetherctl:", err)
-		return policy.Document{}, 2
-	}
-	return parse(name, data, stdout, stderr)
-}
-
-func parse(name string, data []byte, stdout, stderr io.Writer) (policy.Document, int) {
-	cfg, notes, err := policy.Parse(data)
-	for _, n := range notes {
-		fmt.Fprintf(stderr, "%s: %s: %s\n", name, n.Path, n.Text)
-	}
-	var refused *policy.Error
-	if errors.As(err, &refused) {
-		for _, p := range refused.Problems {
-			fmt.Fprintln(stderr, place(name, p)+": "+said(p))
-		}
-		return cfg, 1
-	}
-	if err != nil {
-		fmt.Fprintf(stderr, "%s: %v\n", name, err)
-		return cfg, 1
-	}
-	fmt.Fprintf(stdout, "%s: %s version %d is valid\n", name, cfg.Document, cfg.Version)
-	return cfg, 0
 }
 
 // place is where a problem is, as editors understand it.

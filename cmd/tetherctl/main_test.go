@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -48,8 +49,8 @@ func TestValidate(t *testing.T) {
 		{"not JSON", "hello", 1, []string{":1:"}},
 		{"empty", "", 1, []string{":1:"}},
 		{"not JSON, for a release", "hello", 1, []string{":1:"}},
-		{"unknown member", strings.Replace(document, `"timeout"`, `"timeuot"`, 1), 0, []string{"timeuot"}},
-		{"too large", strings.Repeat(" ", 1<<20) + document, 1, []string{"document.json: has 1048577 bytes, more than 1048576"}},
+		{"unknown member", strings.Replace(document, `"timeout"`, `"timeuot"`, 1), 1, []string{":5: rules[0].call.timeuot: clients will ignore it"}},
+		{"too large", strings.Repeat(" ", 1<<20) + document, 1, []string{"document.json: clients will refuse: has 1048577 bytes, more than 1048576"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var out bytes.Buffer
@@ -132,20 +133,20 @@ func TestDiffHidesNothing(t *testing.T) {
 		{"a large number", `"app": {"n": 9007199254740992}`, `"app": {"n": 9007199254740993}`, "9007199254740993"},
 		{"an empty text", `"app": {"motto": ""}`, `"app": {}`, "app.motto"},
 		{"a rule more", `"rules": [` + rule("a", "1s") + `]`, `"rules": [` + rule("b", "2s") + `, ` + rule("a", "1s") + `]`,
-			"rule b: the call timeout: now 2s\nrule b: name: now b\n"},
+			"rule b: the call timeout: now 2s\nrule b: name: now b\nversion: rises from 1 to 2\n"},
 	} {
 		var out, errs bytes.Buffer
-		text := func(member string) string {
-			return file(t, `{"schema": 1, "document": "shop", "version": 1, `+member+`}`)
+		text := func(version int, member string) string {
+			return file(t, fmt.Sprintf(`{"schema": 1, "document": "shop", "version": %d, %s}`, version, member))
 		}
-		if status := run([]string{"diff", text(test.before), text(test.after)}, &out, &errs); status != 0 {
+		if status := run([]string{"diff", text(1, test.before), text(2, test.after)}, &out, &errs); status != 0 {
 			t.Fatal(status, errs.String())
 		}
 		if !strings.Contains(out.String(), test.says) || test.name == "a rule more" && out.String() != test.says {
 			t.Errorf("%s: it says\n%s", test.name, &out)
 		}
 		out.Reset()
-		if run([]string{"diff", text(test.before), text(test.before)}, &out, &errs); out.String() != "nothing changes\n" {
+		if run([]string{"diff", text(1, test.before), text(1, test.before)}, &out, &errs); out.String() != "nothing changes\n" {
 			t.Errorf("%s: no change is told as\n%s", test.name, &out)
 		}
 	}

@@ -19,8 +19,6 @@ import (
 
 	"github.com/dunglas/httpsfv"
 
-	"github.com/tether-go/tether"
-	"github.com/tether-go/tether/internal/envelope"
 	"github.com/tether-go/tether/policy"
 	"github.com/tether-go/tether/remoteconfig"
 )
@@ -63,6 +61,8 @@ type publication struct {
 
 	mu       sync.Mutex // guards what follows
 	document []byte
+	payload  []byte // document without its envelope
+	signed   bool   // document is in an envelope
 	version  string
 	seen     [sha256.Size]byte // of the file, good or not
 	polls    map[string]int    // by the version that the client had
@@ -74,39 +74,43 @@ func (p *publication) look() error {
 	if err != nil {
 		return err
 	}
-	version, err := p.take(data)
-	if version != "" { // not under the lock, which polls need: whoever should read it may be asleep
-		p.log.Printf("published: %s", version)
+	lines, err := p.take(data)
+	for _, line := range lines { // not under the lock, which polls need: whoever should read it may be asleep
+		p.log.Print(line)
 	}
 	return err
 }
 
-// take publishes a document that is another than before, and returns its version.
-func (p *publication) take(data []byte) (version string, err error) {
+// take publishes a document that is another than before, if clients that have the one before would take it, and
+// returns what to say of it.
+func (p *publication) take(data []byte) (lines []string, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	sum := sha256.Sum256(data)
 	if sum == p.seen {
-		return "", nil
+		return nil, nil
 	}
 	p.seen = sum
-	payload := data
-	if envelope.Is(data) {
-		signed, err := envelope.Parse(data)
-		if err != nil {
-			return "", err
-		}
-		payload = signed.Payload
-	}
-	cfg, _, err := policy.Parse(payload)
-	if err == nil && (cfg.Document == "" || cfg.Version == 0) {
-		err = tether.ErrUnidentified
-	}
+	at, payload, signed, err := payloadOf(p.name, data)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	p.document, p.version = data, fmt.Sprintf("%s v%d", cfg.Document, cfg.Version)
-	return p.version, nil
+	if signed == nil && p.signed {
+		return nil, refuse("clients that ask for signatures will refuse: it is not signed, and the one before is")
+	}
+	v := judge(payload, p.payload)
+	if len(v.refused) > 0 {
+		return nil, &policy.Error{Problems: v.refused}
+	}
+	if err := proved(signed, v.cfg); err != nil {
+		return nil, err
+	}
+	p.document, p.payload, p.signed = data, payload, signed != nil
+	p.version = fmt.Sprintf("%s v%d", v.cfg.Document, v.cfg.Version)
+	lines = append(effects(v.cfg, time.Now()), "published: "+p.version)
+	var told strings.Builder
+	v.tell(at, true, &told)
+	return slices.AppendSeq(lines, strings.Lines(told.String())), nil
 }
 
 func unreadable(err error) bool {

@@ -24,6 +24,7 @@ func sign(args []string, stdout, stderr io.Writer) error {
 	flags := flagsOf("sign")
 	flags.Var(&keys, "key", "")
 	flags.Var(&rings, "ring", "")
+	allow := flags.Bool("allow-unknown", false, "")
 	if err := flags.Parse(args); err != nil || flags.NArg() != 1 || len(keys) == 0 {
 		return errUsage
 	}
@@ -48,7 +49,7 @@ func sign(args []string, stdout, stderr io.Writer) error {
 		}
 		e.Rings = append(e.Rings, ring)
 	}
-	if err := signable(e, signers, flags.Arg(0), stderr); err != nil {
+	if err := signable(e, signers, flags.Arg(0), *allow, stderr); err != nil {
 		return err
 	}
 	for _, s := range signers {
@@ -58,14 +59,17 @@ func sign(args []string, stdout, stderr io.Writer) error {
 }
 
 // signable tells why an envelope's content must not be signed by these, if so.
-func signable(e *envelope.Envelope, signers []signer, name string, stderr io.Writer) error {
+func signable(e *envelope.Envelope, signers []signer, name string, allow bool, stderr io.Writer) error {
 	if e.PayloadType == envelope.RingType {
 		_, err := envelope.ParseRing(e.Payload)
 		return err
 	}
-	cfg, status := parse(name, e.Payload, io.Discard, stderr)
-	if status != 0 {
-		return refuse("%s is not valid", name)
+	v := judge(e.Payload, nil)
+	if v.tell(name, allow, stderr) != 0 {
+		return refuse("%s is not signed", name)
+	}
+	for _, line := range effects(v.cfg, time.Now()) {
+		fmt.Fprintf(stderr, "%s: %s\n", name, line)
 	}
 	if len(e.Rings) == 0 {
 		fmt.Fprintln(stderr, "tetherctl: no -ring: whether these keys count was not checked")
@@ -76,11 +80,11 @@ func signable(e *envelope.Envelope, signers []signer, name string, stderr io.Wri
 		return err
 	}
 	for _, s := range signers {
-		if !newest.Keys[s.id].Equal(s.public()) {
-			return refuse("ring %d has no such key %q", newest.Number, s.id)
+		if err := counts(s, newest); err != nil {
+			return err
 		}
 	}
-	return fits(cfg, newest, time.Now())
+	return fits(v.cfg, newest)
 }
 
 // newestOf follows rings from the first of them.
@@ -92,17 +96,33 @@ func newestOf(rings []*envelope.Envelope) (*envelope.Ring, error) {
 	return first.Follow(rings[1:], first)
 }
 
-// fits tells why clients that trust the ring would refuse a document that is valid in itself.
-func fits(cfg policy.Document, ring *envelope.Ring, now time.Time) error {
-	switch {
-	case cfg.Document != ring.Document:
-		return refuse("the document is %q and the ring is for %q", cfg.Document, ring.Document)
-	case cfg.Version < ring.MinVersion:
-		return refuse("version %d is below the ring's minVersion %d", cfg.Version, ring.MinVersion)
-	case !cfg.Expires.IsZero() && now.After(cfg.Expires):
-		return refuse("it expired at %s", cfg.Expires.Format(time.RFC3339))
+// counts tells why a ring doesn't count a signer, if so.
+func counts(s signer, ring *envelope.Ring) error {
+	if ring.Keys[s.id].Equal(s.public()) {
+		return nil
 	}
-	return nil
+	for id, key := range ring.Keys {
+		if key.Equal(s.public()) {
+			return refuse("clients will not count this signature: ring %d knows this key as %q, not %q: write -key %s=FILE",
+				ring.Number, id, s.id, id)
+		}
+	}
+	if ring.Keys[s.id] != nil {
+		return refuse("clients will not count this signature: ring %d has another key %q: wrong key file", ring.Number, s.id)
+	}
+	return refuse("clients will not count this signature: ring %d has no such key %q", ring.Number, s.id)
+}
+
+// fits tells why clients that trust the ring would refuse a document that is valid in itself.
+func fits(cfg policy.Document, ring *envelope.Ring) error {
+	err := ring.Fits(cfg.Document, cfg.Version, 0)
+	switch {
+	case errors.Is(err, envelope.ErrOtherDocument):
+		return refuse("clients will refuse: the document is %q and the ring is for %q", cfg.Document, ring.Document)
+	case errors.Is(err, envelope.ErrOlder):
+		return refuse("clients will refuse: version %d is below the ring's minVersion %d", cfg.Version, ring.MinVersion)
+	}
+	return err
 }
 
 // readEnvelope reads an envelope, or puts a bare document into one.

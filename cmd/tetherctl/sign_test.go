@@ -13,11 +13,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/tether-go/tether"
 	"github.com/tether-go/tether/internal/envelope"
-	"github.com/tether-go/tether/policy"
 	"github.com/tether-go/tether/remoteconfig"
 )
 
@@ -194,9 +192,10 @@ func TestSignRefuses(t *testing.T) {
 	}{
 		{1, "sign -ring @ring1.json -key a=@a.pem @wrong.json", "is not a duration"},
 		{1, "sign -ring @ring1.json -key a=@a.pem @other.json", "the ring is for"},
-		{1, "sign -ring @ring1.json -key a=@a.pem @old.json", "it expired at 1999"},
-		{1, "sign -ring @ring1.json -key a=@b.pem @shop.json", "no such key"},
+		{1, "sign -ring @ring1.json -key a=@a.pem @old.json", "expires: clients will refuse: the document has expired at 1999"},
+		{1, "sign -ring @ring1.json -key a=@b.pem @shop.json", `ring 1 knows this key as "b", not "a": write -key b=FILE`},
 		{1, "sign -ring @ring1.json -key x=@x.pem @shop.json", "no such key"},
+		{1, "sign -ring @ring1.json -key a=@x.pem @shop.json", `ring 1 has another key "a"`},
 		{1, "sign -ring @shop.json -key a=@a.pem @shop.json", "not a key ring"},
 		{1, "sign -ring @ring1.json -key a=@a.pem @ring1.json", "takes no -ring"},
 		{2, "sign -key a @shop.json", "ID=FILE"},
@@ -239,24 +238,25 @@ func TestSignRefuses(t *testing.T) {
 	d.says("others may read")
 }
 
-// TestExpiredVerifies: what was signed in time is told as expired later.
+// TestExpiredVerifies: a document that was signed in time, and has expired since, is refused as clients would.
 func TestExpiredVerifies(t *testing.T) {
 	d, _ := newDesk(t)
-	ring, err := os.ReadFile(filepath.Join(d.dir, "ring1.json"))
+	old := strings.Replace(document, `"version": 1`, `"version": 1, "expires": "1999-01-01T00:00:00Z"`, 1)
+	e := &envelope.Envelope{PayloadType: envelope.DocumentType, Payload: []byte(old)}
+	for _, id := range []string{"a", "b"} {
+		key, err := readKey(filepath.Join(d.dir, id+".pem"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.Sign(id, key)
+	}
+	data, err := e.Marshal()
 	if err != nil {
 		t.Fatal(err)
 	}
-	one, err := envelope.ReadRing(ring)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg := policy.Document{Document: "shop", Version: 1, Expires: time.Now().Add(time.Hour)}
-	if err := fits(cfg, one, time.Now()); err != nil {
-		t.Error(err)
-	}
-	if err := fits(cfg, one, time.Now().Add(2*time.Hour)); !errors.Is(err, errRefused) {
-		t.Error(err)
-	}
+	d.put("old.signed.json", string(data))
+	d.do(1, "", "verify -ring @ring1.json @old.signed.json")
+	d.says("old.signed.json (payload):2: expires: clients will refuse: the document has expired at 1999")
 }
 
 // TestOpenSSL signs with openssl what tetherctl would, with a key that openssl made.

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/tether-go/tether/policy"
@@ -21,6 +22,7 @@ func runValidate(args []string, stdout, stderr io.Writer) int {
 	release := flags.String("for", "", "say too what clients of that `VERSION` make of the document")
 	clients := flags.Int("clients", 1_000_000, "how many clients there are or will be, for the advice")
 	strict := flags.Bool("strict", false, "refuse documents that there is a warning about")
+	allow := flags.Bool("allow-unknown", false, "take members that only newer clients know")
 	if err := flags.Parse(args); err != nil || flags.NArg() == 0 || *clients < 1 {
 		fmt.Fprint(stderr, usage)
 		return 2
@@ -33,23 +35,41 @@ func runValidate(args []string, stdout, stderr io.Writer) int {
 			worst = 2
 			continue
 		}
-		cfg, status := parse(name, data, stdout, stderr)
-		valid := status == 0
-		if valid {
-			warnings := lint(cfg, *clients, time.Now())
-			for _, p := range warnings {
-				fmt.Fprintf(stderr, "%s: warning: %s\n", place(name, p), said(p))
-			}
-			if *strict && len(warnings) > 0 {
-				status = 1
+		at, payload, signed, err := payloadOf(name, data)
+		if err != nil {
+			worst = max(worst, exit(err, stderr))
+			continue
+		}
+		v := judge(payload, nil)
+		status := v.tell(at, *allow, stderr)
+		if len(v.refused) == 0 {
+			status = max(status, exit(proved(signed, v.cfg), stderr))
+			for _, line := range effects(v.cfg, time.Now()) {
+				fmt.Fprintf(stdout, "%s: %s\n", at, line)
 			}
 		}
-		if valid && *release != "" {
-			status = max(status, compare(name, *release, data, stderr))
+		if status == 0 {
+			fmt.Fprintf(stdout, "%s: %s version %d is valid\n", name, v.cfg.Document, v.cfg.Version)
+			status = advise(at, v, *clients, *strict, stderr)
+		}
+		if len(v.refused) == 0 && *release != "" {
+			status = max(status, compare(at, *release, payload, stderr))
 		}
 		worst = max(worst, status)
 	}
 	return worst
+}
+
+// advise warns of what would hurt so many clients.
+func advise(name string, v verdict, clients int, strict bool, stderr io.Writer) (status int) {
+	warnings := lint(v.cfg, clients, time.Now())
+	for _, p := range warnings {
+		fmt.Fprintf(stderr, "%s: warning: %s\n", place(name, p), said(p))
+	}
+	if strict && len(warnings)+len(v.clamped) > 0 {
+		return 1
+	}
+	return 0
 }
 
 // compare says what clients of an earlier release make of a document otherwise than those of today.
@@ -70,20 +90,41 @@ func compare(name, release string, data []byte, stderr io.Writer) (status int) {
 }
 
 func runDiff(args []string, stdout, stderr io.Writer) int {
-	if len(args) != 2 {
+	flags := options("diff", stderr)
+	allow := flags.Bool("allow-unknown", false, "take members that only newer clients know")
+	if err := flags.Parse(args); err != nil || flags.NArg() != 2 {
 		fmt.Fprint(stderr, usage)
 		return 2
 	}
-	before, status := read(args[0], io.Discard, stderr)
-	if status != 0 {
+	var names [2]string
+	var payloads [2][]byte
+	for i, name := range flags.Args() {
+		data, err := readLimited(name)
+		if err == nil {
+			names[i], payloads[i], _, err = payloadOf(name, data)
+		}
+		if err != nil {
+			return exit(err, stderr)
+		}
+	}
+	before, _, err := policy.Parse(payloads[0])
+	if err != nil {
+		return judge(payloads[0], nil).tell(names[0], true, stderr)
+	}
+	v := judge(payloads[1], payloads[0])
+	status := v.tell(names[1], *allow, stderr)
+	if _, _, err := policy.Parse(payloads[1]); err != nil {
 		return status
 	}
-	after, status := read(args[1], io.Discard, stderr)
-	if status != 0 {
-		return status
+	now := time.Now()
+	known := effects(before, now)
+	for _, line := range effects(v.cfg, now) {
+		if !slices.Contains(known, line) {
+			fmt.Fprintln(stdout, line)
+		}
 	}
-	for _, line := range diff(before, after) {
+	for _, line := range diff(before, v.cfg) {
 		fmt.Fprintln(stdout, line)
 	}
-	return 0
+	return status
 }

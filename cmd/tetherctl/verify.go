@@ -17,6 +17,7 @@ import (
 func verify(args []string, stdout, stderr io.Writer) error {
 	flags := flagsOf("verify")
 	name := flags.String("ring", "", "")
+	allow := flags.Bool("allow-unknown", false, "")
 	if err := flags.Parse(args); err != nil || *name == "" {
 		return errUsage
 	}
@@ -29,7 +30,7 @@ func verify(args []string, stdout, stderr io.Writer) error {
 	}
 	var worst error
 	for _, name := range flags.Args() {
-		said, err := verifyFile(root, name, stderr)
+		said, err := verifyFile(root, name, *allow, stdout, stderr)
 		switch {
 		case err == nil:
 			fmt.Fprintf(stdout, "%s: %s\n", name, said)
@@ -49,7 +50,7 @@ func describe(ring *envelope.Ring) string {
 		strings.Join(ids, ", "), ring.MinVersion)
 }
 
-func verifyFile(root *envelope.Ring, name string, stderr io.Writer) (said string, err error) {
+func verifyFile(root *envelope.Ring, name string, allow bool, stdout, stderr io.Writer) (said string, err error) {
 	data, err := readLimited(name)
 	if err != nil {
 		return "", err
@@ -77,12 +78,16 @@ func verifyFile(root *envelope.Ring, name string, stderr io.Writer) (said string
 	if err != nil {
 		return "", refuse("%w", err)
 	}
-	cfg, status := parse(name, e.Payload, io.Discard, stderr)
+	v := judge(e.Payload, nil)
+	cfg, status := v.cfg, v.tell(name+" (payload)", allow, stderr)
 	if status != 0 {
-		return "", refuse("well signed, but not valid")
+		return "", refuse("well signed, but clients won't take all of it")
 	}
-	if err := fits(cfg, ring, time.Now()); err != nil {
+	if err := fits(cfg, ring); err != nil {
 		return "", err
+	}
+	for _, line := range effects(cfg, time.Now()) {
+		fmt.Fprintf(stdout, "%s: %s\n", name, line)
 	}
 	expiry := "never expires"
 	if !cfg.Expires.IsZero() {

@@ -50,6 +50,10 @@ var (
 	ErrSignature = errors.New("too few valid signatures")
 	// ErrRing means that a key ring is malformed, or doesn't follow from those that are trusted.
 	ErrRing = errors.New("the key ring is not acceptable")
+	// ErrOtherDocument means that the ring is for a document of another name.
+	ErrOtherDocument = errors.New("the ring is for another document")
+	// ErrOlder means that the version is below the ring's MinVersion, or the lowest that the client still takes.
+	ErrOlder = errors.New("the document is older than what this client knows of")
 )
 
 // Envelope is a DSSE envelope (protocol and JSON form of version 1). Rings are our own addition:

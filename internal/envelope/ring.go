@@ -148,6 +148,18 @@ func (r *Ring) Verify(e *Envelope, payloadType string) (signers []string, err er
 	return signers, err
 }
 
+// Fits tells why a document that the ring's keys vouch for must be refused all the same, if so. least is the lowest
+// version that the client still takes.
+func (r *Ring) Fits(document string, version, least uint64) error {
+	switch {
+	case document != r.Document:
+		return ErrOtherDocument
+	case version < max(least, r.MinVersion):
+		return ErrOlder
+	}
+	return nil
+}
+
 // Follow returns the newest ring of a published chain, each signed by the threshold of the one
 // before it and by its own. Rings up to r's number are for clients that are older, and are passed
 // over. The chain must lead through trusted, the newest ring that the client has followed before
