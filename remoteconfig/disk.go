@@ -11,7 +11,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"runtime"
 	"strings"
 	"time"
 )
@@ -24,7 +23,10 @@ const tempSuffix = ".tmp"
 // cacheSchema is the version of the file format; a file of another is ignored.
 const cacheSchema = 1
 
-var errDamaged = errors.New("remoteconfig: the cached file is damaged")
+var (
+	errDamaged = errors.New("remoteconfig: the cached file is damaged")
+	errSwapped = errors.New("it became another while it was opened")
+)
 
 // openDir opens the cache directory, and creates it where create says so. Everything is then done
 // by names within it, so that no link leads out of it.
@@ -40,43 +42,88 @@ func openDir(dir string, create bool) (*os.Root, error) {
 		return nil, err
 	case !info.IsDir():
 		return nil, errors.New("not a directory (or a link to one)")
-	case runtime.GOOS != "windows" && info.Mode().Perm()&0o002 != 0: // Windows tells 0777 for all
-		return nil, errors.New("everybody may write to the directory")
 	}
-	return os.OpenRoot(dir)
+	if err := private(info); err != nil {
+		return nil, fmt.Errorf("the directory: %w", err)
+	}
+	return openSame(dir, info)
 }
 
-// readFile reads a regular file of at most limit bytes.
+// openSame opens the directory that was looked at, and no other that has taken its place since.
+func openSame(dir string, looked fs.FileInfo) (*os.Root, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	if opened, err := root.Stat("."); err != nil || !os.SameFile(looked, opened) || private(opened) != nil {
+		root.Close()
+		return nil, errSwapped
+	}
+	return root, nil
+}
+
+// readFile reads a regular file of at most limit bytes that no other user may have written.
 func readFile(dir, name string, limit int64) ([]byte, error) {
 	root, err := openDir(dir, false)
 	if err != nil {
 		return nil, cacheError(err)
 	}
 	defer root.Close()
-	named, err := root.Lstat(name)
+	data, err := readWithin(root, name, limit, (*os.Root).Lstat)
 	if err != nil {
 		return nil, cacheError(err)
 	}
-	if !named.Mode().IsRegular() || named.Size() > limit {
-		return nil, cacheError(errDamaged)
+	return data, nil
+}
+
+// readWithin looks again where another process replaced the file between a look at it and the opening.
+func readWithin(root *os.Root, name string, limit int64,
+	look func(*os.Root, string) (fs.FileInfo, error)) (data []byte, err error) {
+	const looks = 3 // processes write once in a poll
+	for range looks {
+		var looked fs.FileInfo
+		if looked, err = look(root, name); err != nil {
+			return nil, err
+		}
+		if data, err = readLooked(root, name, looked, limit); !errors.Is(err, errSwapped) {
+			return data, err
+		}
 	}
-	f, err := root.Open(name)
+	return nil, errDamaged
+}
+
+func readLooked(root *os.Root, name string, looked fs.FileInfo, limit int64) ([]byte, error) {
+	if err := readable(looked, limit); err != nil {
+		return nil, err
+	}
+	f, err := root.OpenFile(name, os.O_RDONLY|nonBlocking, 0)
 	if err != nil {
-		return nil, cacheError(err)
+		return nil, err
 	}
 	defer f.Close()
-	// The name may have become a link, or a pipe, since.
-	if opened, err := f.Stat(); err != nil || !os.SameFile(named, opened) {
-		return nil, cacheError(errDamaged)
+	// The name may have become a link since, or a pipe that by chance has the old file's number.
+	opened, err := f.Stat()
+	if err != nil || !os.SameFile(looked, opened) {
+		return nil, errSwapped
+	}
+	if err := readable(opened, limit); err != nil {
+		return nil, err
 	}
 	data, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err == nil && int64(len(data)) > limit {
 		err = errDamaged
 	}
-	if err != nil {
-		return nil, cacheError(err)
+	return data, err
+}
+
+func readable(info fs.FileInfo, limit int64) error {
+	if !info.Mode().IsRegular() || info.Size() > limit {
+		return errDamaged
 	}
-	return data, nil
+	if err := private(info); err != nil {
+		return fmt.Errorf("a file: %w", err)
+	}
+	return nil
 }
 
 // writeFile replaces a file in one step: whoever reads it, after a crash too, finds the old or the

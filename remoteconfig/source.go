@@ -81,33 +81,35 @@ func (e *FetchError) Error() string {
 func (e *FetchError) Unwrap() error { return e.Err }
 
 // File returns a source that reads a file. It is opened anew by name each time, so it may be
-// replaced, deleted and restored, or be a link that changes, as a mounted ConfigMap is. It is read
-// at the same pace as any other source.
+// replaced, deleted and restored, or be a link that changes, as a mounted ConfigMap is. It must be a
+// regular file: a pipe has no end. It is read at the same pace as any other source.
 func File(path string) Source {
-	return file{"file " + path, func() (io.ReadCloser, error) { return os.Open(path) }}
+	return file{"file " + path, func() (fs.File, error) { return os.OpenFile(path, os.O_RDONLY|nonBlocking, 0) }}
 }
 
 // FS returns a source that reads a file in a file system, such as an embed.FS with the document
 // that a program was built with: see [Options.Default].
 func FS(files fs.FS, name string) Source {
-	return file{"fs " + name, func() (io.ReadCloser, error) { return files.Open(name) }}
+	return file{"fs " + name, func() (fs.File, error) {
+		if info, err := fs.Stat(files, name); err == nil && !info.Mode().IsRegular() {
+			return nil, errNoFile // to open it could take for ever
+		}
+		return files.Open(name)
+	}}
 }
+
+var errNoFile = errors.New("not a regular file")
 
 type file struct {
 	name string
-	open func() (io.ReadCloser, error)
+	open func() (fs.File, error)
 }
 
 func (f file) identity() string { return f.name }
 
 // Fetch reads the file whole: its content is its tag, since a time of change may lie.
-func (f file) Fetch(_ context.Context, tag string) (Fetched, error) {
-	reader, err := f.open()
-	if err != nil {
-		return Fetched{}, localError(err)
-	}
-	defer reader.Close()
-	document, err := readDocument(reader)
+func (f file) Fetch(ctx context.Context, tag string) (Fetched, error) {
+	document, err := f.read(ctx)
 	if err != nil {
 		return Fetched{}, localError(err)
 	}
@@ -116,6 +118,31 @@ func (f file) Fetch(_ context.Context, tag string) (Fetched, error) {
 		return Fetched{Document: document, Tag: now}, nil
 	}
 	return Fetched{Tag: tag, Unchanged: true}, nil
+}
+
+func (f file) read(ctx context.Context) ([]byte, error) {
+	opened, err := f.open()
+	if err != nil {
+		return nil, err
+	}
+	defer opened.Close()
+	if info, err := opened.Stat(); err == nil && !info.Mode().IsRegular() {
+		return nil, errNoFile
+	}
+	return readDocument(untilDone{ctx, opened})
+}
+
+// untilDone ends a slow file's reading between two reads.
+type untilDone struct {
+	ctx  context.Context
+	from io.Reader
+}
+
+func (u untilDone) Read(p []byte) (int, error) {
+	if err := u.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return u.from.Read(p)
 }
 
 func localError(err error) error {

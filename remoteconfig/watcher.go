@@ -52,7 +52,8 @@ type Options struct {
 	// CacheDir is where the last good document, the plan of the polls and what a [Keeper] has are
 	// kept, so that a restart begins with what was in force, and neither forgets a silence nor polls
 	// early. It is
-	// created with mode 0700 and must be for this purpose alone; processes may share it. A
+	// created with mode 0700 and must be for this purpose alone; processes of one user may share it. One
+	// that the group or everybody may write to is not used, nor what another user but root owns. A
 	// directory that can't be used costs the cache and nothing else. Default: no cache; a program that
 	// dies again and again then polls up to once a minute, unless it has a Default.
 	CacheDir string
