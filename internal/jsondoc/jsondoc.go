@@ -13,10 +13,7 @@
 package jsondoc
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -125,18 +122,6 @@ func Parse(data []byte, limits Limits) (*Document, []Problem) {
 		return nil, []Problem{{Line: p.line, Problem: err.Error(), Hint: "make the document simpler"}}
 	}
 	return doc, p.problems
-}
-
-func syntaxProblem(data []byte) Problem {
-	var whole json.RawMessage
-	err := json.Unmarshal(data, &whole)
-	p := Problem{Line: 1, Problem: fmt.Sprintf("not JSON: %v", err), Hint: "check it with a JSON formatter"}
-	var syntax *json.SyntaxError
-	if errors.As(err, &syntax) {
-		at := min(max(int(syntax.Offset), 0), len(data))
-		p.Line += bytes.Count(data[:at], []byte{'\n'})
-	}
-	return p
 }
 
 // Line returns the line of the value at path, or of the nearest value above it that exists.

@@ -78,6 +78,32 @@ func TestParseRefuses(t *testing.T) {
 	}
 }
 
+// TestParseNamesTheSyntaxMistake: the text says what to mend, and the line is the mistake's own.
+func TestParseNamesTheSyntaxMistake(t *testing.T) {
+	for _, c := range []struct {
+		data    string
+		line    int
+		problem string
+	}{
+		{"\ufeff{\n}", 1, "not JSON: it begins with a byte order mark"},
+		{"{\n\"a\": 1,\n\n}", 2, "not JSON: a comma stands before '}'"},
+		{"{\"a\": [\n1,\n]}", 2, "not JSON: a comma stands before ']'"},
+		{"{\"a\": \"1,\n}", 1, "not JSON: invalid character '\\n' in string literal"},
+		{"[\n\"1,}", 2, "not JSON: it ends too early"},
+		{"{\n}\n{\n}", 3, "not JSON: a second document follows the first"},
+		{"{\n}\n}", 3, "not JSON: more text follows the document's end"},
+		{"{\n\"a\": 1", 2, "not JSON: it ends too early"},
+		{" \n", 1, "not JSON: it is empty"},
+		{"", 1, "not JSON: it is empty"},
+		{"{\n'a': 1}", 2, "not JSON: invalid character '\\'' looking for beginning of object key string"},
+	} {
+		_, problems := Parse([]byte(c.data), limits)
+		if len(problems) != 1 || problems[0].Line != c.line || problems[0].Problem != c.problem {
+			t.Errorf("%q: %+v, want line %d, %s", c.data, problems, c.line, c.problem)
+		}
+	}
+}
+
 func TestParseFindsDuplicates(t *testing.T) {
 	data := "{\"a\": 1,\n\"b\": {\"c\": 1,\n\"\\u0063\": 2},\n\"a\": 3, \"d\": [{}], \"A\": 1}"
 	doc, problems := Parse([]byte(data), limits)
