@@ -114,6 +114,10 @@ func (m *matcher) setHost(pattern string, report func(member, problem, hint stri
 		return
 	}
 	const hint = `write "api.example.com", "*.example.com" or "api.example.com:8443"`
+	if strings.Contains(pattern, "://") {
+		report("host", "is a URL, not a host", hint+`; the URL's path goes into "path"`)
+		return
+	}
 	name, below := strings.CutPrefix(pattern, "*.")
 	m.below = below
 	m.host, m.port = splitHost(name)

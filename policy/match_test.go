@@ -135,6 +135,25 @@ func TestMatchMethodAndGRPC(t *testing.T) {
 	}
 }
 
+// TestMatchSaysThatAHostIsAURL: the problem names the mistake, and not the port that a URL seems to have.
+func TestMatchSaysThatAHostIsAURL(t *testing.T) {
+	for _, host := range []string{"https://api.example.com", "https://user:secret@api.example.com:8443/v1", "http://[::1]",
+		"*.://", "dns:///api.example.com"} {
+		_, notes, err := Parse([]byte(wrap(`"rules": [{"match": {"host": "` + host + `"}}]`)))
+		if err != nil || len(notes) != 1 {
+			t.Fatalf("%s: %v, %v", host, notes, err)
+		}
+		for _, want := range []string{"is a URL, not a host", `write "api.example.com"`, `path goes into "path"`} {
+			if !strings.Contains(notes[0].Text, want) {
+				t.Errorf("%s: %s, want %s", host, notes[0].Text, want)
+			}
+		}
+		if strings.Contains(notes[0].Text, "secret") {
+			t.Errorf("%s is told", host)
+		}
+	}
+}
+
 func TestMatchNotUnderstood(t *testing.T) {
 	for _, c := range []struct {
 		match  Match
