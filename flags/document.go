@@ -111,7 +111,7 @@ func (o LoadOptions) validate() error {
 // parse returns nil when there is nothing to read.
 func (l *loader) parse(document []byte, format Format) *jsondoc.Value {
 	if len(document) > maxDocument {
-		l.refused = []Problem{{Problem: fmt.Sprintf("has %d bytes, more than %d", len(document), maxDocument),
+		l.refused = []Problem{{Problem: fmt.Sprintf("has more than %d bytes", maxDocument),
 			Hint: "publish a smaller document"}}
 		return nil
 	}

@@ -39,7 +39,7 @@ func Parse(document []byte) (Document, []Note, error) {
 func Load(document []byte, tally *flags.Tally) (Document, *flags.Set, []Note, error) {
 	if len(document) > MaxDocument {
 		return Document{}, nil, nil, &Error{Problems: []Problem{{
-			Problem: fmt.Sprintf("has %d bytes, more than %d", len(document), MaxDocument),
+			Problem: fmt.Sprintf("has more than %d bytes", MaxDocument),
 			Hint:    "publish a smaller document",
 		}}}
 	}

@@ -41,11 +41,15 @@ func TestValidateJudgesAsClients(t *testing.T) {
 			`reaches only clients whose audience has environment "staging"`, ""},
 		{"a whole stage", head + `"stages": [{"name": "s", "percent": 100, "patch": {}}]}`, 0,
 			"reaches every client that it selects (stage s, 100 %)", ""},
-		{"a trailing comma", head + `}`, 1, "", ":2: clients will refuse: not JSON"},
-		{"a byte order mark", "\ufeff" + document, 1, "", ":1: clients will refuse: not JSON"},
-		{"two documents", document + document, 1, "", "clients will refuse: not JSON"},
-		{"an empty file", "", 1, "", ":1: clients will refuse: not JSON"},
-		{"two megabytes", strings.Repeat(" ", 2<<20), 1, "", "clients will refuse: has"},
+		{"a URL as host", head + `"rules": [{"match": {"host": "https://a.example"}}]}`, 1, "",
+			":2: rules[0].match.host: clients will skip rules[0]: is a URL, not a host (write "},
+		{"a trailing comma", head + `}`, 1, "",
+			":1: clients will refuse: not JSON: a comma stands before '}' (remove the comma)"},
+		{"a byte order mark", "\ufeff" + document, 1, "", ":1: clients will refuse: not JSON: it begins with a byte order mark"},
+		{"two documents", document + "\n" + document, 1, "",
+			":9: clients will refuse: not JSON: a second document follows"},
+		{"an empty file", "", 1, "", ":1: clients will refuse: not JSON: it is empty"},
+		{"two megabytes", strings.Repeat(" ", 2<<20), 1, "", "clients will refuse: has more than 1048576 bytes"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var out, errs bytes.Buffer

@@ -50,7 +50,8 @@ func TestValidate(t *testing.T) {
 		{"empty", "", 1, []string{":1:"}},
 		{"not JSON, for a release", "hello", 1, []string{":1:"}},
 		{"unknown member", strings.Replace(document, `"timeout"`, `"timeuot"`, 1), 1, []string{":5: rules[0].call.timeuot: clients will ignore it"}},
-		{"too large", strings.Repeat(" ", 1<<20) + document, 1, []string{"document.json: clients will refuse: has 1048577 bytes, more than 1048576"}},
+		{"too large", strings.Repeat(" ", 1<<20) + document, 1,
+			[]string{"document.json: clients will refuse: has more than 1048576 bytes"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var out bytes.Buffer
