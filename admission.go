@@ -6,18 +6,19 @@ import (
 
 	"github.com/tether-go/tether/breaker"
 	"github.com/tether-go/tether/internal/queue"
+	"github.com/tether-go/tether/internal/target"
 )
 
 // Permit is leave to send one attempt. Whoever has it says once what came of it.
 type Permit struct {
-	pass
+	pass    target.Pass
 	call    *call
 	attempt int
 	settled atomic.Bool
 }
 
 // sent is when the attempt left.
-func (p *Permit) sent() time.Time { return p.call.sample.Time(p.sentAt) }
+func (p *Permit) sent() time.Time { return p.call.Sample.Time(p.pass.SentAt) }
 
 // Attempt is the ordinal of the attempt within its call, from 1.
 func (p *Permit) Attempt() int { return p.attempt }
@@ -32,7 +33,7 @@ func (p *Permit) Done(out Outcome) {
 
 // abandon gives back what an attempt was given that taught nothing, unless it is settled.
 func (p *Permit) abandon() {
-	if p.call.stateNow() != counted && !p.settled.Load() {
+	if p.call.StateNow() != target.Counted && !p.settled.Load() {
 		p.Done(Outcome{})
 	}
 }
@@ -40,13 +41,13 @@ func (p *Permit) abandon() {
 // done is Done by a clock that was just read.
 func (p *Permit) done(out *Outcome, now time.Time) {
 	c := p.call
-	if p.settled.Swap(true) || !c.part(&p.pass) {
+	if p.settled.Swap(true) || !c.Promote(&p.pass) {
 		return
 	}
 	c.settle(p, out, now)
 	if c.single {
 		if out.Class == Healthy {
-			c.target.budget.SuccessAt(now)
+			c.Target.Budget.SuccessAt(now)
 		}
 		c.finish()
 	}
@@ -58,9 +59,9 @@ func (p *Permit) done(out *Outcome, now time.Time) {
 // nothing that a stage gave is kept.
 func (c *call) admit() *RejectedError {
 	c.obstacle = 0
-	if c.attempts == 0 && c.spell != 0 {
+	if c.attempts == 0 && c.Generation != 0 {
 		c.permit, c.attempts = &c.first, 1
-		c.first.call, c.first.attempt, c.first.sentAt = c, 1, c.entered
+		c.first.call, c.first.attempt, c.first.pass.SentAt = c, 1, c.Entered
 		return nil
 	}
 	began := c.clock()
@@ -68,7 +69,7 @@ func (c *call) admit() *RejectedError {
 		return err
 	}
 	if c.attempts == 0 {
-		c.target.gate.AskAt(began)
+		c.Target.Gate.AskAt(began)
 	}
 	c.permit = &c.first
 	if c.attempts > 0 { // the earlier permit is somebody else's to settle, or has been
@@ -79,18 +80,18 @@ func (c *call) admit() *RejectedError {
 		return err
 	}
 	sent := c.clock()
-	c.permit.sentAt = c.entered.Add(sent.Sub(c.began()))
+	c.permit.pass.SentAt = c.Entered.Add(sent.Sub(c.Began()))
 	c.attempts++
 	c.spent = false
-	c.target.stats.attempts.Add(1)
-	c.target.inFlight.Add(1)
+	c.Target.Stats.Attempts.Add(1)
+	c.Target.InFlight.Add(1)
 	c.engine.events.Deliver()
 	waited := sent.Sub(began)
 	if c.obstacle != 0 && c.engine.telemetry.Waits.Enabled(c.Context) {
-		c.engine.telemetry.Waits.Record(c.Context, waited.Seconds(), c.target.series.WaitedBy[c.obstacle]...)
+		c.engine.telemetry.Waits.Record(c.Context, waited.Seconds(), c.Target.Series.WaitedBy[c.obstacle]...)
 	}
 	if waited > time.Second {
-		c.engine.emit(Event{Kind: EventWaited, Target: c.target.name, Stage: c.obstacle, Attempt: c.attempts, Wait: waited})
+		c.engine.emit(Event{Kind: EventWaited, Target: c.Target.Name, Stage: c.obstacle, Attempt: c.attempts, Wait: waited})
 	}
 	return nil
 }
@@ -101,27 +102,27 @@ func (c *call) throughLines() *RejectedError {
 	counted := c.attempts > 0 // as asked for, at the lane
 	for {
 		l := c.ownLane()
-		c.permit.lane = l
+		c.permit.pass.Lane = l
 		if l != nil {
 			if !counted {
-				l.ask()
+				l.Ask()
 				counted = true
 			}
-			if err := c.passThrough(l.place()); err != nil {
+			if err := c.passThrough(l.Door()); err != nil {
 				return err
 			}
 		}
-		err := c.passThrough(c.target.door())
+		err := c.passThrough(c.Target.Door())
 		if err == nil && !c.laneClosed() {
 			return nil
 		}
 		if l != nil {
-			l.untake()
+			l.Untake()
 		}
 		if err != nil {
 			return err
 		}
-		c.target.giveBack(&c.permit.pass, c.criticality)
+		c.Target.GiveBack(&c.permit.pass, c.criticality)
 	}
 }
 
@@ -131,14 +132,14 @@ func (c *call) laneClosed() bool {
 	if l == nil {
 		return false
 	}
-	until, _ := l.gate.Status()
+	until, _ := l.Gate.Status()
 	return !until.IsZero()
 }
 
 // passThrough brings the call past a place: at once if nobody waits there and nothing stands in the way, else
 // in its turn, for as long as the call's patience lasts.
-func (c *call) passThrough(at place) *RejectedError {
-	if at.line.Len() == 0 {
+func (c *call) passThrough(at target.Door) *RejectedError {
+	if at.Line.Len() == 0 {
 		o := c.try(at, 0)
 		if o == nil {
 			return nil
@@ -146,25 +147,25 @@ func (c *call) passThrough(at place) *RejectedError {
 		if err := c.hopeless(o); err != nil {
 			return err
 		}
-		c.target.stats.waited(o.stage)
+		c.Target.Stats.Waited(o.Stage)
 	}
 	now := time.Now()
 	if o := c.outOfReach(at, now); o != nil {
 		return c.reject(o, nil)
 	}
-	w, ok := at.line.Enter(c.criticality, uint64(c.entered), now.Add(c.patience(now)))
+	w, ok := at.Line.Enter(c.criticality, uint64(c.Entered), now.Add(c.patience(now)))
 	if !ok {
-		return c.reject(&obstacle{stage: StageQueue, reason: ErrQueueFull}, nil)
+		return c.reject(&target.Obstacle{Stage: target.StageQueue, Reason: ErrQueueFull}, nil)
 	}
-	defer at.line.Leave(w)
+	defer at.Line.Leave(w)
 	for {
-		var o *obstacle
-		turn, others, displaced := at.line.Turn(w, c.target.rateOf(at, c.criticality))
+		var o *target.Obstacle
+		turn, others, displaced := at.Line.Turn(w, c.Target.RateOf(at, c.criticality))
 		switch {
 		case displaced:
-			return c.reject(&obstacle{stage: StageQueue, reason: ErrQueueFull, shed: true}, nil)
+			return c.reject(&target.Obstacle{Stage: target.StageQueue, Reason: ErrQueueFull, Shed: true}, nil)
 		case !turn:
-			o = c.target.behind(at, c.criticality)
+			o = c.Target.Behind(at, c.criticality)
 		default:
 			if o = c.try(at, others); o == nil {
 				return nil
@@ -177,37 +178,37 @@ func (c *call) passThrough(at place) *RejectedError {
 }
 
 // asking is what the call says of itself at a place.
-func (c *call) asking() ask {
-	return ask{level: c.criticality, repeat: c.attempts > 0, limited: c.policy.Rate.PerSecond > 0, now: c.clock()}
+func (c *call) asking() target.Ask {
+	return target.Ask{Level: c.criticality, Repeat: c.attempts > 0, Limited: c.policy.Rate.PerSecond > 0, Now: c.clock()}
 }
 
 // try takes the permit through a place, or tells what stands in the way; then nothing is kept of what was given.
-func (c *call) try(at place, waiting int) *obstacle {
+func (c *call) try(at target.Door, waiting int) *target.Obstacle {
 	a := c.asking()
-	return c.target.try(&c.permit.pass, &a, at, waiting)
+	return c.Target.Try(&c.permit.pass, &a, at, waiting)
 }
 
 // outOfReach tells of a place that leaves the call no turn within its patience.
-func (c *call) outOfReach(at place, now time.Time) *obstacle {
+func (c *call) outOfReach(at target.Door, now time.Time) *target.Obstacle {
 	a := c.asking()
-	return c.target.outOfReach(&a, at, now, c.patience(now))
+	return c.Target.OutOfReach(&a, at, now, c.patience(now))
 }
 
 // await sleeps until it may help to look again: the obstacle's time has come, the line has moved,
 // the configuration has changed. It returns a refusal when the call can't wait for that.
-func (c *call) await(w *queue.Waiter, o *obstacle) *RejectedError {
+func (c *call) await(w *queue.Waiter, o *target.Obstacle) *RejectedError {
 	if err := c.hopeless(o); err != nil {
 		return err
 	}
-	c.obstacle = o.stage
+	c.obstacle = Stage(o.Stage)
 	began := time.Now()
 	patience := c.patience(began)
 	sleep := patience
-	if !o.retryAt.IsZero() {
-		sleep = min(sleep, max(0, o.retryAt.Sub(began)))
+	if !o.RetryAt.IsZero() {
+		sleep = min(sleep, max(0, o.RetryAt.Sub(began)))
 	}
-	if o.look > 0 {
-		sleep = min(sleep, o.look)
+	if o.Look > 0 {
+		sleep = min(sleep, o.Look)
 	}
 	timer := time.NewTimer(sleep)
 	defer timer.Stop()
@@ -246,11 +247,11 @@ func (c *call) pause(d time.Duration) error {
 }
 
 // ownLane returns the lane of the call's credential at a target that has told one to wait.
-func (c *call) ownLane() *lane {
-	if !c.target.hasLanes() {
+func (c *call) ownLane() *target.Lane {
+	if !c.Target.HasLanes() {
 		return nil
 	}
-	return c.target.lane(c.credential(), c.place())
+	return c.Target.Lane(c.credential(), c.place())
 }
 
 // followNewest brings the newest configuration to the target: where all calls wait, none that begins
@@ -259,6 +260,6 @@ func (c *call) followNewest() {
 	p := c.killers.Resolve(c.Scheme, c.Host, c.Method, c.Path, c.GRPCMethod)
 	if p.Key == c.policy.Key {
 		c.forcedOpen = p.Breaker.Mode == breaker.ForcedOpen
-		c.target.follow(p, c.killers.serial)
+		c.Target.Follow(p, c.killers.serial)
 	}
 }

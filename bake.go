@@ -161,7 +161,7 @@ func (c *call) enterTrial(trials []*trial) {
 		if shorter(c.policy.Timeout, was.Timeout) == 0 {
 			on.call = 0
 		}
-		if on.attempt == 0 && on.call == 0 || !c.began().Before(t.until) {
+		if on.attempt == 0 && on.call == 0 || !c.Began().Before(t.until) {
 			continue
 		}
 		if on.place = chosen.place; chosen.trial == nil {
@@ -208,7 +208,7 @@ func (t *onTrial) untried() {
 func (c *call) judge(p *Permit, out Outcome) {
 	t := c.trial
 	now := time.Now()
-	late := t.attempt > 0 && now.Sub(p.sent()) > t.attempt || t.call > 0 && now.Sub(c.began()) > t.call
+	late := t.attempt > 0 && now.Sub(p.sent()) > t.attempt || t.call > 0 && now.Sub(c.Began()) > t.call
 	cut := t.attempt > 0 && errors.Is(out.Err, ErrAttemptTimeout) || t.call > 0 && errors.Is(out.Err, ErrCallTimeout)
 	if why := t.weigh(t.place, t.old, cut, late, out.Class, now); why != "" {
 		c.engine.rollBack(t.trial, why)

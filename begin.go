@@ -41,11 +41,11 @@ func (p *Permit) Next(out Outcome) (*Permit, error) {
 	c.heedContext(p, &out)
 	c.record(p, &out)
 	c.replayable = true
-	c.idleAt = c.sample.Now()
+	c.idleAt = c.Sample.Now()
 	now := c.idleSince()
 	c.settle(p, &out, now)
 	if out.served(c.policy) {
-		c.target.budget.SuccessAt(now)
+		c.Target.Budget.SuccessAt(now)
 		c.finish()
 		return nil, out.Err
 	}
@@ -79,11 +79,11 @@ func (p *Permit) Context() context.Context { return p.call.withAttempt(p.call, p
 // Keep lets the attempt's place among those under way outlast Done, for a stream that goes on after
 // it has proved good, until the function that it returns is called. It comes before Done.
 func (p *Permit) Keep() (end func()) {
-	slot, line := p.slot, &p.call.target.line
+	slot, line := p.pass.Slot, &p.call.Target.Queue
 	if slot == nil {
 		return func() {}
 	}
-	p.slot = nil
+	p.pass.Slot = nil
 	return func() {
 		slot.Release()
 		line.WakeNext()

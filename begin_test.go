@@ -74,8 +74,8 @@ func TestNext(t *testing.T) {
 				if attempts != test.attempts || !errors.Is(err, test.reason) {
 					t.Errorf("%d attempts, %v; want %d, %v", attempts, err, test.attempts, test.reason)
 				}
-				for _, target := range e.targets.byKey {
-					if n := target.users.Load(); n != 0 {
+				for _, target := range e.targets.ByKey {
+					if n := target.Users.Load(); n != 0 {
 						t.Errorf("%d calls are left", n)
 					}
 				}
@@ -205,8 +205,8 @@ func TestNextTeaches(t *testing.T) {
 		p := begin(t, e, context.Background())
 		time.Sleep(time.Hour)
 		p.Done(Outcome{Class: Healthy})
-		for _, target := range e.targets.byKey {
-			if useful := target.useful(); useful != 0 {
+		for _, target := range e.targets.ByKey {
+			if useful := target.Useful(); useful != 0 {
 				t.Errorf("an answer is thought to take %v", useful)
 			}
 		}
@@ -257,8 +257,8 @@ func TestBeginWhoseCallbackPanics(t *testing.T) {
 		}()
 		_, _ = e.Begin(t.Context(), what)
 	}()
-	for _, target := range e.targets.byKey {
-		if users := target.users.Load(); users != 0 {
+	for _, target := range e.targets.ByKey {
+		if users := target.Users.Load(); users != 0 {
 			t.Errorf("%d calls are under way", users)
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/tether-go/tether/internal/queue"
 )
 
 const (
@@ -166,4 +168,20 @@ func whenEnded(resp *http.Response, end func()) {
 		return
 	}
 	resp.Body = &body
+}
+
+// lend leaves the attempt's place among those under way to the body of its answer, and returns the answer with that
+// body. It is a copy: net/http may keep the response that it made until the body ends. Nothing but the caller may keep
+// the new body alive, so that one that is forgotten frees its place.
+func lend(p *Permit, line *queue.Queue, resp *http.Response) *http.Response {
+	end := p.pass.Lend(line)
+	if end == nil {
+		return resp
+	}
+	if resp.Trailer == nil {
+		resp.Trailer = make(http.Header) // net/http fills its response's when the body ends: both have the same
+	}
+	own := *resp
+	whenEnded(&own, end)
+	return &own
 }

@@ -8,7 +8,7 @@ import (
 // without a pause must not spin. A lone refusal costs nothing; NoWait is never slowed.
 func (c *call) brake() {
 	now := time.Now()
-	delay := min(c.target.refusalDelay(now), c.waitLeft)
+	delay := min(c.Target.RefusalDelay(now), c.waitLeft)
 	if left := c.timeLeft(now); left >= 0 {
 		delay = min(delay, left)
 	}
@@ -21,11 +21,4 @@ func (c *call) brake() {
 	case <-timer.C:
 	case <-c.Context.Done():
 	}
-}
-
-// refusalDelay is how long this refusal must take.
-func (t *target) refusalDelay(now time.Time) time.Duration {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.loops.RefusalDelay(now)
 }

@@ -4,6 +4,7 @@ import (
 	"sync"
 	"weak"
 
+	"github.com/tether-go/tether/internal/target"
 	"github.com/tether-go/tether/retry"
 )
 
@@ -16,7 +17,7 @@ import (
 // one has or is sent. It is safe for concurrent use.
 type Budgets struct {
 	mu     sync.Mutex // guards what follows
-	byKey  map[targetKey]weak.Pointer[retry.Budget]
+	byKey  map[target.Key]weak.Pointer[retry.Budget]
 	sweep  int  // entries beyond which those that nobody uses are removed
 	forgot bool // some were
 }
@@ -24,7 +25,7 @@ type Budgets struct {
 // of returns the budget that all engines' targets of that key share. It lives as long as one of them:
 // engines are dropped without a word. One that comes again starts with nothing, because coming and
 // going must not save anything.
-func (b *Budgets) of(key targetKey, initial int) *retry.Budget {
+func (b *Budgets) of(key target.Key, initial int) *retry.Budget {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	pointer, known := b.byKey[key]
@@ -39,7 +40,7 @@ func (b *Budgets) of(key targetKey, initial int) *retry.Budget {
 		budget, _ = retry.NewBudget(0, retry.BudgetOptions{})
 	}
 	if b.byKey == nil {
-		b.byKey = make(map[targetKey]weak.Pointer[retry.Budget])
+		b.byKey = make(map[target.Key]weak.Pointer[retry.Budget])
 	}
 	if len(b.byKey) >= b.sweep {
 		b.removeUnused()

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tether-go/tether/internal/metrics"
+	"github.com/tether-go/tether/internal/target"
 
 	"github.com/tether-go/tether/internal/clock"
 
@@ -92,7 +93,7 @@ type call struct {
 	idleAt clock.Moment // end of the last attempt, or start of the call
 }
 
-func (c *call) idleSince() time.Time { return c.sample.Time(c.idleAt) }
+func (c *call) idleSince() time.Time { return c.Sample.Time(c.idleAt) }
 
 type (
 	insideKey  struct{}
@@ -141,7 +142,7 @@ func AttemptFrom(ctx context.Context) int {
 // start takes the call's one snapshot of the configuration, by which it is decided where it goes.
 func (c *call) start(ctx context.Context, e *Engine) {
 	c.begin(ctx, e)
-	c.idleAt = c.entered
+	c.idleAt = c.Entered
 	if len(c.killers.trials) > 0 && !c.single {
 		c.enterTrial(c.killers.trials)
 	}
@@ -150,8 +151,8 @@ func (c *call) start(ctx context.Context, e *Engine) {
 	}
 	c.setCriticality()
 	c.setDeadline()
-	c.plain = !c.single && c.trial == nil && c.routing == nil && c.isPlain()
-	c.join(c.killers.serial, c.entered)
+	c.Plain = !c.single && c.trial == nil && c.routing == nil && c.isPlain()
+	c.join(c.killers.serial, c.Entered)
 }
 
 // join finds the call's target. The call is counted where it begins.
@@ -164,26 +165,26 @@ func (c *call) join(serial uint64, now clock.Moment) {
 	if c.attempts > 0 {
 		return
 	}
-	if c.spell == 0 {
+	if c.Generation == 0 {
 		c.ask(now)
 	}
 	if c.routing == nil || !c.routing.counted {
-		metrics.Count(c.Context, c.engine.telemetry.Calls, c.target.series.Plain)
+		metrics.Count(c.Context, c.engine.telemetry.Calls, c.Target.Series.Plain)
 	}
 }
 
 // ask tells the stages of a call that is asked for.
 func (c *call) ask(now clock.Moment) {
-	c.target.budget.CallAt(c.target.clock.Born().Add(time.Duration(now)))
-	if c.target.deference.Ask(c.criticality) && c.target.gate.Paced() {
-		c.target.gate.Resume()
-		c.target.line.WakeNext()
+	c.Target.Budget.CallAt(c.Target.Clock.Born().Add(time.Duration(now)))
+	if c.Target.Shedder.Ask(c.criticality) && c.Target.Gate.Paced() {
+		c.Target.Gate.Resume()
+		c.Target.Queue.WakeNext()
 	}
 	if c.criticality != criticality.Default {
-		c.target.disturb()
+		c.Target.CloseFast()
 	}
 	if c.routing == nil || !c.routing.counted {
-		c.target.stats.calls.Add(1)
+		c.Target.Stats.Calls.Add(1)
 	}
 }
 
@@ -191,7 +192,7 @@ func (c *call) ask(now clock.Moment) {
 // the stages do with it.
 func (c *call) clock() time.Time {
 	if c.attempts == 0 && c.obstacle == 0 {
-		return c.began()
+		return c.Began()
 	}
 	return time.Now()
 }
@@ -205,8 +206,8 @@ func (c *call) finish() {
 	if c.routing != nil {
 		c.routing.Cancel()
 	}
-	if c.stateNow() != counted { // else it is out already
-		c.target.release()
+	if c.StateNow() != target.Counted { // else it is out already
+		c.Target.Release()
 	}
 	c.engine.events.Deliver()
 }
@@ -214,7 +215,7 @@ func (c *call) finish() {
 func (c *call) refund() {
 	if c.spent {
 		c.spent = false
-		c.target.budget.Refund()
+		c.Target.Budget.Refund()
 	}
 }
 
@@ -225,12 +226,12 @@ func (c *call) setDeadline() {
 		c.deadline = deadline
 	}
 	if t := c.policy.Timeout; t > 0 {
-		if ends := c.began().Add(t); c.deadline.IsZero() || ends.Before(c.deadline) {
+		if ends := c.Began().Add(t); c.deadline.IsZero() || ends.Before(c.deadline) {
 			c.deadline, c.policyEnds = ends, true
 		}
 	}
 	if !c.deadline.IsZero() {
-		c.waitLeft = min(max(0, c.deadline.Sub(c.began())), 60*time.Second)
+		c.waitLeft = min(max(0, c.deadline.Sub(c.Began())), 60*time.Second)
 	}
 	if w := c.policy.MaxWait; w > 0 {
 		c.waitLeft = min(c.waitLeft, w)
@@ -257,7 +258,7 @@ func (c *call) patience(now time.Time) time.Duration {
 	if c.deadline.IsZero() {
 		return c.waitLeft
 	}
-	return max(0, min(c.waitLeft, c.deadline.Sub(now)-c.target.reserve()))
+	return max(0, min(c.waitLeft, c.deadline.Sub(now)-c.Target.Reserve()))
 }
 
 // again decides whether the failed attempt is repeated, and when.
@@ -281,17 +282,17 @@ func (c *call) again(out *Outcome) (time.Duration, error) {
 		Wait:       out.wait(),
 		TimeLeft:   c.timeLeft(time.Now()),
 		WaitLeft:   c.waitLeft,
-		Useful:     c.target.useful(),
-	}, c.backoff, c.target.budget)
-	if err == nil && c.target.deference.Reserves(c.criticality) {
-		if saved, _ := c.target.budget.Saved(); saved < 1 {
-			c.target.budget.Refund()
+		Useful:     c.Target.Useful(),
+	}, c.backoff, c.Target.Budget)
+	if err == nil && c.Target.Shedder.Reserves(c.criticality) {
+		if saved, _ := c.Target.Budget.Saved(); saved < 1 {
+			c.Target.Budget.Refund()
 			err = priority.ErrReserved
 		}
 	}
 	if err == nil {
 		c.spent = true
-		if doubt := c.target.gate.Doubt(); out.Class == Transient && !out.answered() && doubt < c.patience(time.Now()) {
+		if doubt := c.Target.Gate.Doubt(); out.Class == Transient && !out.answered() && doubt < c.patience(time.Now()) {
 			delay = max(delay, doubt)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tether-go/tether/internal/metrics"
+	"github.com/tether-go/tether/internal/target"
 
 	"github.com/tether-go/tether/internal/clock"
 	"github.com/tether-go/tether/policy"
@@ -42,7 +43,7 @@ type Engine struct {
 	latched      []string               // stages that were rolled back
 	refused      []refusal              // the newest last
 	told         [sha256.Size]byte      // of the last refused document and why: told once
-	targets      targets
+	targets      target.Table
 	clock        *clock.Clock
 	nudges       nudges
 	routes       routeGuards
@@ -71,13 +72,16 @@ func New(opts Options) (*Engine, error) {
 	if err := e.measure(opts.MeterProvider); err != nil {
 		return nil, fmt.Errorf("tether: %w", err)
 	}
-	e.targets.byKey = make(map[targetKey]*target)
-	e.targets.opts = tableOptions{
-		clock: e.clock, rand: e.rand, seed: e.hashSeed, most: e.opts.MaxTargets, initialRetries: *e.opts.InitialRetries,
-		budgets: e.opts.Budgets, series: e.telemetry.Of,
-		breakerChanged: func(target, note string) { // only queued: locks may be held
+	e.targets.ByKey = make(map[target.Key]*target.Target)
+	e.targets.Opts = target.Options{
+		Clock: e.clock, Rand: e.rand, Seed: e.hashSeed, Most: e.opts.MaxTargets, InitialRetries: *e.opts.InitialRetries,
+		Series: e.telemetry.Of,
+		BreakerChanged: func(target, note string) { // only queued: locks may be held
 			e.note(Event{Kind: EventBreaker, Target: target, Stage: StageBreaker, Note: note})
 		},
+	}
+	if e.opts.Budgets != nil {
+		e.targets.Opts.Shared = e.opts.Budgets.of
 	}
 	return e, nil
 }
@@ -116,8 +120,8 @@ func (c *call) run(by func(context.Context, *Permit) Outcome, last *Outcome) (re
 			*last = c.fallBack(*last)
 		}
 		if last.served(c.policy) {
-			if c.stateNow() != counted {
-				c.target.budget.SuccessAt(c.idleSince())
+			if c.StateNow() != target.Counted {
+				c.Target.Budget.SuccessAt(c.idleSince())
 			}
 			return nil
 		}
@@ -150,8 +154,8 @@ func (c *call) send(by func(context.Context, *Permit) Outcome, out *Outcome) {
 
 // settled tells whom it may concern what an attempt brought.
 func (c *call) settled(p *Permit, out *Outcome) {
-	if c.spell != 0 && out.teachesLittle(c.policy) && c.leave(&p.settled) {
-		metrics.Count(c.Context, c.engine.telemetry.Attempts, c.target.series.ByOutcome[Healthy])
+	if c.Generation != 0 && out.teachesLittle(c.policy) && c.Leave(&p.settled) {
+		metrics.Count(c.Context, c.engine.telemetry.Attempts, c.Target.Series.ByOutcome[Healthy])
 		return
 	}
 	c.takeIn(p, out)
@@ -161,7 +165,7 @@ func (c *call) settled(p *Permit, out *Outcome) {
 func (c *call) takeIn(p *Permit, out *Outcome) {
 	c.heedContext(p, out)
 	c.record(p, out)
-	c.idleAt = c.sample.Now()
+	c.idleAt = c.Sample.Now()
 	p.done(out, c.idleSince())
 	c.tellTrials(p, p, out)
 }
@@ -229,16 +233,16 @@ func (c *call) failure(last Outcome, reason error) error {
 
 func (c *call) retrying(last *Outcome, delay time.Duration) {
 	c.routing.fellBack()
-	c.target.stats.retries.Add(1)
-	metrics.Count(c.Context, c.engine.telemetry.Retries, c.target.series.Plain)
+	c.Target.Stats.Retries.Add(1)
+	metrics.Count(c.Context, c.engine.telemetry.Retries, c.Target.Series.Plain)
 	c.spanEvent("tether.retry", attribute.Float64("tether.delay", delay.Seconds()),
 		attribute.String("tether.outcome", last.Class.String()))
-	c.engine.emit(Event{Kind: EventRetry, Target: c.target.name, Attempt: c.attempts, Wait: delay, Err: last.Err})
+	c.engine.emit(Event{Kind: EventRetry, Target: c.Target.Name, Attempt: c.attempts, Wait: delay, Err: last.Err})
 }
 
 func (c *call) gaveUp(last *Outcome, reason error) {
 	if !errors.Is(reason, retry.ErrFinal) {
-		c.engine.emit(Event{Kind: EventGaveUp, Target: c.target.name, Attempt: c.attempts, Err: reason})
+		c.engine.emit(Event{Kind: EventGaveUp, Target: c.Target.Name, Attempt: c.attempts, Err: reason})
 	}
 }
 

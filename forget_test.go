@@ -2,6 +2,7 @@ package tether
 
 import (
 	"fmt"
+	"github.com/tether-go/tether/internal/target"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,12 +16,12 @@ func crowded(t testing.TB, targets, lanes int) *Engine {
 		t.Fatal(err)
 	}
 	for i := range targets {
-		x := e.targets.find(targetKey{host: fmt.Sprint("host", i)}, builtinPolicy(), 1)
-		x.mu.Lock()
+		x := e.targets.Find(target.Key{Host: fmt.Sprint("host", i)}, builtinPolicy(), 1)
+		x.Mu.Lock()
 		for l := range lanes {
-			x.openLane(laneKey{credential: uint64(l + 1)}, e.rand)
+			x.OpenLane(target.LaneKey{Credential: uint64(l + 1)}, e.rand)
 		}
-		x.mu.Unlock()
+		x.Mu.Unlock()
 	}
 	return e
 }
@@ -30,34 +31,34 @@ func crowded(t testing.TB, targets, lanes int) *Engine {
 func TestForgettingLooksAtFewLanes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const targets = 40
-		e := crowded(t, targets, maxLanes)
+		e := crowded(t, targets, target.MaxLanes)
 		lanes := func() (n int) {
-			for _, x := range e.targets.byKey {
-				n += len(x.lanes)
+			for _, x := range e.targets.ByKey {
+				n += len(x.Lanes)
 			}
 			return n
 		}
 		for room := range targets {
 			before := lanes()
-			if !e.targets.forgetOne() {
+			if !e.targets.ForgetOne() {
 				t.Fatalf("no room was made for server %d", room)
 			}
-			if looked := before - lanes(); looked > maxLanes+1 {
+			if looked := before - lanes(); looked > target.MaxLanes+1 {
 				t.Errorf("%d lanes were looked at", looked)
 			}
-			if left := e.targets.byKey; len(left) != targets-room-1 {
+			if left := e.targets.ByKey; len(left) != targets-room-1 {
 				t.Fatalf("%d targets are left", len(left))
 			}
 		}
 		e = crowded(t, targets, 3)
-		for _, x := range e.targets.byKey {
-			x.hold(x.lanes[laneKey{2, 0}], time.Minute)
+		for _, x := range e.targets.ByKey {
+			x.Hold(x.Lanes[target.LaneKey{Credential: 2, Partition: 0}], time.Minute)
 		}
-		if e.targets.forgetOne() {
+		if e.targets.ForgetOne() {
 			t.Error("a hold was forgotten")
 		}
 		time.Sleep(10 * time.Minute)
-		if !e.targets.forgetOne() {
+		if !e.targets.ForgetOne() {
 			t.Error("a hold that has ended keeps its target")
 		}
 	})
@@ -83,12 +84,12 @@ func TestForgottenPermitLapses(t *testing.T) {
 		}
 		time.Sleep(50 * time.Minute)
 		begin("new").Done(Outcome{Class: Healthy})
-		if e.targets.rest == nil || len(e.targets.byKey) != 4 {
+		if e.targets.Rest == nil || len(e.targets.ByKey) != 4 {
 			t.Fatal("a call that may still be under way doesn't keep its target")
 		}
 		time.Sleep(11 * time.Minute)
 		begin("new").Done(Outcome{Class: Healthy})
-		if e.targets.byKey[targetKey{host: "new"}] == nil {
+		if e.targets.ByKey[target.Key{Host: "new"}] == nil {
 			t.Error("forgotten permits keep their targets after an hour")
 		}
 		for i, p := range forgotten { // late, and harmless
@@ -100,18 +101,18 @@ func TestForgottenPermitLapses(t *testing.T) {
 
 // BenchmarkNewServer: what a call to a new server pays where the table is full, with and without lanes in it.
 func BenchmarkNewServer(b *testing.B) {
-	for _, lanes := range []int{0, maxLanes} {
+	for _, lanes := range []int{0, target.MaxLanes} {
 		b.Run(fmt.Sprint(lanes, "lanes"), func(b *testing.B) {
 			e := crowded(b, 1000, lanes)
-			for _, x := range e.targets.byKey {
-				for _, l := range x.lanes { // one in the way: else they are gone after a look
-					l.gate.Hold(time.Hour)
+			for _, x := range e.targets.ByKey {
+				for _, l := range x.Lanes { // one in the way: else they are gone after a look
+					l.Gate.Hold(time.Hour)
 					break
 				}
 			}
 			b.ResetTimer()
 			for i := range b.N {
-				e.targets.find(targetKey{host: fmt.Sprint("new", i)}, builtinPolicy(), 1)
+				e.targets.Find(target.Key{Host: fmt.Sprint("new", i)}, builtinPolicy(), 1)
 			}
 		})
 	}

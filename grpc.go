@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tether-go/tether/internal/target"
 	"github.com/tether-go/tether/policy"
 	"github.com/tether-go/tether/ratelimit/hint"
 )
@@ -125,11 +126,11 @@ func (h *httpCall) hearTrailer(p *Permit, resp *http.Response) {
 	if out.Class != Overloaded || wait <= 0 {
 		return
 	}
-	h.target = h.engine.targets.use(h.targetKey(), h.policy, 0) // which may have been forgotten meanwhile
-	defer h.target.release()
+	h.Target = h.engine.targets.Use(h.targetKey(), h.policy, 0) // which may have been forgotten meanwhile
+	defer h.Target.Release()
 	a := h.answer(p, &out)
-	heard := settled{whose: func() (credential, place uint64) { return h.credential(), h.place() }}
-	h.target.hear(&a, &heard)
+	heard := target.Settled{Whose: func() (credential, place uint64) { return h.credential(), h.place() }}
+	h.Target.Hear(&a, &heard)
 	h.report(p, &heard)
 }
 

@@ -3,22 +3,12 @@ package tether
 import (
 	"cmp"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/tether-go/tether/breaker"
+	"github.com/tether-go/tether/internal/target"
 	"github.com/tether-go/tether/policy"
 )
-
-// stats counts what happened at one target.
-type stats struct {
-	calls, attempts, retries, hedges atomic.Uint64
-	stages                           [stageCount]struct{ passed, waited, refused atomic.Uint64 }
-}
-
-func (s *stats) passed(stage Stage)  { s.stages[stage].passed.Add(1) }
-func (s *stats) waited(stage Stage)  { s.stages[stage].waited.Add(1) }
-func (s *stats) refused(stage Stage) { s.stages[stage].refused.Add(1) }
 
 // Health is the state of an engine at one moment.
 type Health struct {
@@ -63,31 +53,26 @@ func (e *Engine) Health() Health {
 	h := Health{Version: config.version(), Stages: config.stageNames(), RolledBack: e.rolledBack(config),
 		Kills: config.KillsOn(time.Now()), DroppedEvents: e.events.Dropped()}
 	h.Stale = !config.pushed.Expires.IsZero() && time.Now().After(config.pushed.Expires)
-	for _, t := range e.targets.all() {
-		h.Targets = append(h.Targets, t.health())
+	for _, t := range e.targets.All() {
+		h.Targets = append(h.Targets, healthOf(t))
 	}
 	e.events.Deliver()
 	slices.SortFunc(h.Targets, func(a, b TargetHealth) int { return cmp.Compare(a.Target, b.Target) })
 	return h
 }
 
-func (t *target) health() TargetHealth {
-	t.tell()
+// healthOf is what a target shows, in the root's words.
+func healthOf(t *target.Target) TargetHealth {
+	s := t.State()
 	h := TargetHealth{
-		Target: t.name, Calls: t.stats.calls.Load(), Attempts: t.stats.attempts.Load(),
-		Retries: t.stats.retries.Load(), Hedges: t.stats.hedges.Load(), Stages: make(map[Stage]StageHealth),
-		Waiting: t.line.Len(), UsualTime: t.useful(),
+		Target: s.Name, Calls: s.Calls, Attempts: s.Attempts, Retries: s.Retries, Hedges: s.Hedges,
+		Stages: make(map[Stage]StageHealth), Breaker: s.Breaker.State, BreakerMode: s.Breaker.Mode,
+		BreakerCause: s.Breaker.Cause, HeldUntil: s.HeldUntil, PacedPerSecond: s.Paced, UsualPerSecond: s.Usual,
+		LimitedUntil: s.LimitedUntil, UnderWay: s.UnderWay, UnderWayLimit: s.UnderWayLimit, Waiting: s.Waiting,
+		RetriesSaved: s.Saved, RetriesSavedLimit: s.SavedLimit, UsualTime: s.UsualTime,
 	}
-	b := t.breaker.Health()
-	h.Breaker, h.BreakerMode, h.BreakerCause = b.State, b.Mode, b.Cause
-	h.HeldUntil, h.PacedPerSecond = t.gate.Status()
-	h.UsualPerSecond = t.gate.Usual()
-	h.LimitedUntil = t.rate.ReadyAt(0)
-	h.UnderWay, h.UnderWayLimit = t.concurrency.Status()
-	h.RetriesSaved, h.RetriesSavedLimit = t.budget.Saved()
-	for s := StageKill; s < stageCount; s++ {
-		counts := &t.stats.stages[s]
-		h.Stages[s] = StageHealth{counts.passed.Load(), counts.waited.Load(), counts.refused.Load()}
+	for stage := StageKill; stage < stageCount; stage++ {
+		h.Stages[stage] = StageHealth{s.Passed[stage], s.Waited[stage], s.Refused[stage]}
 	}
 	return h
 }

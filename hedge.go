@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/tether-go/tether/internal/target"
 	"github.com/tether-go/tether/policy"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -34,9 +35,9 @@ func (h *httpCall) hedgeAfter() time.Duration {
 		delay = p.Delay + time.Duration(h.engine.rand()*float64(p.Delay)/2)
 	}
 	if p.Up > 0 {
-		delay = max(delay, h.target.late(h.route))
+		delay = max(delay, h.Target.Late(h.Endpoint))
 	}
-	if left := h.timeLeft(time.Now()); left >= 0 && delay+h.target.useful() >= left {
+	if left := h.timeLeft(time.Now()); left >= 0 && delay+h.Target.Useful() >= left {
 		return 0
 	}
 	return delay
@@ -51,21 +52,21 @@ func (c *call) admitHedge() *Permit {
 		newest.Killed(c.Scheme, c.Host, c.Method, c.Path, c.GRPCMethod, time.Now()) != nil {
 		return nil
 	}
-	p := &Permit{call: c, attempt: c.attempts + 1, pass: pass{hedge: true, lane: c.ownLane()}}
-	c.target.tell()
-	at := c.target.door()
-	calm := at.calm() && (p.lane == nil || p.lane.place().calm())
-	if !calm || !c.target.budget.Take() {
+	p := &Permit{call: c, attempt: c.attempts + 1, pass: target.Pass{Hedge: true, Lane: c.ownLane()}}
+	c.Target.Flush()
+	at := c.Target.Door()
+	calm := at.Calm() && (p.pass.Lane == nil || p.pass.Lane.Door().Calm())
+	if !calm || !c.Target.Budget.Take() {
 		return nil
 	}
 	a := c.asking()
-	if c.target.try(&p.pass, &a, at, 0) != nil {
-		c.target.budget.Refund()
+	if c.Target.Try(&p.pass, &a, at, 0) != nil {
+		c.Target.Budget.Refund()
 		return nil
 	}
-	late := p.ticket.Probe() // the breaker opened and half closed meanwhile
-	if p.lane != nil && c.target.try(&p.pass, &a, p.lane.place(), 0) != nil {
-		p.lane, late = nil, true
+	late := p.pass.Ticket.Probe() // the breaker opened and half closed meanwhile
+	if p.pass.Lane != nil && c.Target.Try(&p.pass, &a, p.pass.Lane.Door(), 0) != nil {
+		p.pass.Lane, late = nil, true
 	}
 	if late {
 		c.unadmitHedge(p)
@@ -76,23 +77,23 @@ func (c *call) admitHedge() *Permit {
 
 // unadmitHedge gives back what admitHedge gave to a hedge that isn't sent.
 func (c *call) unadmitHedge(p *Permit) {
-	c.target.budget.Refund()
-	c.target.giveBack(&p.pass, c.criticality)
-	if p.lane != nil {
-		p.lane.untake()
+	c.Target.Budget.Refund()
+	c.Target.GiveBack(&p.pass, c.criticality)
+	if p.pass.Lane != nil {
+		p.pass.Lane.Untake()
 	}
 }
 
 // hedging counts and reports a hedge that is about to be sent. Who observes may be slow, and mustn't hold
 // up the attempt: the call's end delivers the event.
 func (c *call) hedging(p, beside *Permit) {
-	p.sentAt = c.sample.Now()
-	c.target.stats.attempts.Add(1)
-	c.target.stats.hedges.Add(1)
-	c.target.inFlight.Add(1)
-	waited := p.sentAt.Since(beside.sentAt)
+	p.pass.SentAt = c.Sample.Now()
+	c.Target.Stats.Attempts.Add(1)
+	c.Target.Stats.Hedges.Add(1)
+	c.Target.InFlight.Add(1)
+	waited := p.pass.SentAt.Since(beside.pass.SentAt)
 	c.spanEvent("tether.hedge", attribute.Float64("tether.delay", waited.Seconds()))
-	c.engine.note(Event{Kind: EventHedge, Target: c.target.name, Attempt: beside.attempt, Wait: waited})
+	c.engine.note(Event{Kind: EventHedge, Target: c.Target.Name, Attempt: beside.attempt, Wait: waited})
 }
 
 // hedgeResult is what became of a hedge that was due.

@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/tether-go/tether/internal/target"
 	"github.com/tether-go/tether/policy"
 )
 
@@ -131,11 +132,11 @@ func TestHedgeProperty(t *testing.T) {
 			all.Wait()
 			h := e.Health().Targets[0]
 			hedges += h.Hedges
-			target := e.targets.byKey[targetKey{scheme: "http", host: "a.example"}]
-			if n := target.inFlight.Load(); n != 0 {
+			target := e.targets.ByKey[target.Key{Scheme: "http", Host: "a.example"}]
+			if n := target.InFlight.Load(); n != 0 {
 				t.Errorf("seed %d: %d permits are not settled", seed, n)
 			}
-			if n := target.users.Load(); n != 0 {
+			if n := target.Users.Load(); n != 0 {
 				t.Errorf("seed %d: %d calls have not ended", seed, n)
 			}
 			if o, c := w.opened.Load(), w.closed.Load(); o != c {
@@ -171,8 +172,8 @@ func TestHedgeInTheSameMoment(t *testing.T) {
 		takes := time.Duration(due)
 		client := e.Client(&http.Client{Transport: exactly(func() time.Duration { return takes })})
 		for range 2000 {
-			for _, target := range e.targets.byKey {
-				if hedged := target.late(maphash.Comparable(e.hashSeed, [3]string{"GET", "/x", ""})); hedged > 0 {
+			for _, target := range e.targets.ByKey {
+				if hedged := target.Late(maphash.Comparable(e.hashSeed, [3]string{"GET", "/x", ""})); hedged > 0 {
 					takes = hedged
 				}
 			}
@@ -221,16 +222,16 @@ func TestUnadmittedHedge(t *testing.T) {
 		if p == nil || p == permit || c.permit != permit {
 			t.Fatalf("admitted %v beside %v", p, permit)
 		}
-		if saved, _ := c.target.budget.Saved(); saved != 0 {
+		if saved, _ := c.Target.Budget.Saved(); saved != 0 {
 			t.Errorf("%v re-attempts are saved beside a hedge, want 0", saved)
 		}
 		c.unadmitHedge(p)
-		if saved, _ := c.target.budget.Saved(); saved != 1 {
+		if saved, _ := c.Target.Budget.Saved(); saved != 1 {
 			t.Errorf("%v re-attempts are saved, want 1", saved)
 		}
 	}
 	permit.Done(Outcome{Class: Healthy})
-	if n := c.target.inFlight.Load(); n != 0 || c.attempts != 1 {
+	if n := c.Target.InFlight.Load(); n != 0 || c.attempts != 1 {
 		t.Errorf("%d permits are not settled, %d attempts", n, c.attempts)
 	}
 }

@@ -136,7 +136,7 @@ func (r *race) outrun(a *runner, resp *http.Response, out Outcome) Outcome {
 	}
 	if !out.answered() {
 		out = Outcome{}
-		r.h.target.outrun(&a.permit.pass, r.h.route, time.Since(a.permit.sent()), r.h.policy.Hedge.Up)
+		r.h.Target.Outrun(&a.permit.pass, r.h.Endpoint, time.Since(a.permit.sent()), r.h.policy.Hedge.Up)
 	}
 	out.Err = ErrOutrun
 	return out
@@ -153,7 +153,7 @@ func (r *race) sendHedge() {
 	c := &r.h.call
 	p := c.admitHedge()
 	if p == nil {
-		metrics.Count(c.Context, c.engine.telemetry.Hedges, c.target.series.Hedged[hedgeDenied])
+		metrics.Count(c.Context, c.engine.telemetry.Hedges, c.Target.Series.Hedged[hedgeDenied])
 		return
 	}
 	hedge := runner{permit: p, out: Outcome{Err: errNothing}}
@@ -189,7 +189,7 @@ func (r *race) enter(hedge runner) bool {
 // result is what the call goes on with: the winner's outcome, or that of the one that failed last.
 func (r *race) result() Outcome {
 	h, end, result := r.h, r.winner, hedgeOutrun
-	defer func() { h.idleAt = h.sample.Now() }()
+	defer func() { h.idleAt = h.Sample.Now() }()
 	switch end {
 	case nil:
 		end, result = r.last, hedgeFailed
@@ -212,9 +212,9 @@ func (r *race) result() Outcome {
 	if r.winner == nil && other.out.Hint.Verdict == hint.DontRepeat {
 		out.Hint.Verdict = hint.DontRepeat
 	}
-	metrics.Count(h.Context, h.engine.telemetry.Hedges, h.target.series.Hedged[result])
+	metrics.Count(h.Context, h.engine.telemetry.Hedges, h.Target.Series.Hedged[result])
 	if r.winner == nil || h.Explained {
-		attempt, hedge := r.attempt.permit.sentAt, r.hedge.permit.sentAt
+		attempt, hedge := r.attempt.permit.pass.SentAt, r.hedge.permit.pass.SentAt
 		second := r.hedge.out.attempt(hedge.Since(attempt))
 		second.Hedge = true
 		h.tried = append(h.tried, r.attempt.out.attempt(attempt.Since(h.idleAt)), second)

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tether-go/tether/internal/target"
 	"github.com/tether-go/tether/policy"
 )
 
@@ -76,8 +77,8 @@ func (e *Engine) Snapshot() []byte {
 
 // holds lists the holds that are on, the longest first.
 func (e *Engine) holds() (holds []savedHold) {
-	for key, until := range e.targets.held() {
-		holds = append(holds, savedHold{key.scheme, key.host, key.service, key.rule, until.UTC()})
+	for key, until := range e.targets.Held() {
+		holds = append(holds, savedHold{key.Scheme, key.Host, key.Service, key.Rule, until.UTC()})
 	}
 	holds = slices.DeleteFunc(holds, func(h savedHold) bool {
 		text, err := json.Marshal(h)
@@ -142,16 +143,16 @@ func (e *Engine) restoreHold(h savedHold) {
 		return
 	}
 	policy := e.config.Load().Resolve(h.Scheme, h.Host, "", "", "")
-	t := e.targets.restored(targetKey{h.Scheme, h.Host, h.Service, h.Rule}, policy)
+	t := e.targets.Restored(target.Key{Scheme: h.Scheme, Host: h.Host, Service: h.Service, Rule: h.Rule}, policy)
 	if t == nil {
 		return
 	}
-	defer t.release()
-	t.beginTrouble()
-	until := t.gate.Hold(min(wait, policy.HoldMax))
-	t.endTrouble()
-	t.line.WakeAll()
-	e.note(Event{Kind: EventHeld, Target: t.name, Stage: StageHold, Until: until, Note: "restored"})
+	defer t.Release()
+	t.BeginTrouble()
+	until := t.Gate.Hold(min(wait, policy.HoldMax))
+	t.EndTrouble()
+	t.Queue.WakeAll()
+	e.note(Event{Kind: EventHeld, Target: t.Name, Stage: StageHold, Until: until, Note: "restored"})
 }
 
 func (e *Engine) restoreRefusal(saved savedRefusal) {

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/tether-go/tether/internal/target"
 	"github.com/tether-go/tether/policy"
 	"github.com/tether-go/tether/ratelimit/hint"
 )
@@ -33,19 +34,19 @@ func TestPartitionsAreBounded(t *testing.T) {
 			req.Header.Set("Authorization", fmt.Sprint(i))
 			client.Do(req)
 		}
-		for _, target := range e.targets.byKey {
+		for _, at := range e.targets.ByKey {
 			if n < 250 {
 				t.Errorf("only %d requests reached the server", n)
 			}
-			if len(target.lanes) > maxLanes+1 || len(target.partitions.byRoute) > maxRoutes {
-				t.Errorf("%d lanes, %d routes", len(target.lanes), len(target.partitions.byRoute))
+			if len(at.Lanes) > target.MaxLanes+1 || len(at.Partitions.ByRoute) > target.MaxRoutes {
+				t.Errorf("%d lanes, %d routes", len(at.Lanes), len(at.Partitions.ByRoute))
 			}
 		}
-		var ps partitions
-		for route := range uint64(3 * maxRoutes) {
-			ps.learn(route, route%5, hint.SomeRequests)
-			if is := ps.byRoute[route]; len(ps.byRoute) > maxRoutes || is.name != route%5 {
-				t.Fatalf("route %d: %d routes, %v", route, len(ps.byRoute), is)
+		var ps target.Partitions
+		for route := range uint64(3 * target.MaxRoutes) {
+			ps.Learn(route, route%5, hint.SomeRequests)
+			if is := ps.ByRoute[route]; len(ps.ByRoute) > target.MaxRoutes || is.Name != route%5 {
+				t.Fatalf("route %d: %d routes, %v", route, len(ps.ByRoute), is)
 			}
 		}
 	})
@@ -66,7 +67,7 @@ func TestPartitionHolds(t *testing.T) {
 				t.Fatal(err)
 			}
 			rng := rand.New(rand.NewPCG(seed, 7))
-			c := call{visit: visit{engine: e, entry: entry{target: e.targets.make(targetKey{host: "x"}, forTarget(builtinPolicy()), 1)}}}
+			c := call{visit: visit{engine: e, Entry: target.Entry{Target: e.targets.Make(target.Key{Host: "x"}, target.SettingsOf(builtinPolicy()), 1)}}}
 			whole := map[uint64]time.Time{}
 			parts := map[[2]uint64]time.Time{}
 			routes := map[uint64]uint64{}
@@ -78,7 +79,7 @@ func TestPartitionHolds(t *testing.T) {
 				}
 				if rng.IntN(2) == 0 {
 					wait := time.Duration(1+rng.IntN(20)) * time.Second
-					c.target.hold(c.target.told(credential, route, name, scope, true, e.rand), wait)
+					c.Target.Hold(c.Target.LaneFor(credential, route, name, scope, true, e.rand), wait)
 					until := time.Now().Add(wait)
 					if scope == hint.AllRequests {
 						whole[credential] = latest(whole[credential], until)
@@ -92,8 +93,8 @@ func TestPartitionHolds(t *testing.T) {
 					for route := uint64(1); route < 7; route++ {
 						want := latest(whole[credential], parts[[2]uint64{credential, routes[route]}]).After(time.Now())
 						got := false
-						if l := c.target.lane(credential, route); l != nil {
-							until, _ := l.gate.Status()
+						if l := c.Target.Lane(credential, route); l != nil {
+							until, _ := l.Gate.Status()
 							got = !until.IsZero()
 						}
 						if got != want {

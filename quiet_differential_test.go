@@ -86,10 +86,10 @@ func history(t *testing.T, seed uint64, paced, quiet bool) (log []*callEnd) {
 		if quiet {
 			return
 		}
-		e.targets.mu.Lock()
-		defer e.targets.mu.Unlock()
-		for _, target := range e.targets.byKey {
-			target.disturb()
+		e.targets.Mu.Lock()
+		defer e.targets.Mu.Unlock()
+		for _, target := range e.targets.ByKey {
+			target.CloseFast()
 		}
 	}
 	var wg sync.WaitGroup
@@ -142,11 +142,11 @@ func history(t *testing.T, seed uint64, paced, quiet bool) (log []*callEnd) {
 	if asked != 0 || sent != 0 {
 		t.Errorf("%d calls and %d attempts were not counted", asked, sent)
 	}
-	for key, target := range e.targets.byKey {
-		spells += target.quiet.spell
-		if target.users.Load() != 0 || target.quiet.underWay != 0 || target.inFlight.Load() != 0 {
-			t.Errorf("%v: %d users, %d quiet calls, %d attempts are left", key, target.users.Load(),
-				target.quiet.underWay, target.inFlight.Load())
+	for key, target := range e.targets.ByKey {
+		spells += target.Fast.Generation
+		if target.Users.Load() != 0 || target.Fast.UnderWay != 0 || target.InFlight.Load() != 0 {
+			t.Errorf("%v: %d users, %d quiet calls, %d attempts are left", key, target.Users.Load(),
+				target.Fast.UnderWay, target.InFlight.Load())
 		}
 	}
 	if quiet && spells == 0 {

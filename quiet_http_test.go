@@ -68,13 +68,13 @@ func TestQuietOverHTTP(t *testing.T) {
 	if h.Attempts > h.Calls {
 		t.Errorf("%d attempts of %d calls", h.Attempts, h.Calls)
 	}
-	for key, target := range e.targets.byKey {
-		if target.quiet.spell == 0 {
+	for key, target := range e.targets.ByKey {
+		if target.Fast.Generation == 0 {
 			t.Error("the target never was quiet: the test means nothing")
 		}
-		if target.users.Load() != 0 || target.quiet.underWay != 0 || target.inFlight.Load() != 0 {
-			t.Errorf("%v: %d users, %d quiet calls, %d attempts are left", key, target.users.Load(),
-				target.quiet.underWay, target.inFlight.Load())
+		if target.Users.Load() != 0 || target.Fast.UnderWay != 0 || target.InFlight.Load() != 0 {
+			t.Errorf("%v: %d users, %d quiet calls, %d attempts are left", key, target.Users.Load(),
+				target.Fast.UnderWay, target.InFlight.Load())
 		}
 	}
 }

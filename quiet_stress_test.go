@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/tether-go/tether/criticality"
+	"github.com/tether-go/tether/internal/target"
 	"github.com/tether-go/tether/ratelimit/hint"
 )
 
@@ -170,25 +171,25 @@ func TestQuietStress(t *testing.T) {
 	}
 	wg.Wait()
 	permits.Wait()
-	e.targets.mu.Lock()
-	all := []*target{e.targets.rest}
-	for _, target := range e.targets.byKey {
+	e.targets.Mu.Lock()
+	all := []*target.Target{e.targets.Rest}
+	for _, target := range e.targets.ByKey {
 		all = append(all, target)
 	}
-	e.targets.mu.Unlock()
+	e.targets.Mu.Unlock()
 	for _, target := range all {
 		if target == nil {
 			continue
 		}
-		target.tell()
-		if target.users.Load() != 0 || target.quiet.underWay != 0 || target.inFlight.Load() != 0 ||
-			target.quiet.troubles.Load() != 0 {
-			t.Errorf("%v: %d users, %d quiet calls, %d attempts, %d troubles are left", target.key, target.users.Load(),
-				target.quiet.underWay, target.inFlight.Load(), target.quiet.troubles.Load())
+		target.Flush()
+		if target.Users.Load() != 0 || target.Fast.UnderWay != 0 || target.InFlight.Load() != 0 ||
+			target.Fast.Troubles.Load() != 0 {
+			t.Errorf("%v: %d users, %d quiet calls, %d attempts, %d troubles are left", target.Key, target.Users.Load(),
+				target.Fast.UnderWay, target.InFlight.Load(), target.Fast.Troubles.Load())
 		}
-		running := reflect.ValueOf(target.gate).Elem().FieldByName("running").Int()
+		running := reflect.ValueOf(target.Gate).Elem().FieldByName("running").Int()
 		if running != 0 {
-			t.Errorf("%v: %d running at the gate", target.key, running)
+			t.Errorf("%v: %d running at the gate", target.Key, running)
 		}
 	}
 }

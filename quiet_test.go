@@ -11,11 +11,12 @@ import (
 
 	"github.com/tether-go/tether/breaker"
 	"github.com/tether-go/tether/criticality"
+	"github.com/tether-go/tether/internal/target"
 	"github.com/tether-go/tether/ratelimit/hint"
 )
 
 // quietly makes an engine whose target is quiet, and returns that.
-func quietly(t *testing.T, what Call, usual time.Duration) (*Engine, *target) {
+func quietly(t *testing.T, what Call, usual time.Duration) (*Engine, *target.Target) {
 	t.Helper()
 	e, err := New(Options{Seed: 1})
 	if err != nil {
@@ -26,8 +27,8 @@ func quietly(t *testing.T, what Call, usual time.Duration) (*Engine, *target) {
 			t.Fatal(err)
 		}
 	}
-	target := e.targets.last.Load()
-	if !target.quiet.on.Load() {
+	target := e.targets.Last.Load()
+	if !target.Fast.On.Load() {
 		t.Fatal("the target is not quiet")
 	}
 	return e, target
@@ -154,7 +155,7 @@ func TestQuietAnswersCountWhenTheyCome(t *testing.T) {
 		for i := range 300 {
 			wg.Go(func() {
 				e.Do(t.Context(), db, func(_ context.Context, p *Permit) Outcome {
-					if p.call.timed && !first.Swap(true) {
+					if p.call.Timed && !first.Swap(true) {
 						time.Sleep(usual + 2*time.Second)
 						return Outcome{Class: Healthy}
 					}
@@ -168,7 +169,7 @@ func TestQuietAnswersCountWhenTheyCome(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		if state := target.breaker.State(); state != breaker.Closed {
+		if state := target.Breaker.State(); state != breaker.Closed {
 			t.Errorf("the breaker is %v: one call in twelve failed", state)
 		}
 	})
@@ -182,24 +183,24 @@ func TestQuietSpellsOverflow(t *testing.T) {
 			time.Sleep(10 * time.Millisecond)
 			return Outcome{Class: Transient, Err: errFailed, Final: true}
 		}
-		target.quiet.spell = math.MaxUint32 - 2
+		target.Fast.Generation = math.MaxUint32 - 2
 		for range 6 {
 			e.Do(t.Context(), db, fails)
 			e.Do(t.Context(), db, within(time.Millisecond))
-			if !target.quiet.on.Load() || target.quiet.spell == 0 {
-				t.Fatalf("quiet is %v in spell %d", target.quiet.on.Load(), target.quiet.spell)
+			if !target.Fast.On.Load() || target.Fast.Generation == 0 {
+				t.Fatalf("quiet is %v in spell %d", target.Fast.On.Load(), target.Fast.Generation)
 			}
 		}
-		if target.users.Load() != 0 || target.quiet.underWay != 0 || target.inFlight.Load() != 0 {
-			t.Errorf("%d users, %d quiet calls, %d attempts are left", target.users.Load(),
-				target.quiet.underWay, target.inFlight.Load())
+		if target.Users.Load() != 0 || target.Fast.UnderWay != 0 || target.InFlight.Load() != 0 {
+			t.Errorf("%d users, %d quiet calls, %d attempts are left", target.Users.Load(),
+				target.Fast.UnderWay, target.InFlight.Load())
 		}
 		var wg sync.WaitGroup
 		for range 20 { // all pass in one spell, and fail
 			wg.Go(func() { e.Do(t.Context(), db, fails) })
 		}
 		wg.Wait()
-		if state := target.breaker.State(); state == breaker.Closed {
+		if state := target.Breaker.State(); state == breaker.Closed {
 			t.Error("the breaker has not heard of failures in a row")
 		}
 	})

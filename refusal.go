@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/tether-go/tether/internal/metrics"
+	"github.com/tether-go/tether/internal/target"
 
 	"go.opentelemetry.io/otel/attribute"
 
@@ -31,40 +32,40 @@ func (c *call) checkKill() *RejectedError {
 		kill = c.askedKill()
 	}
 	if kill == nil {
-		c.target.alive()
-		c.target.stats.passed(StageKill)
+		c.Target.Alive()
+		c.Target.Stats.Passed(target.StageKill)
 		if c.forcedOpen { // before anything else could make it wait
-			return c.reject(&obstacle{stage: StageBreaker, reason: breaker.ErrForcedOpen, forced: true}, nil)
+			return c.reject(&target.Obstacle{Stage: target.StageBreaker, Reason: breaker.ErrForcedOpen, Forced: true}, nil)
 		}
 		return nil
 	}
 	if here && kill.Match.WholeHost() { // else the rest of the host goes on as it is, and has nothing to return from
-		c.target.killed()
+		c.Target.Killed()
 	}
-	return c.reject(&obstacle{stage: StageKill, reason: ErrKilled, retryAt: kill.Until, kill: kill}, nil)
+	return c.reject(&target.Obstacle{Stage: target.StageKill, Reason: ErrKilled, RetryAt: kill.Until, Kill: kill}, nil)
 }
 
 // reject counts and reports a refusal.
-func (c *call) reject(o *obstacle, ended error) *RejectedError {
-	c.target.stats.refused(o.stage)
-	if o.stage == StagePacing {
-		c.target.gate.TurnedAway()
-		if l := c.permit.lane; l != nil {
-			l.gate.TurnedAway()
+func (c *call) reject(o *target.Obstacle, ended error) *RejectedError {
+	c.Target.Stats.Refused(o.Stage)
+	if o.Stage == target.StagePacing {
+		c.Target.Gate.TurnedAway()
+		if l := c.permit.pass.Lane; l != nil {
+			l.Gate.TurnedAway()
 		}
 	}
-	metrics.Count(c.Context, c.engine.telemetry.Refusals, c.target.series.ByStage[o.stage])
+	metrics.Count(c.Context, c.engine.telemetry.Refusals, c.Target.Series.ByStage[o.Stage])
 	err := &RejectedError{
-		Target: c.target.name, Stage: o.stage, ServerAsked: o.stage == StageKill || o.stage == StageHold || o.forced,
-		RetryAt: o.retryAt, Reason: o.reason, Ended: ended, Criticality: c.criticality, Shed: o.shed,
+		Target: c.Target.Name, Stage: Stage(o.Stage), ServerAsked: o.Stage == target.StageKill || o.Stage == target.StageHold || o.Forced,
+		RetryAt: o.RetryAt, Reason: o.Reason, Ended: ended, Criticality: c.criticality, Shed: o.Shed,
 	}
-	event := Event{Kind: EventRefused, Target: c.target.name, Stage: o.stage, Shed: o.shed, Attempt: c.attempts,
-		Until: o.retryAt, Err: err}
-	told := []attribute.KeyValue{attribute.String("tether.stage", o.stage.String())}
-	if o.kill != nil {
-		err.Note, event.Note = o.kill.Reason, o.kill.Said()
-		told = append(told, attribute.String("tether.kill", jsondoc.Plain(o.kill.Name)),
-			attribute.String("tether.kill.reason", jsondoc.Plain(o.kill.Reason)))
+	event := Event{Kind: EventRefused, Target: c.Target.Name, Stage: Stage(o.Stage), Shed: o.Shed, Attempt: c.attempts,
+		Until: o.RetryAt, Err: err}
+	told := []attribute.KeyValue{attribute.String("tether.stage", Stage(o.Stage).String())}
+	if o.Kill != nil {
+		err.Note, event.Note = o.Kill.Reason, o.Kill.Said()
+		told = append(told, attribute.String("tether.kill", jsondoc.Plain(o.Kill.Name)),
+			attribute.String("tether.kill.reason", jsondoc.Plain(o.Kill.Reason)))
 	}
 	c.spanEvent("tether.refused", told...)
 	c.engine.emit(event) // which may hand err on: it is whole by now
@@ -72,10 +73,10 @@ func (c *call) reject(o *obstacle, ended error) *RejectedError {
 }
 
 // hopeless refuses at once a call that could not wait long enough.
-func (c *call) hopeless(o *obstacle) *RejectedError {
+func (c *call) hopeless(o *target.Obstacle) *RejectedError {
 	now := time.Now()
 	patience := c.patience(now)
-	if o.forced || patience <= 0 || !o.change && o.retryAt.Sub(now) > patience {
+	if o.Forced || patience <= 0 || !o.Change && o.RetryAt.Sub(now) > patience {
 		return c.reject(o, nil)
 	}
 	return nil
@@ -83,7 +84,7 @@ func (c *call) hopeless(o *obstacle) *RejectedError {
 
 // ended tells how a wait ended that has used up the call's patience: by its deadline, or by the limit.
 func (c *call) ended() error {
-	if left := c.timeLeft(time.Now()); left >= 0 && left <= c.target.reserve() {
+	if left := c.timeLeft(time.Now()); left >= 0 && left <= c.Target.Reserve() {
 		return context.DeadlineExceeded
 	}
 	return nil

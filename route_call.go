@@ -79,9 +79,9 @@ func (c *call) mayFallBack() bool { return c.routing != nil && c.routing.tried }
 func (c *call) comeBack() {
 	r := c.routing
 	r.to, r.tried, r.counted = nil, false, true
-	c.target.release()
+	c.Target.Release()
 	c.Scheme, c.Host, c.policy = r.asked.Scheme, r.asked.Host, r.policy
-	c.join(r.serial, c.sample.Now())
+	c.join(r.serial, c.Sample.Now())
 	if c.killers.serial > r.serial { // whose word on this target the call has not heard
 		c.followNewest()
 	}
@@ -94,7 +94,7 @@ func (c *call) learnRoute(p *Permit, out *Outcome) {
 		r.Cancel()
 		return
 	}
-	r.Done(!out.served(c.policy) || c.withheld(out), c.idleAt.Since(p.sentAt), out.Err)
+	r.Done(!out.served(c.policy) || c.withheld(out), c.idleAt.Since(p.pass.SentAt), out.Err)
 }
 
 // unreached tells failures on the way to a server (no name, no trust, no network), which teach nothing of the

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/tether-go/tether/flags"
+	"github.com/tether-go/tether/internal/target"
 	"github.com/tether-go/tether/policy"
 )
 
@@ -43,12 +44,12 @@ func TestRoutesLetGoOfTargets(t *testing.T) {
 					resp.Body.Close()
 				}
 			}
-			if len(e.targets.byKey) == 0 {
+			if len(e.targets.ByKey) == 0 {
 				t.Error("no target was used")
 			}
-			for key, target := range e.targets.byKey {
-				if n := target.users.Load(); n != 0 {
-					t.Errorf("%s is dead: %s has %d users", dead, key.host, n)
+			for key, target := range e.targets.ByKey {
+				if n := target.Users.Load(); n != 0 {
+					t.Errorf("%s is dead: %s has %d users", dead, key.Host, n)
 				}
 			}
 		})
@@ -159,17 +160,17 @@ func TestRoutedCallsLeaveNothing(t *testing.T) {
 			for _, target := range e.Health().Targets {
 				calls, attempts, retries = calls+target.Calls, attempts+target.Attempts, retries+target.Retries
 			}
-			left := func(name string, target *target) {
-				taken, _ := target.concurrency.Status()
-				if users, under := target.users.Load(), target.inFlight.Load(); users != 0 || under != 0 || taken != 0 || target.line.Len() != 0 {
+			left := func(name string, target *target.Target) {
+				taken, _ := target.Concurrency.Status()
+				if users, under := target.Users.Load(), target.InFlight.Load(); users != 0 || under != 0 || taken != 0 || target.Queue.Len() != 0 {
 					t.Errorf("seed %d: %s has %d users, %d attempts under way, %d places taken", seed, name, users, under, taken)
 				}
 			}
-			for key, target := range e.targets.byKey {
-				left(key.host, target)
+			for key, target := range e.targets.ByKey {
+				left(key.Host, target)
 			}
-			if e.targets.rest != nil {
-				left("the rest", e.targets.rest)
+			if e.targets.Rest != nil {
+				left("the rest", e.targets.Rest)
 			}
 			if server.sent < 200 || seed%2 == 1 && uint64(server.sent) != attempts || retries > calls/10+4 {
 				t.Errorf("seed %d: %d requests, %d attempts of %d calls, %d retries", seed, server.sent, attempts, calls, retries)

@@ -28,8 +28,8 @@ func (e *Engine) Run(ctx context.Context, room *Room, what *Call, attempt func(c
 	}()
 	out := attempt(&room.ctx)
 	ended = true
-	if out.teachesLittle(v.policy) && v.leave(nil) {
-		metrics.Count(ctx, e.telemetry.Attempts, v.target.series.ByOutcome[Healthy])
+	if out.teachesLittle(v.policy) && v.Leave(nil) {
+		metrics.Count(ctx, e.telemetry.Attempts, v.Target.Series.ByOutcome[Healthy])
 		e.events.Deliver()
 		return out.Err
 	}
@@ -43,12 +43,12 @@ func (v *visit) passQuietly() bool {
 	if v.setCriticality(); p.Timeout > 0 || p.AttemptTimeout > 0 || !v.isPlain() {
 		return false
 	}
-	v.plain = true
+	v.Plain = true
 	v.findTarget(v.killers.serial)
-	if !v.target.quiet.on.Load() || !v.enter(v.killers.serial, v.entered, true) {
+	if !v.Target.Fast.On.Load() || !v.enter(v.killers.serial, v.Entered, true) {
 		return false
 	}
-	metrics.Count(v.Context, v.engine.telemetry.Calls, v.target.series.Plain)
+	metrics.Count(v.Context, v.engine.telemetry.Calls, v.Target.Series.Plain)
 	return true
 }
 
@@ -75,7 +75,7 @@ func (v *visit) whole() *call {
 	c := &call{visit: *v, replayable: true, attempts: 1}
 	c.setDeadline()
 	c.permit = &c.first
-	c.idleAt = v.entered
-	c.first.call, c.first.attempt, c.first.sentAt = c, 1, v.entered
+	c.idleAt = v.Entered
+	c.first.call, c.first.attempt, c.first.pass.SentAt = c, 1, v.Entered
 	return c
 }

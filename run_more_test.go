@@ -3,6 +3,7 @@ package tether
 import (
 	"context"
 	"errors"
+	"github.com/tether-go/tether/internal/target"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -28,8 +29,8 @@ func TestCriticalCallsAreHeard(t *testing.T) {
 			if err := make(criticality.With(t.Context(), criticality.Critical), e, what); err != nil {
 				t.Fatal(err)
 			}
-			if !target.deference.Active() || target.quiet.on.Load() {
-				t.Errorf("%s: heard of a critical call: %v; quiet: %v", name, target.deference.Active(), target.quiet.on.Load())
+			if !target.Shedder.Active() || target.Fast.On.Load() {
+				t.Errorf("%s: heard of a critical call: %v; quiet: %v", name, target.Shedder.Active(), target.Fast.On.Load())
 			}
 		})
 	}
@@ -59,17 +60,17 @@ func TestRunKeepsTheClock(t *testing.T) {
 func TestQuietCallsKeepTheirTarget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e, what := engineFor(t, policy.Document{}), &Call{Host: "db"}
-		target, _ := hushed(t, e, what)
-		time.Sleep(2 * returnMemory)
+		at, _ := hushed(t, e, what)
+		time.Sleep(2 * target.ReturnMemory)
 		if err := e.Run(t.Context(), new(Room), what, func(context.Context) Outcome {
-			if target.quiet.underWay != 1 || target.forget() {
-				t.Errorf("%d quiet calls are under way, and their target was forgotten", target.quiet.underWay)
+			if at.Fast.UnderWay != 1 || at.Forget() {
+				t.Errorf("%d quiet calls are under way, and their target was forgotten", at.Fast.UnderWay)
 			}
 			return Outcome{Class: Healthy}
 		}); err != nil {
 			t.Fatal(err)
 		}
-		if !target.forget() {
+		if !at.Forget() {
 			t.Error("a target that nobody uses was kept")
 		}
 	})
@@ -90,19 +91,19 @@ func TestQuietVoicesFromThePast(t *testing.T) {
 			})
 		}()
 		synctest.Wait()
-		for target.breaker.State() == breaker.Closed {
+		for target.Breaker.State() == breaker.Closed {
 			e.Run(t.Context(), new(Room), what, answers(unavailable))
 		}
-		for deadline := time.Now().Add(10 * time.Minute); !target.quiet.on.Load() && time.Now().Before(deadline); {
+		for deadline := time.Now().Add(10 * time.Minute); !target.Fast.On.Load() && time.Now().Before(deadline); {
 			time.Sleep(time.Second)
 			e.Run(t.Context(), new(Room), what, answers(Outcome{Class: Healthy}))
 		}
-		if !target.quiet.on.Load() || target.breaker.State() != breaker.Closed {
-			t.Fatalf("quiet is %v, the breaker %v", target.quiet.on.Load(), target.breaker.State())
+		if !target.Fast.On.Load() || target.Breaker.State() != breaker.Closed {
+			t.Fatalf("quiet is %v, the breaker %v", target.Fast.On.Load(), target.Breaker.State())
 		}
 		close(ends)
 		<-ended
-		if c := target.breaker.Health().Counts; c.Failures != 0 {
+		if c := target.Breaker.Health().Counts; c.Failures != 0 {
 			t.Errorf("%+v after a voice from the past", c)
 		}
 	})
@@ -134,8 +135,8 @@ func TestRunTells(t *testing.T) {
 		for range 200 {
 			call()
 		}
-		if told[EventLoop] != 1 || !target.quiet.on.Load() {
-			t.Errorf("the loop was named %d times, quiet is %v", told[EventLoop], target.quiet.on.Load())
+		if told[EventLoop] != 1 || !target.Fast.On.Load() {
+			t.Errorf("the loop was named %d times, quiet is %v", told[EventLoop], target.Fast.On.Load())
 		}
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tether-go/tether/criticality"
+	"github.com/tether-go/tether/internal/target"
 	"github.com/tether-go/tether/policy"
 	"github.com/tether-go/tether/retry"
 )
@@ -29,7 +30,7 @@ func answers(outcomes ...Outcome) func(context.Context) Outcome {
 }
 
 // hushed is the target of what, once it is quiet and the usual time is known, and how many calls that took.
-func hushed(t *testing.T, e *Engine, what *Call) (*target, uint64) {
+func hushed(t *testing.T, e *Engine, what *Call) (*target.Target, uint64) {
 	t.Helper()
 	const calls = 20
 	for range calls {
@@ -37,8 +38,8 @@ func hushed(t *testing.T, e *Engine, what *Call) (*target, uint64) {
 			t.Fatal(err)
 		}
 	}
-	target := e.targets.last.Load()
-	if !target.quiet.on.Load() {
+	target := e.targets.Last.Load()
+	if !target.Fast.On.Load() {
 		t.Fatal("the target isn't quiet")
 	}
 	return target, calls
@@ -71,7 +72,7 @@ func TestRunLeavesNothing(t *testing.T) {
 				e := engineFor(t, policy.Document{})
 				what := &Call{Host: "db", GRPCMethod: "/db.Rows/Get", CallOptions: CallOptions{Idempotent: true}}
 				target, calls := hushed(t, e, what)
-				before, _ := target.budget.Saved()
+				before, _ := target.Budget.Saved()
 				done := make(chan error, 1)
 				go func() {
 					var err error
@@ -84,20 +85,20 @@ func TestRunLeavesNothing(t *testing.T) {
 				if err := <-done; !errors.Is(err, test.err) {
 					t.Errorf("error is %v, want %v", err, test.err)
 				}
-				h := target.health() // which has the stages told
+				h := healthOf(target) // which has the stages told
 				if h.Calls != calls+1 || h.Attempts != calls+test.attempts {
 					t.Errorf("%d calls and %d attempts, want %d and %d", h.Calls, h.Attempts, calls+1, calls+test.attempts)
 				}
 				if passed := h.Stages[StageBreaker].Passed; passed != h.Attempts {
 					t.Errorf("%d attempts passed the breaker of %d", passed, h.Attempts)
 				}
-				if users, under := target.users.Load(), target.quiet.underWay; users != 0 || under != 0 || target.inFlight.Load() != 0 {
-					t.Errorf("%d users, %d quiet calls, %d attempts are left", users, under, target.inFlight.Load())
+				if users, under := target.Users.Load(), target.Fast.UnderWay; users != 0 || under != 0 || target.InFlight.Load() != 0 {
+					t.Errorf("%d users, %d quiet calls, %d attempts are left", users, under, target.InFlight.Load())
 				}
-				if on := target.quiet.on.Load(); on != test.quiet {
+				if on := target.Fast.On.Load(); on != test.quiet {
 					t.Errorf("quiet is %v", on)
 				}
-				if after, _ := target.budget.Saved(); test.attempts > 1 && after >= before+0.2 {
+				if after, _ := target.Budget.Saved(); test.attempts > 1 && after >= before+0.2 {
 					t.Errorf("%v re-attempts saved, %v before a repeat", after, before)
 				}
 			})

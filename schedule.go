@@ -240,7 +240,7 @@ func (p *periodic) skip() bool {
 	if kill := p.engine.config.Load().KilledHost(p.own.Target, time.Now()); kill != nil {
 		refused.Stage, refused.Reason = StageKill, ErrKilled
 		refused.RetryAt, refused.Note = kill.Until, kill.Reason
-	} else if until := p.engine.targets.heldUntil(p.own.Target); !until.IsZero() {
+	} else if until := p.engine.targets.HeldUntil(p.own.Target); !until.IsZero() {
 		refused.Stage, refused.Reason, refused.RetryAt = StageHold, pacing.ErrHeld, until
 	} else {
 		return false

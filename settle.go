@@ -6,39 +6,40 @@ import (
 	"time"
 
 	"github.com/tether-go/tether/internal/metrics"
+	"github.com/tether-go/tether/internal/target"
 	"github.com/tether-go/tether/policy"
 )
 
 // settle tells the target what an attempt brought, once, and whoever watches what came of that.
 func (c *call) settle(p *Permit, out *Outcome, now time.Time) {
-	metrics.Count(c.Context, c.engine.telemetry.Attempts, c.target.series.ByOutcome[min(out.Class, Overloaded)])
+	metrics.Count(c.Context, c.engine.telemetry.Attempts, c.Target.Series.ByOutcome[min(out.Class, Overloaded)])
 	a := c.answer(p, out)
-	s := settled{whose: func() (credential, place uint64) { return c.credential(), c.place() }}
-	c.target.settle(&p.pass, &a, now, &s)
+	s := target.Settled{Whose: func() (credential, place uint64) { return c.credential(), c.place() }}
+	c.Target.Settle(&p.pass, &a, now, &s)
 	c.report(p, &s)
 }
 
 // answer is an outcome in the target's words.
-func (c *call) answer(p *Permit, out *Outcome) answer {
-	return answer{
-		kind: kind(min(out.Class, Overloaded)), said: out.Hint, answered: out.answered(), timedOut: out.timedOut(),
-		ranOut:      out.Code == policy.CodeDeadlineExceeded || errors.Is(out.Err, context.DeadlineExceeded),
-		partitioned: out.Partitioned, stream: c.single, wait: out.wait(), sent: p.sent(), route: c.route,
-		breaker: &c.policy.Breaker, hedgeUp: c.policy.Hedge.Up,
+func (c *call) answer(p *Permit, out *Outcome) target.Answer {
+	return target.Answer{
+		Kind: target.Kind(min(out.Class, Overloaded)), Said: out.Hint, Answered: out.answered(), TimedOut: out.timedOut(),
+		RanOut:      out.Code == policy.CodeDeadlineExceeded || errors.Is(out.Err, context.DeadlineExceeded),
+		Partitioned: out.Partitioned, Stream: c.single, Wait: out.wait(), Sent: p.sent(), Endpoint: c.Endpoint,
+		Breaker: &c.policy.Breaker, HedgeUp: c.policy.Hedge.Up,
 	}
 }
 
 // report makes events of what came of an answer.
-func (c *call) report(p *Permit, s *settled) {
-	for _, n := range s.notices {
+func (c *call) report(p *Permit, s *target.Settled) {
+	for _, n := range s.Notices {
 		kind := EventHeld
-		switch n.stage {
-		case StagePacing:
+		switch n.Stage {
+		case target.StagePacing:
 			kind = EventPaced
-		case StageConcurrency:
+		case target.StageConcurrency:
 			kind = EventLimit
 		}
-		c.engine.emit(Event{Kind: kind, Target: c.target.name, Stage: n.stage, Attempt: p.attempt, Until: n.until, Note: n.note})
+		c.engine.emit(Event{Kind: kind, Target: c.Target.Name, Stage: Stage(n.Stage), Attempt: p.attempt, Until: n.Until, Note: n.Note})
 	}
 }
 
@@ -61,10 +62,10 @@ func (c *call) heedContext(p *Permit, out *Outcome) {
 		return
 	}
 	enough := unknownUseful
-	if useful := c.target.useful(); useful > 0 {
+	if useful := c.Target.Useful(); useful > 0 {
 		enough = min(manyTimes*useful, time.Second)
 	}
-	if errors.Is(err, context.DeadlineExceeded) && (time.Since(p.sent()) >= enough || c.target.silent(p.sent())) {
+	if errors.Is(err, context.DeadlineExceeded) && (time.Since(p.sent()) >= enough || c.Target.Silent(p.sent())) {
 		out.Class = Transient
 	} else {
 		out.Class = Ignored

@@ -112,7 +112,7 @@ func (e *Engine) putStaged(published policy.Document, set *flags.Set, kills []po
 	next := &current{Compiled: s.snapshot, flags: both, plain: set, pushed: s.config, published: published, document: document,
 		serial: old.serial + 1, since: since, replaced: make(chan struct{}), on: on, inForce: kills}
 	next.trials = e.trialsOf(next, old)
-	e.targets.resplit(old.Compiled, next.Compiled)
+	e.targets.Resplit(old.Compiled, next.Compiled)
 	e.config.Store(next)
 	close(old.replaced)
 	for i := range on {

@@ -134,7 +134,7 @@ func (c *call) record(p *Permit, out *Outcome) {
 	if out.served(c.policy) && !c.Explained {
 		return
 	}
-	attempt := out.attempt(p.sentAt.Since(c.idleAt))
+	attempt := out.attempt(p.pass.SentAt.Since(c.idleAt))
 	attempt.Routed = c.routed()
 	c.tried = append(c.tried, attempt)
 }

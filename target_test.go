@@ -1,6 +1,7 @@
 package tether
 
 import (
+	"github.com/tether-go/tether/internal/target"
 	"sync"
 	"testing"
 )
@@ -12,25 +13,25 @@ func TestLastTarget(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	key, p := targetKey{scheme: "http", host: "a.example"}, builtinPolicy()
+	key, p := target.Key{Scheme: "http", Host: "a.example"}, builtinPolicy()
 	forget := func() bool {
-		e.targets.mu.Lock()
-		defer e.targets.mu.Unlock()
-		return e.targets.forgetOne()
+		e.targets.Mu.Lock()
+		defer e.targets.Mu.Unlock()
+		return e.targets.ForgetOne()
 	}
-	first := e.targets.use(key, p, 1)
-	if again := e.targets.use(key, p, 1); again != first || first.users.Load() != 2 {
-		t.Fatalf("%d users of a target that two calls have", first.users.Load())
+	first := e.targets.Use(key, p, 1)
+	if again := e.targets.Use(key, p, 1); again != first || first.Users.Load() != 2 {
+		t.Fatalf("%d users of a target that two calls have", first.Users.Load())
 	}
-	first.release()
+	first.Release()
 	if forget() {
 		t.Error("a target was forgotten that a call has")
 	}
-	first.release()
+	first.Release()
 	if !forget() {
 		t.Fatal("an idle target was not forgotten")
 	}
-	if again := e.targets.use(key, p, 1); again == first || again.users.Load() != 1 {
+	if again := e.targets.Use(key, p, 1); again == first || again.Users.Load() != 1 {
 		t.Error("a forgotten target has a call")
 	}
 }
@@ -46,20 +47,20 @@ func TestLastTargetProperty(t *testing.T) {
 	for worker := range 4 {
 		wg.Go(func() {
 			for i := range 3000 {
-				c := targetKey{host: string(rune('a' + (i/(worker+1))%4))}
-				target := e.targets.use(c, p, 1)
-				e.targets.mu.Lock()
-				if known := e.targets.byKey[c]; known != target && e.targets.rest != target {
+				c := target.Key{Host: string(rune('a' + (i/(worker+1))%4))}
+				target := e.targets.Use(c, p, 1)
+				e.targets.Mu.Lock()
+				if known := e.targets.ByKey[c]; known != target && e.targets.Rest != target {
 					t.Errorf("a call has a target of %v that was forgotten", c)
 				}
-				e.targets.mu.Unlock()
-				target.release()
+				e.targets.Mu.Unlock()
+				target.Release()
 			}
 		})
 	}
 	wg.Wait()
-	for key, target := range e.targets.byKey {
-		if n := target.users.Load(); n != 0 {
+	for key, target := range e.targets.ByKey {
+		if n := target.Users.Load(); n != 0 {
 			t.Errorf("%d users of %v are left", n, key)
 		}
 	}

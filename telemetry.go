@@ -67,6 +67,6 @@ func (c *call) spanEvent(name string, attributes ...attribute.KeyValue) {
 	span := trace.SpanFromContext(c.Context)
 	if span.IsRecording() {
 		span.AddEvent(name, trace.WithAttributes(append(attributes,
-			attribute.String("server.address", c.target.name), attribute.Int("tether.attempt", c.attempts))...))
+			attribute.String("server.address", c.Target.Name), attribute.Int("tether.attempt", c.attempts))...))
 	}
 }

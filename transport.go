@@ -173,7 +173,7 @@ func (h *httpCall) exchange(ctx context.Context, p *Permit) (*http.Response, Out
 	}
 	peeked := h.peek(resp) // first: what is read ahead must not keep the place of a body that is forgotten
 	clock.endWith(resp)
-	resp = p.lend(resp, &h.target.line)
+	resp = lend(p, &h.Target.Queue, resp)
 	if peeked != nil {
 		return resp, h.classifyTrailed(p, resp, peeked)
 	}
@@ -285,7 +285,7 @@ func (h *httpCall) addFields(req *http.Request, attempt int) {
 func (h *httpCall) keep() {
 	if h.response != nil && h.kept == nil { // else it is an earlier attempt's, and kept already
 		h.kept = keepBody(h.response.Body)
-		h.permit.takeBack()
+		h.permit.pass.TakeBack()
 	}
 }
 

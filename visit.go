@@ -7,6 +7,7 @@ import (
 	"github.com/tether-go/tether/internal/clock"
 	"github.com/tether-go/tether/internal/endpoint"
 	"github.com/tether-go/tether/internal/loopguard"
+	"github.com/tether-go/tether/internal/target"
 	"github.com/tether-go/tether/policy"
 
 	"github.com/tether-go/tether/breaker"
@@ -20,14 +21,14 @@ type visit struct {
 	engine  *Engine
 	policy  *policy.Resolved
 	killers *current // the configuration whose kill switches were read last
-	entry
+	target.Entry
 }
 
 // begin takes the one snapshot of the configuration that a call goes by.
 func (v *visit) begin(ctx context.Context, e *Engine) {
 	v.Context, v.engine = ctx, e
 	v.inner = ctx.Value(insideKey{}) != nil
-	v.sample, v.entered = e.clock.Now()
+	v.Sample, v.Entered = e.clock.Now()
 	v.killers = e.config.Load()
 	v.policy = v.killers.Resolve(v.Scheme, v.Host, v.Method, v.Path, v.GRPCMethod)
 }
@@ -36,23 +37,25 @@ func (v *visit) begin(ctx context.Context, e *Engine) {
 func (v *visit) isPlain() bool {
 	return v.criticality == criticality.Default && !v.Explained && v.policy.Hedge == (policy.Hedging{}) &&
 		v.policy.Breaker.Mode != breaker.ForcedOpen && (len(v.killers.Kills) == 0 ||
-		v.killers.Killed(v.Scheme, v.Host, v.Method, v.Path, v.GRPCMethod, v.began()) == nil)
+		v.killers.Killed(v.Scheme, v.Host, v.Method, v.Path, v.GRPCMethod, v.Began()) == nil)
 }
 
 // findTarget looks the target up. It may be forgotten before the visit has entered it.
 func (v *visit) findTarget(serial uint64) {
-	v.target = v.engine.targets.find(v.targetKey(), v.policy, serial)
+	v.Target = v.engine.targets.Find(v.targetKey(), v.policy, serial)
 }
 
-func (v *visit) targetKey() targetKey { return targetKey{v.Scheme, v.Host, v.Service, v.policy.Key} }
+func (v *visit) targetKey() target.Key {
+	return target.Key{Scheme: v.Scheme, Host: v.Host, Service: v.Service, Rule: v.policy.Key}
+}
 
 // enter counts the visit as one that uses its target, unless that was forgotten, or isn't quiet where it must be. The
 // target is brought up to the visit's configuration.
 func (v *visit) enter(serial uint64, now clock.Moment, mustBeQuiet bool) bool {
-	in, l := v.entry.enter(v.policy, serial, now, v.endpoint(), mustBeQuiet)
-	if l.found {
-		v.engine.emit(Event{Kind: EventLoop, Target: v.target.name,
-			Note: fmt.Sprintf("%s: %d calls in %v, usual are %.2g", v.endpoint().Name(), l.calls, loopguard.Window, l.usual)})
+	in, l := v.Entry.Enter(v.policy, serial, now, v.endpoint(), mustBeQuiet)
+	if l.Found {
+		v.engine.emit(Event{Kind: EventLoop, Target: v.Target.Name,
+			Note: fmt.Sprintf("%s: %d calls in %v, usual are %.2g", v.endpoint().Name(), l.Calls, loopguard.Window, l.Usual)})
 	}
 	return in
 }

@@ -55,6 +55,6 @@ func (h *httpCall) countResends(w *wire) {
 		return
 	}
 	if n := w.connections.Load() - 1; n > 0 {
-		h.engine.telemetry.Resends.Add(h.Context, int64(n), h.target.series.Plain...)
+		h.engine.telemetry.Resends.Add(h.Context, int64(n), h.Target.Series.Plain...)
 	}
 }

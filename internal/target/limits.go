@@ -1,4 +1,4 @@
-package tether
+package target
 
 import (
 	"time"
@@ -13,22 +13,22 @@ const lookAgain = time.Second
 // limits are a target's limits that the configuration sets, whatever the server says.
 type limits struct {
 	rate        *ratelimit.Limiter
-	concurrency *ratelimit.Concurrency
+	Concurrency *ratelimit.Concurrency
 }
 
-func newLimits(p targetPolicy, rand func() float64) (l limits) {
+func newLimits(p Settings, rand func() float64) (l limits) {
 	opts := ratelimit.LimiterOptions{Rand: rand}
 	var err error
 	if l.rate, err = ratelimit.NewLimiter(p.rate, opts); err != nil { // a bug of ours, as in newTarget
 		l.rate, _ = ratelimit.NewLimiter(ratelimit.LimitPolicy{}, opts)
 	}
-	if l.concurrency, err = ratelimit.NewConcurrency(p.concurrency); err != nil {
-		l.concurrency, _ = ratelimit.NewConcurrency(ratelimit.ConcurrencyPolicy{})
+	if l.Concurrency, err = ratelimit.NewConcurrency(p.concurrency); err != nil {
+		l.Concurrency, _ = ratelimit.NewConcurrency(ratelimit.ConcurrencyPolicy{})
 	}
 	return l
 }
 
-func (l limits) set(p targetPolicy) {
+func (l limits) set(p Settings) {
 	l.rate.SetPolicy(p.rate)
-	l.concurrency.SetPolicy(p.concurrency)
+	l.Concurrency.SetPolicy(p.concurrency)
 }

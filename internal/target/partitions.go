@@ -1,4 +1,4 @@
-package tether
+package target
 
 import (
 	"hash/maphash"
@@ -7,16 +7,16 @@ import (
 )
 
 // maxRoutes bounds the routes of one target whose partition is kept in mind.
-const maxRoutes = 512
+const MaxRoutes = 512
 
-// laneKey names what is told to wait together: a credential, or one partition of its requests. A
+// LaneKey names what is told to wait together: a credential, or one partition of its requests. A
 // partition of 0 is all of them.
-type laneKey struct{ credential, partition uint64 }
+type LaneKey struct{ Credential, Partition uint64 }
 
-// partitions is what answers have taught about which requests of a target are counted together. It is
+// Partitions is what answers have taught about which requests of a target are counted together. It is
 // guarded by the target's lock.
-type partitions struct {
-	byRoute map[uint64]partition
+type Partitions struct {
+	ByRoute map[uint64]partition
 	first   uint64 // that was seen
 	several bool   // were seen
 	mixed   bool   // one route is under several policies: a policy's name tells no requests apart
@@ -24,18 +24,18 @@ type partitions struct {
 
 // partition is a route's, as its last answer named it.
 type partition struct {
-	name   uint64
+	Name   uint64
 	policy bool // rather than a bucket or a resource
 }
 
-// learn notes the partition that a route's answer has named. It tells whether this shows for the first
+// Learn notes the partition that a route's answer has named. It tells whether this shows for the first
 // time that policies don't divide the requests.
-func (ps *partitions) learn(route, name uint64, scope hint.Scope) (mixed bool) {
+func (ps *Partitions) Learn(route, name uint64, scope hint.Scope) (mixed bool) {
 	if scope == hint.AllRequests {
 		return false
 	}
 	is := partition{name, scope == hint.OnePolicy}
-	was, known := ps.byRoute[route]
+	was, known := ps.ByRoute[route]
 	if known && was == is {
 		return false
 	}
@@ -46,22 +46,22 @@ func (ps *partitions) learn(route, name uint64, scope hint.Scope) (mixed bool) {
 		ps.first = name
 	}
 	ps.several = ps.several || name != ps.first
-	if ps.byRoute == nil {
-		ps.byRoute = make(map[uint64]partition)
+	if ps.ByRoute == nil {
+		ps.ByRoute = make(map[uint64]partition)
 	}
-	if !known && len(ps.byRoute) >= maxRoutes {
-		for any := range ps.byRoute { // whose next answer names it again
-			delete(ps.byRoute, any)
+	if !known && len(ps.ByRoute) >= MaxRoutes {
+		for any := range ps.ByRoute { // whose next answer names it again
+			delete(ps.ByRoute, any)
 			break
 		}
 	}
-	ps.byRoute[route] = is
+	ps.ByRoute[route] = is
 	return mixed
 }
 
 // covered is the partition that an answer's word is about. A bucket or a resource divides the requests
 // by its nature; a policy may apply to all of them, until others turn out to be under another one.
-func (ps *partitions) covered(name uint64, scope hint.Scope) uint64 {
+func (ps *Partitions) covered(name uint64, scope hint.Scope) uint64 {
 	switch {
 	case scope == hint.SomeRequests, scope == hint.OnePolicy && ps.several && !ps.mixed:
 		return name
@@ -70,6 +70,6 @@ func (ps *partitions) covered(name uint64, scope hint.Scope) uint64 {
 }
 
 // nameOfPartition keys a partition's name and key for the life of the engine.
-func (t *target) nameOfPartition(h *hint.Hint) uint64 {
+func (t *Target) nameOfPartition(h *hint.Hint) uint64 {
 	return max(1, maphash.Comparable(t.seed, [2]string{h.Partition, h.PartitionKey}))
 }
