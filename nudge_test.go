@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/tether-go/tether"
+	"github.com/tether-go/tether/policy"
 )
 
 // TestNudgeHeard: a newer version is heard of from the hosts whose word counts only, never from a cache.
@@ -63,14 +64,44 @@ func TestNudgeHeard(t *testing.T) {
 	}
 }
 
-// TestNudgeEnds: a version in force is no news, nor is any before the first document.
+// TestNudgeBeforeADocument: before there is one, the hosts of the application's own policy may name any; what
+// they said of others is forgotten once it is known which is followed.
+func TestNudgeBeforeADocument(t *testing.T) {
+	for _, test := range []struct {
+		name          string
+		own           policy.Document
+		field         string
+		before, after uint64 // heard of, before version 5 of "shop" is in force and then
+	}{
+		{"nobody's word counts", policy.Document{}, `"shop";v=6`, 0, 0},
+		{"listed", policy.Document{Nudge: []string{"api.example"}}, `"shop";v=6`, 6, 6},
+		{"in a rule", policy.Document{Rules: []policy.Rule{{Match: policy.Match{Host: "api.example"}}}}, `"shop";v=6`, 6, 6},
+		{"not listed", policy.Document{Nudge: []string{"cdn.example"}}, `"shop";v=6`, 0, 0},
+		{"in force soon", policy.Document{Nudge: []string{"api.example"}}, `"shop";v=5`, 5, 0},
+		{"another's", policy.Document{Nudge: []string{"api.example"}}, `"other";v=99`, 99, 0},
+		{"several", policy.Document{Nudge: []string{"api.example"}}, `"shop";v=6, "other";v=99, "third";v=7`, 99, 6},
+		{"torn", policy.Document{Nudge: []string{"api.example"}}, `"shop;v=6`, 0, 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			e := client(t, &backend{serve: always(200)}, tether.Options{Policy: test.own}).Engine()
+			e.Nudged("api.example", test.field)
+			if version, _ := e.Newer(); version != test.before {
+				t.Errorf("heard of %d before, want %d", version, test.before)
+			}
+			if _, err := e.Apply(document(5, "")); err != nil {
+				t.Fatal(err)
+			}
+			if version, _ := e.Newer(); version != test.after {
+				t.Errorf("heard of %d after, want %d", version, test.after)
+			}
+		})
+	}
+}
+
+// TestNudgeEnds: a version in force is no news.
 func TestNudgeEnds(t *testing.T) {
 	c := client(t, &backend{serve: always(200)}, tether.Options{})
 	e := c.Engine()
-	e.Nudged("api.example", `"shop";v=6`)
-	if version, _ := e.Newer(); version != 0 {
-		t.Errorf("heard of %d without a document", version)
-	}
 	for version := 5; version <= 6; version++ {
 		if _, err := e.Apply(document(version, `,"nudge":["api.example"]`)); err != nil {
 			t.Fatal(err)

@@ -137,6 +137,7 @@ func (w *Watcher) resume() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := time.Now()
+	w.began = now
 	if !w.plan.Next.After(now) {
 		w.plan.Next = now.Add(firstWait(w.intervalNow(), w.current != nil, w.draw(), w.draw()))
 		w.joined = w.current != nil

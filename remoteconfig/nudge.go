@@ -25,7 +25,10 @@ const (
 // [Options].PollMin after the last early poll, then twice as long. After that the version is ignored until
 // one in force has passed it. Three early polls that bring nothing newer, for whatever versions, are
 // the last until a usual poll brings something newer: who names ever higher numbers wins nothing. An early
-// poll never shortens a Retry-After of the source, nor comes while polls fail, nor before the first one.
+// poll never shortens a Retry-After of the source, nor comes while polls fail.
+//
+// The first poll is brought forward too. Without [Options].CacheDir the start counts as an early poll, since
+// nothing tells it from one that dies and starts again: PollMin after it is the soonest.
 type Nudged interface {
 	Newer() (version uint64, more <-chan struct{})
 }
@@ -90,7 +93,7 @@ func (w *Watcher) heedNudge() (more []<-chan struct{}) {
 	version, more := newer(w.target)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if version == 0 || !w.nudge.IsZero() || w.plan.Attempt.IsZero() || w.plan.Failures > 0 {
+	if version == 0 || !w.nudge.IsZero() || w.plan.Failures > 0 {
 		return more
 	}
 	var have uint64
@@ -102,6 +105,9 @@ func (w *Watcher) heedNudge() (more []<-chan struct{}) {
 	at, ok := w.plan.Nudges.after(version, have, w.floor)
 	if !ok {
 		return more
+	}
+	if w.plan.Nudges.Last.IsZero() && (w.cache == nil || w.planErr != nil) {
+		at = w.began.Add(w.floor)
 	}
 	soon := later(time.Now(), at, w.plan.Hold).Add(between(0, nudgeSpread, w.draw()))
 	if soon.Before(w.plan.Next) {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/tether-go/tether"
 	"github.com/tether-go/tether/internal/random"
+	"github.com/tether-go/tether/policy"
 	"github.com/tether-go/tether/remoteconfig"
 )
 
@@ -26,6 +27,8 @@ type nudgedFleet struct {
 	polls     [][]time.Time // of each client
 	has       []time.Time   // when each had version 2
 	fail      error         // of polls
+
+	bare, cached bool // without a document to start with; with a cache
 }
 
 func (f *nudgedFleet) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -48,7 +51,11 @@ func (f *nudgedFleet) run(t *testing.T, size int, lasts, every time.Duration, du
 	defer cancel()
 	var all sync.WaitGroup
 	for i := range size {
-		engine := newEngine(t, nil)
+		engine, err := tether.New(tether.Options{Seed: uint64(i) + 1,
+			Policy: policy.Document{Nudge: []string{"api.example"}}})
+		if err != nil {
+			t.Fatal(err)
+		}
 		rand := random.New(uint64(i) + 1).Float64
 		source := fetchFunc(func(context.Context, string) (remoteconfig.Fetched, error) {
 			f.mu.Lock()
@@ -59,8 +66,14 @@ func (f *nudgedFleet) run(t *testing.T, size int, lasts, every time.Duration, du
 			}
 			return remoteconfig.Fetched{Document: []byte(with(f.published, nudgesHere))}, f.fail
 		})
-		w, err := remoteconfig.New(source, engine, remoteconfig.Options{Rand: rand,
-			Default: remoteconfig.FS(fstest.MapFS{"d": {Data: []byte(with(1, nudgesHere))}}, "d")})
+		opts := remoteconfig.Options{Rand: rand}
+		if !f.bare {
+			opts.Default = remoteconfig.FS(fstest.MapFS{"d": {Data: []byte(with(1, nudgesHere))}}, "d")
+		}
+		if f.cached {
+			opts.CacheDir = t.TempDir()
+		}
+		w, err := remoteconfig.New(source, engine, opts)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -138,6 +151,100 @@ func TestNudgeReachesActiveClients(t *testing.T) {
 			t.Errorf("%d polls in 300 s", count)
 		}
 	})
+}
+
+// TestNudgeReachesLaunchedClients publishes a version soon after a fleet's launch, before most of the first
+// polls. A fleet without a cache hears of it from PollMin on.
+func TestNudgeReachesLaunchedClients(t *testing.T) {
+	for _, test := range []struct {
+		name         string
+		bare, cached bool
+		after        time.Duration // the launch
+	}{
+		{"with a cache", false, true, time.Second},
+		{"with a cache, without a document", true, true, time.Second},
+		{"without a cache", false, false, 30 * time.Second},
+		{"with nothing", true, false, 30 * time.Second},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				size := sized(500, 100)
+				if test.cached {
+					size = sized(500, 40) // each write waits for the disk
+				}
+				f := nudgedFleet{bare: test.bare, cached: test.cached}
+				var pushed time.Time
+				f.run(t, size, 7*time.Minute, time.Second, func() {
+					time.Sleep(test.after)
+					f.set(func() {
+						f.published, pushed = 2, time.Now()
+						f.field = func() string { return `"shop";v=2, "other";v=99` }
+					})
+				})
+				in10s := 0
+				for i, has := range f.has {
+					if !has.IsZero() && has.Sub(pushed) <= 10*time.Second {
+						in10s++
+					}
+					// One before it was published, one that was early, and two usual ones.
+					if n := len(f.polls[i]); n > 4 {
+						t.Errorf("client %d polled %d times in 7 min", i, n)
+					}
+				}
+				_, peak := f.pollsSince(pushed)
+				_, later := f.pollsSince(pushed.Add(time.Minute))
+				t.Logf("%d of %d have it within 10 s; at most %d polls in a second, %d after a minute", in10s, size, peak, later)
+				if in10s < size*99/100 {
+					t.Error("want 99 %")
+				}
+				usual := float64(size) / 8
+				if most := usual + float64(size)/60 + 4*math.Sqrt(usual); float64(peak) > most {
+					t.Errorf("want by chance at most %.0f", most)
+				}
+				if later > 12*size/500+4 {
+					t.Error("clients have come into step")
+				}
+			})
+		})
+	}
+}
+
+// TestNudgeInACrashLoop: programs that die every ten seconds, or forty, and start beside a standing nudge poll
+// no more often than PollMin allows without a cache, and as usual with one (law 9).
+func TestNudgeInACrashLoop(t *testing.T) {
+	for _, life := range []time.Duration{10 * time.Second, 40 * time.Second} {
+		for _, cached := range []bool{false, true} {
+			synctest.Test(t, func(t *testing.T) {
+				const lasts = 2 * time.Hour
+				dir, polls, rand := t.TempDir(), 0, random.New(1).Float64
+				source := fetchFunc(func(context.Context, string) (remoteconfig.Fetched, error) {
+					polls++
+					return remoteconfig.Fetched{Document: []byte(with(1, nudgesHere))}, nil
+				})
+				opts := remoteconfig.Options{Rand: rand, Default: remoteconfig.FS(
+					fstest.MapFS{"d": {Data: []byte(with(1, nudgesHere))}}, "d")}
+				most := int(lasts / (30 * time.Second))
+				if cached {
+					opts.CacheDir, most = dir, int(lasts/(interval*9/10))+4
+				}
+				for range int(lasts / life) {
+					engine := newEngine(t, nil)
+					ctx, end := context.WithTimeout(t.Context(), life)
+					w, err := remoteconfig.New(source, engine, opts)
+					if err != nil {
+						t.Fatal(err)
+					}
+					time.AfterFunc(time.Second, func() { engine.Nudged("api.example", `"shop";v=2`) })
+					_ = w.Run(ctx) // it ends with ctx
+					end()
+				}
+				t.Logf("lives of %v, cache %t: %d polls in %v", life, cached, polls, lasts)
+				if polls > most {
+					t.Errorf("want at most %d", most)
+				}
+			})
+		}
+	}
 }
 
 // TestNudgeLies has every answer name what was never published, for a day or six hours.

@@ -97,6 +97,7 @@ type Watcher struct {
 	started bool
 	plan    plan
 	wish    time.Duration // the interval that the source would like, with a document that was taken; 0: it didn't say
+	began   time.Time     // the last Run
 	asked   bool          // Refresh was called since the last attempt
 	nudge   time.Time     // when to fetch for a nudge; zero: none is heeded
 	local   bool          // the last attempt reached no server
