@@ -42,7 +42,7 @@ type CallOptions struct {
 	Idempotent bool
 	// IdempotencyKey makes an HTTP call repeatable at an API that declares to know keys: one is
 	// made before the first attempt and sent with each, unless the method is idempotent by itself
-	// or the request has a key. It is for this call only: each hop of a redirect, and whatever the
+	// or the request has a key, or the field of one without a value. It is for this call only: each hop of a redirect, and whatever the
 	// caller repeats, has a key of its own. Default NoKey: none is made.
 	IdempotencyKey KeyForm
 	// NoWait refuses where the call would have to wait for its turn.

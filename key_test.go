@@ -123,3 +123,36 @@ func TestW13KeyOnlyWhereNeeded(t *testing.T) {
 		})
 	}
 }
+
+// TestIdempotenceDeclaredWithoutAKey: law 6. net/http documents that a key's field without any value declares a
+// request idempotent and is not sent; Prometheus's client asks so. An empty value is no key.
+func TestIdempotenceDeclaredWithoutAKey(t *testing.T) {
+	for _, name := range []string{"Idempotency-Key", "X-Idempotency-Key"} {
+		for _, test := range []struct {
+			values   []string
+			form     tether.KeyForm
+			attempts int
+			fields   int // that each attempt has
+		}{
+			{nil, tether.NoKey, 2, 0},
+			{[]string{}, tether.NoKey, 2, 0},
+			{nil, tether.BareKey, 2, 0},
+			{[]string{""}, tether.NoKey, 1, 1},
+		} {
+			attempts := 0
+			overHTTP(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				attempts++
+				if n := len(r.Header["Idempotency-Key"]) + len(r.Header["X-Idempotency-Key"]); n != test.fields {
+					t.Errorf("%s %q: the server got %v", name, test.values, r.Header)
+				}
+				w.WriteHeader(http.StatusBadGateway)
+			}), func(t *testing.T, c *tether.Client, url string) {
+				attempts = 0
+				keyed(t, c, test.form, http.MethodPost, url, http.Header{name: test.values})
+				if attempts != test.attempts {
+					t.Errorf("%s %q: %d attempts, want %d", name, test.values, attempts, test.attempts)
+				}
+			})
+		}
+	}
+}

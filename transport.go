@@ -306,7 +306,18 @@ func isIdempotent(method string, header http.Header) bool {
 	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodPut, http.MethodDelete:
 		return true
 	}
-	return header.Get(keyField) != "" || header.Get("X-Idempotency-Key") != ""
+	return header.Get(keyField) != "" || header.Get("X-Idempotency-Key") != "" || declaresIdempotence(header)
+}
+
+// declaresIdempotence tells whether a field for a key has no value at all: so [http.Transport] is told that a
+// request is idempotent, and sends nothing of it.
+func declaresIdempotence(header http.Header) bool {
+	for _, name := range [...]string{keyField, "X-Idempotency-Key"} {
+		if values, has := header[name]; has && len(values) == 0 {
+			return true
+		}
+	}
+	return false
 }
 
 var _ context.Context = (*httpCall)(nil)
