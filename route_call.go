@@ -100,14 +100,14 @@ func (c *call) learnRoute(p *Permit, out *Outcome) {
 // unreached tells failures on the way to a server (no name, no trust, no network), which teach nothing of the
 // server, and all of the way: where the other way has none at the same time, it is the better one.
 func (c *call) unreached(out *Outcome) bool {
-	return out.Class == Ignored && out.Err != nil && c.Context.Err() == nil  &&
+	return out.Class == Ignored && out.Err != nil && c.Context.Err() == nil &&
 		(isOwnTrouble(out.Err) || isPermanent(out.Err) || isRefusal(out.Err))
 }
 
 // keyed tells that nothing makes the call repeatable but a key, if that: of which another server may never
 // have heard.
 func (c *call) keyed() bool {
-	return !isIdempotent(c.Method, nil) && !CallOptionsFrom(c.Context).Idempotent  &&
+	return !isIdempotent(c.Method, nil) && !CallOptionsFrom(c.Context).Idempotent &&
 		!declaresIdempotence(c.http.request.Header)
 }
 

@@ -1,9 +1,12 @@
 package tether_test
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/cookiejar"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -93,6 +96,83 @@ func TestRedirectsOfTheOtherServerBringItNoSecrets(t *testing.T) {
 		if resp.Body.Close(); w.next.attempts() != 4 || w.old.attempts() != 1 {
 			t.Errorf("%d and %d attempts", w.next.attempts(), w.old.attempts())
 		}
+	}
+}
+
+// TestDetoursShowNoSecrets: once a server that isn't trusted has redirected a call, no other origin than the one
+// that was asked for sees its secrets, nor is heard about cookies. A wrapper further out changes nothing.
+func TestDetoursShowNoSecrets(t *testing.T) {
+	for _, method := range []string{"GET", "POST"} {
+		for _, status := range []int{302, 307} {
+			for _, wrapped := range []bool{false, true} {
+				detoursShowNoSecrets(t, method, status, wrapped)
+			}
+		}
+	}
+}
+
+func detoursShowNoSecrets(t *testing.T, method string, status int, wrapped bool) {
+	// net/http shows example, which is asked for, and so each of these what is meant for it.
+	way := []string{"https://v2.example/", "https://v2.example:8443/", "https://x.v2.example/", "https://example:444/",
+		"http://example/", "https://y.v2.example/", "https://EXAMPLE:443/end"}
+	seen := make(map[string]bool)
+	base := roundTrip(func(req *http.Request) (*http.Response, error) {
+		at := slices.Index(way, req.URL.Scheme+"://"+req.URL.Host+"/"+strings.Trim(req.URL.Path, "/"))
+		secret := req.Header.Get("Authorization") != "" || req.Header.Get("Cookie") != "" || req.URL.User != nil
+		if at < 0 || secret != (at == len(way)-1) {
+			t.Errorf("%s %d: %s shows %v", method, status, req.URL.Redacted(), req.Header)
+		}
+		if at < 0 || at == len(way)-1 {
+			return answer(req, 200), nil
+		}
+		seen[way[at]] = true
+		next := strings.Replace(way[at+1], "://", "://theirs:own@", 1)
+		return answer(req, status, "Location", next, "Set-Cookie", "theirs=1; Domain=example"), nil
+	})
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := tether.New(tether.Options{Seed: 1, Bounds: routing(policy.RouteBound{Origin: "https://v2.example"})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.Apply(document(1, ","+strings.Replace(routeRule(toV2), "api.example", "example:443", 1)+","+checkoutFlag(100))); err != nil {
+		t.Fatal(err)
+	}
+	client := e.Client(&http.Client{Transport: base, Jar: jar}).Client
+	if wrapped {
+		outer, err := tether.New(tether.Options{Seed: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		client = outer.Client(client).Client
+	}
+	client.CheckRedirect = func(req *http.Request, via []*http.Request) error {
+		if len(via) > len(way) {
+			return errors.New("too many redirects")
+		}
+		if req.URL.Path == "/end" {
+			_, err := e.Apply(document(2, ","+checkoutFlag(0)))
+			return err
+		}
+		return nil
+	}
+	req, err := http.NewRequest(method, "https://example/", strings.NewReader("body"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "secret")
+	req.Header.Set("Cookie", "ours=1")
+	resp, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if resp.Body.Close(); resp.StatusCode != 200 || len(seen) != len(way)-1 {
+		t.Errorf("%s %d: the status is %d after %v", method, status, resp.StatusCode, seen)
+	}
+	if heard := jar.Cookies(req.URL); len(heard) > 0 {
+		t.Errorf("%s %d: the jar has %v", method, status, heard)
 	}
 }
 

@@ -12,10 +12,16 @@ func reroute(o *policy.Origin, req *http.Request) {
 	u := *req.URL
 	u.Scheme, u.Host = o.Scheme, o.Host
 	req.URL, req.Host = &u, ""
-	if o.SameTrust {
-		return
+	if !o.SameTrust {
+		withhold(req)
 	}
+}
+
+// withhold takes from a request, which is a copy of the caller's, what only the server that was asked for may see.
+func withhold(req *http.Request) {
+	u := *req.URL
 	u.User = nil
+	req.URL, req.Host = &u, ""
 	req.Header = req.Header.Clone()
 	for name := range req.Header { // which net/http sends as it is written
 		switch http.CanonicalHeaderKey(name) {
@@ -25,35 +31,56 @@ func reroute(o *policy.Origin, req *http.Request) {
 	}
 }
 
-type redirectKey struct{}
+// detour is the way of a call that a server which isn't trusted sends elsewhere. net/http shows a subdomain what
+// its domain may see, and another port the same, whoever sends it there.
+type detour struct{ asked policy.Origin }
 
-// received takes from a response what must not become the word of the server that was asked for. A redirect is
-// marked: net/http shows what it knows of a server to those below its domain, whoever sends it there.
-func received(o *policy.Origin, resp *http.Response) {
-	if o.SameTrust {
+type detourKey struct{}
+
+// detour returns the way on which the call is, or will be if its response is a redirect; nil: none. A wrapper
+// further in may know of one that this one doesn't.
+func (h *httpCall) detour(resp *http.Response) *detour {
+	switch {
+	case h.from != nil:
+		return h.from
+	case h.routed() && !h.routing.to.SameTrust:
+		return &detour{h.routing.asked}
+	}
+	return detourIn(resp)
+}
+
+// detourIn returns the way that a redirect is marked with; nil: none.
+func detourIn(resp *http.Response) *detour {
+	if resp == nil || resp.StatusCode/100 != 3 || resp.Request == nil {
+		return nil
+	}
+	d, _ := resp.Request.Context().Value(detourKey{}).(*detour)
+	return d
+}
+
+// follow takes from a response what must not become the word of the server that was asked for, and marks a
+// redirect.
+func (d *detour) follow(resp *http.Response) {
+	if d == nil {
 		return
 	}
-	resp.Header.Del("Set-Cookie") // http.Client's jar would take it for that of what was asked for
-	mark(o, resp)
-}
-
-func mark(o *policy.Origin, resp *http.Response) {
+	resp.Header.Del("Set-Cookie") // http.Client's jar would take it for that of what was asked for, or of its domain
 	if resp.StatusCode/100 == 3 {
-		resp.Request = resp.Request.WithContext(context.WithValue(resp.Request.Context(), redirectKey{}, o))
+		resp.Request = resp.Request.WithContext(context.WithValue(resp.Request.Context(), detourKey{}, d))
 	}
 }
 
-// redirector returns the server, if it isn't trusted, whose redirect to itself the request follows; else nil.
-func redirector(req *http.Request) *policy.Origin {
-	if req.Response == nil || req.Response.Request == nil {
+// detourOf returns the way on which a request is that follows a redirect; nil: none. It ends at the origin that
+// was asked for, and nowhere else.
+func detourOf(req *http.Request) *detour {
+	d := detourIn(req.Response)
+	if d == nil {
 		return nil
 	}
-	from, _ := req.Response.Request.Context().Value(redirectKey{}).(*policy.Origin)
-	scheme, host := policy.OriginOf(req.URL.Scheme, req.URL.Host)
-	if from == nil || !from.Is(policy.Origin{Scheme: scheme, Host: host}) {
+	if scheme, host := policy.OriginOf(req.URL.Scheme, req.URL.Host); d.asked.Is(policy.Origin{Scheme: scheme, Host: host}) {
 		return nil
 	}
-	return from
+	return d
 }
 
 // seen is the request as the server sees it that the call goes to.

@@ -26,9 +26,9 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	h := &httpCall{base: t.base}
 	h.Call, h.http = &h.what, h
-	if h.from = redirector(req); h.from != nil {
+	if h.from = detourOf(req); h.from != nil {
 		req = req.WithContext(req.Context())
-		reroute(h.from, req)
+		withhold(req)
 	}
 	h.request = req
 	h.Scheme, h.Host = policy.OriginOf(req.URL.Scheme, req.URL.Host)
@@ -65,7 +65,7 @@ type httpCall struct {
 	what      Call
 	request   *http.Request // the caller's, never changed
 	base      http.RoundTripper
-	from      *policy.Origin // see redirector
+	from      *detour        // on which the request is; nil: none
 	response  *http.Response // of the last attempt that had one
 	grpc      bool           // a gRPC call, as its Content-Type says
 	hedgeable bool           // two of its requests may be under way at once
@@ -165,12 +165,9 @@ func (h *httpCall) exchange(ctx context.Context, p *Permit) (*http.Response, Out
 	if resp.Body == nil { // which http.Client mends too, but later
 		resp.Body = http.NoBody
 	}
+	detour := h.detour(resp)
 	resp.Request = h.request // whose context is the caller's
-	if h.routed() {
-		received(h.routing.to, resp)
-	} else if h.from != nil {
-		mark(h.from, resp)
-	}
+	detour.follow(resp)
 	peeked := h.peek(resp) // first: what is read ahead must not keep the place of a body that is forgotten
 	clock.endWith(resp)
 	resp = lend(p, &h.Target.Queue, resp)

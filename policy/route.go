@@ -36,8 +36,9 @@ type RouteBound struct {
 	// Origin is a scheme, a host and, if it isn't the scheme's own, a port: "https://checkout2.example.com".
 	Origin string
 	// SameTrust says that the origin may see whatever the servers of the application's own choice see.
-	// Default false: Cookie, Authorization and Proxy-Authorization of a request are not sent to it, by a
-	// redirect to itself neither; its Set-Cookie is not heard. Other fields are sent, whatever they hold.
+	// Default false: Cookie, Authorization and Proxy-Authorization of a request are not sent to it, nor where it
+	// redirects to, unless that is the origin that was asked for; Set-Cookie is not heard from there. Other fields
+	// are sent, whatever they hold.
 	SameTrust bool
 }
 
