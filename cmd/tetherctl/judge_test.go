@@ -3,10 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
-	"io"
-	"log"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -152,35 +149,5 @@ func TestStandardInput(t *testing.T) {
 	var out bytes.Buffer
 	if status := run([]string{"validate", "-"}, &out, &out); status != 0 {
 		t.Errorf("exit status %d\n%s", status, &out)
-	}
-}
-
-// TestServeKeepsTheSigned: neither an unsigned file, nor a half signed one, nor an older version replaces a signed one.
-func TestServeKeepsTheSigned(t *testing.T) {
-	d, _ := newDesk(t)
-	d.put("shop2.json", strings.Replace(document, `"version": 1`, `"version": 2`, 1))
-	d.do(0, "v1.json", "sign -ring @ring1.json -key a=@a.pem -key b=@b.pem @shop.json")
-	d.do(0, "v2.json", "sign -ring @ring1.json -key a=@a.pem -key b=@b.pem @shop2.json")
-	d.do(0, "half.json", "sign -ring @ring1.json -key a=@a.pem @shop2.json")
-	p := &publication{name: filepath.Join(d.dir, "live.json"), log: log.New(io.Discard, "", 0)}
-	put := func(name string) error {
-		data, err := os.ReadFile(filepath.Join(d.dir, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		d.put("live.json", string(data))
-		return p.look()
-	}
-	for _, step := range []struct{ file, why string }{
-		{"v1.json", ""}, {"shop2.json", "it is not signed"}, {"half.json", "too few valid signatures"},
-		{"ring1.json", "key ring"}, {"v2.json", ""}, {"v1.json", "the version doesn't rise"},
-	} {
-		err := put(step.file)
-		if (err == nil) != (step.why == "") || err != nil && !strings.Contains(err.Error(), step.why) {
-			t.Errorf("%s: %v, want %q", step.file, err, step.why)
-		}
-	}
-	if p.version != "shop v2" || !p.signed {
-		t.Errorf("%s is served", p.version)
 	}
 }

@@ -59,23 +59,32 @@ func (s *saying) waitFor(t *testing.T, words string, times int) {
 	}
 }
 
-func TestServe(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := listener.Addr().String()
-	listener.Close()
-	name := file(t, document)
-	out := &saying{more: make(chan struct{}, 1)}
-	ctx, stop := context.WithCancel(t.Context())
+// serving runs the command with a server of its own, and returns the server's URL once it answers. stop interrupts the
+// command and returns its exit status.
+func serving(t *testing.T, name string) (url string, out *saying, stop func() (status int)) {
+	t.Helper()
+	out = &saying{more: make(chan struct{}, 1)}
+	ctx, cancel := context.WithCancel(t.Context())
 	status := make(chan int, 1)
-	go func() { status <- runServe(ctx, []string{"-addr", address, "-log", name}, out, out) }()
-	out.wait(t, "serving")
+	go func() { status <- runServe(ctx, []string{"-addr", "127.0.0.1:0", "-log", name}, out, out) }()
+	stop = sync.OnceValue(func() int {
+		cancel()
+		return <-status
+	})
+	t.Cleanup(func() { stop() })
+	out.wait(t, "serving "+name+" on http://")
+	_, after, _ := strings.Cut(out.String(), "serving "+name+" on ")
+	url, _, _ = strings.Cut(after, "\n")
+	return url, out, stop
+}
+
+func TestServe(t *testing.T) {
+	name := file(t, document)
+	url, out, stop := serving(t, name)
 	transport := new(http.Transport)
 	defer transport.CloseIdleConnections()
 	get := func(versions ...string) (body string) {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+"/", nil)
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -114,8 +123,7 @@ func TestServe(t *testing.T) {
 	if get() != next {
 		t.Error("the next version was not published")
 	}
-	stop()
-	if got := <-status; got != 0 {
+	if got := stop(); got != 0 {
 		t.Errorf("exit status %d", got)
 	}
 	for _, want := range []string{"7 polls", `42.9 %  no document`, `28.6 %  "shop" v41`, `28.6 %  something else`,

@@ -35,7 +35,8 @@ func syntaxProblem(data []byte) Problem {
 		return Problem{Line: lineAt(data, len(before)), Hint: "remove the comma",
 			Problem: fmt.Sprintf("not JSON: a comma stands before %q", data[at])}
 	}
-	return Problem{Line: lineAt(data, at), Problem: fmt.Sprintf("not JSON: %v", err), Hint: "check it with a JSON formatter"}
+	return Problem{Line: lineAt(data, at), Problem: fmt.Sprintf("not JSON: %v", err),
+		Hint: "check it with a JSON formatter"}
 }
 
 // trailing tells of the text behind the value that ends at end.
