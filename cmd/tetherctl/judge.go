@@ -155,18 +155,23 @@ func payloadOf(name string, data []byte) (at string, payload []byte, e *envelope
 	return name + " (payload)", e.Payload, e, nil
 }
 
-// proved checks an envelope by the rings that it carries, as a client of the first of them would; without rings
-// nothing can be checked here.
-func proved(e *envelope.Envelope, cfg policy.Document) error {
-	if e == nil || len(e.Rings) == 0 {
-		return nil
+// proved checks an envelope as a client would that follows the ring, or if that is nil, the first of the rings that the
+// envelope carries. It returns the newest ring. Without any ring it can't check.
+func proved(e *envelope.Envelope, cfg policy.Document, ring *envelope.Ring) (*envelope.Ring, error) {
+	if e == nil || ring == nil && len(e.Rings) == 0 {
+		return ring, nil
 	}
-	ring, err := newestOf(e.Rings)
+	var err error
+	if ring == nil {
+		ring, err = newestOf(e.Rings)
+	} else {
+		ring, err = ring.Follow(e.Rings, ring)
+	}
 	if err == nil {
 		_, err = ring.Verify(e, envelope.DocumentType)
 	}
 	if err != nil {
-		return refuse("clients will refuse: %w", err)
+		return nil, refuse("clients will refuse: %w", err)
 	}
-	return fits(cfg, ring)
+	return ring, fits(cfg, ring)
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/dunglas/httpsfv"
 
+	"github.com/tether-go/tether/internal/envelope"
 	"github.com/tether-go/tether/policy"
 	"github.com/tether-go/tether/remoteconfig"
 )
@@ -61,8 +62,9 @@ type publication struct {
 
 	mu       sync.Mutex // guards what follows
 	document []byte
-	payload  []byte // document without its envelope
-	signed   bool   // document is in an envelope
+	payload  []byte         // document without its envelope
+	signed   bool           // document is in an envelope
+	ring     *envelope.Ring // newest that proved a document; nil: none did
 	version  string
 	seen     [sha256.Size]byte // of the file, good or not
 	polls    map[string]int    // by the version that the client had
@@ -102,10 +104,11 @@ func (p *publication) take(data []byte) (lines []string, err error) {
 	if len(v.refused) > 0 {
 		return nil, &policy.Error{Problems: v.refused}
 	}
-	if err := proved(signed, v.cfg); err != nil {
+	ring, err := proved(signed, v.cfg, p.ring)
+	if err != nil {
 		return nil, err
 	}
-	p.document, p.payload, p.signed = data, payload, signed != nil
+	p.document, p.payload, p.signed, p.ring = data, payload, signed != nil, ring
 	p.version = fmt.Sprintf("%s v%d", v.cfg.Document, v.cfg.Version)
 	lines = append(effects(v.cfg, time.Now()), "published: "+p.version)
 	var told strings.Builder

@@ -18,14 +18,20 @@ type shelf struct {
 	live string
 }
 
-// newShelf signs versions 1 and 2 of a document, the second by half as well.
+// newShelf signs versions 1 to 3 of a document, the third by the next ring. The second is signed by half as well, and by
+// the ring of a stranger.
 func newShelf(t *testing.T) shelf {
 	t.Helper()
-	d, _ := newDesk(t)
+	d, public := newDesk(t)
 	d.put("shop2.json", strings.Replace(document, `"version": 1`, `"version": 2`, 1))
 	d.do(0, "v1.json", "sign -ring @ring1.json -key a=@a.pem -key b=@b.pem @shop.json")
 	d.do(0, "v2.json", "sign -ring @ring1.json -key a=@a.pem -key b=@b.pem @shop2.json")
 	d.do(0, "half.json", "sign -ring @ring1.json -key a=@a.pem @shop2.json")
+	d.put("shop3.json", strings.Replace(document, `"version": 1`, `"version": 3`, 1))
+	d.do(0, "ring2.json", "rotate -add c="+public["c"]+" -remove a -key a=@a.pem -key b=@b.pem -key c=@c.pem @ring1.json")
+	d.do(0, "v3.json", "sign -ring @ring1.json -ring @ring2.json -key b=@b.pem -key c=@c.pem @shop3.json")
+	d.do(0, "ringx.json", "rotate -document shop -threshold 1 -add x="+public["x"]+" -key x=@x.pem")
+	d.do(0, "stranger.json", "sign -ring @ringx.json -key x=@x.pem @shop2.json")
 	return shelf{d, filepath.Join(d.dir, "live.json")}
 }
 
@@ -47,13 +53,15 @@ func (s shelf) lay(name string) {
 	}
 }
 
-// TestServeKeepsTheSigned: neither an unsigned file, nor a half signed one, nor an older version replaces a signed one.
+// TestServeKeepsTheSigned: neither an unsigned file, nor a half signed one, nor one of other keys' ring, nor an older
+// version replaces a signed one.
 func TestServeKeepsTheSigned(t *testing.T) {
 	s := newShelf(t)
 	p := &publication{name: s.live, log: log.New(io.Discard, "", 0)}
 	for _, step := range []struct{ file, why string }{
 		{"v1.json", ""}, {"shop2.json", "it is not signed"}, {"half.json", "too few valid signatures"},
-		{"ring1.json", "key ring"}, {"v2.json", ""}, {"v1.json", "the version doesn't rise"},
+		{"stranger.json", "too few valid signatures"}, {"ring1.json", "key ring"}, {"v2.json", ""}, {"v1.json", "the version doesn't rise"},
+		{"v3.json", ""},
 	} {
 		s.lay(step.file)
 		err := p.look()
@@ -61,7 +69,7 @@ func TestServeKeepsTheSigned(t *testing.T) {
 			t.Errorf("%s: %v, want %q", step.file, err, step.why)
 		}
 	}
-	if p.version != "shop v2" || !p.signed {
+	if p.version != "shop v3" || !p.signed {
 		t.Errorf("%s is served", p.version)
 	}
 }

@@ -43,7 +43,8 @@ func runValidate(args []string, stdout, stderr io.Writer) int {
 		v := judge(payload, nil)
 		status := v.tell(at, *allow, stderr)
 		if len(v.refused) == 0 {
-			status = max(status, exit(proved(signed, v.cfg), stderr))
+			_, err := proved(signed, v.cfg, nil)
+			status = max(status, exit(err, stderr))
 			for _, line := range effects(v.cfg, time.Now()) {
 				fmt.Fprintf(stdout, "%s: %s\n", at, line)
 			}
