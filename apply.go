@@ -112,7 +112,7 @@ func (e *Engine) replace(document []byte, adopted time.Time) (
 	if old.document != nil && bytes.Equal(old.document, document) {
 		return policy.Document{}, nil, false, nil
 	}
-	next, set, notes, err := policy.Load(document, &e.tally)
+	next, set, notes, err := policy.Load(document, &e.tally, e.gets)
 	if err == nil && !next.Expires.IsZero() && adopted.After(next.Expires) {
 		err = ErrExpired
 	}
@@ -127,7 +127,7 @@ func (e *Engine) replace(document []byte, adopted time.Time) (
 		return next, notes, known, err
 	}
 	if !next.HasFlags() {
-		set = e.localFlags
+		set.Plain = e.localFlags
 	}
 	kills, capped := e.opts.Bounds.KillsInForce(next.Kill, adopted)
 	e.told = [sha256.Size]byte{}
@@ -152,7 +152,8 @@ func (e *Engine) addKills(old *current, sum [sha256.Size]byte, kills []policy.Ki
 	}
 	e.refused[i].taken = true
 	more, _ := e.opts.Bounds.KillsInForce(kills, e.refused[i].since)
-	e.putStaged(old.published, old.plain, policy.JoinKills(old.inForce, more), old.document, old.since)
+	all := policy.JoinKills(old.inForce, more)
+	e.putStaged(old.published, policy.Flags{Plain: old.plain}, all, old.document, old.since)
 }
 
 // maxRefusals is how many servers may have a mistake of their own, in turn.

@@ -28,10 +28,15 @@ func (e *Engine) stage(document policy.Document, kills []policy.KillInForce, on 
 }
 
 // stagedFlags compiles the document's flags with as many of its stages as can be together, and returns the stages
-// that can't be with those before them. Without a stage that changes flags they are set, which are compiled.
-func (e *Engine) stagedFlags(document *policy.Document, set *flags.Set, on []policy.Rollout) (_ *flags.Set, kept, bad []policy.Rollout) {
-	if !slices.ContainsFunc(on, func(s policy.Rollout) bool { return s.Patch.HasFlags() }) {
+// that can't be with those before them. What was compiled when the document was read is not compiled again.
+func (e *Engine) stagedFlags(document *policy.Document, read policy.Flags, on []policy.Rollout,
+) (set *flags.Set, kept, bad []policy.Rollout) {
+	set = read.Plain
+	switch change := flagStages(on); {
+	case len(change) == 0:
 		return set, on, nil
+	case len(change) == 1 && read.Staged[change[0]] != nil:
+		return read.Staged[change[0]], on, nil
 	}
 	if both, ok := e.flagsWith(document, on); ok {
 		return both, on, nil
@@ -47,6 +52,16 @@ func (e *Engine) stagedFlags(document *policy.Document, set *flags.Set, on []pol
 		}
 	}
 	return set, kept, bad
+}
+
+// flagStages are the names of the stages that change flags.
+func flagStages(on []policy.Rollout) (names []string) {
+	for i := range on {
+		if on[i].Patch.HasFlags() {
+			names = append(names, on[i].Name)
+		}
+	}
+	return names
 }
 
 func (e *Engine) flagsWith(document *policy.Document, on []policy.Rollout) (set *flags.Set, ok bool) {
@@ -87,30 +102,35 @@ func builds(on []policy.Rollout, build func([]policy.Rollout) staged) (s staged,
 // stagesFor are the stages of a document that this client gets, and has not rolled back.
 func (e *Engine) stagesFor(published policy.Document) (on []policy.Rollout) {
 	for i := range published.Stages {
-		s := &published.Stages[i]
-		if !slices.Contains(e.latched, s.Name) && s.Gets(e.client.id, e.client.cohort) {
+		if s := &published.Stages[i]; e.gets(s) {
 			on = append(on, *s)
 		}
 	}
 	return on
 }
 
+// gets tells whether this client gets a stage, and has not rolled it back. e.applying is held.
+func (e *Engine) gets(s *policy.Rollout) bool {
+	return !slices.Contains(e.latched, s.Name) && s.Gets(e.client.id, e.client.cohort)
+}
+
 // putStaged puts a document in force with the stages that this client gets. e.applying is held.
-func (e *Engine) putStaged(published policy.Document, set *flags.Set, kills []policy.KillInForce, document []byte, since time.Time) []policy.Note {
+func (e *Engine) putStaged(published policy.Document, read policy.Flags, kills []policy.KillInForce, document []byte,
+	since time.Time) []policy.Note {
 	on := e.stagesFor(published)
-	both, on, bad := e.stagedFlags(&published, set, on)
+	both, on, bad := e.stagedFlags(&published, read, on)
 	build := func(on []policy.Rollout) staged { return e.stage(published, kills, on) }
 	s, on, worse := withStages(on, build)
 	if len(worse) > 0 {
-		both, on, _ = e.stagedFlags(&published, set, on)
+		both, on, _ = e.stagedFlags(&published, read, on)
 	}
 	bad = append(bad, worse...)
 	for i := range bad {
 		e.latch(bad[i].Name, "it can't be applied")
 	}
 	old := e.config.Load()
-	next := &current{Compiled: s.snapshot, flags: both, plain: set, pushed: s.config, published: published, document: document,
-		serial: old.serial + 1, since: since, replaced: make(chan struct{}), on: on, inForce: kills}
+	next := &current{Compiled: s.snapshot, flags: both, plain: read.Plain, pushed: s.config, published: published,
+		document: document, serial: old.serial + 1, since: since, replaced: make(chan struct{}), on: on, inForce: kills}
 	next.trials = e.trialsOf(next, old)
 	e.targets.Resplit(old.Compiled, next.Compiled)
 	e.config.Store(next)
@@ -127,7 +147,7 @@ func (e *Engine) putStaged(published policy.Document, set *flags.Set, kills []po
 // e.applying is held; e.flagsChanged is to be called when it is free.
 func (e *Engine) restage() {
 	if c := e.config.Load(); len(c.published.Stages) > 0 {
-		e.putStaged(c.published, c.plain, c.inForce, c.document, c.since)
+		e.putStaged(c.published, policy.Flags{Plain: c.plain}, c.inForce, c.document, c.since)
 	}
 }
 

@@ -22,6 +22,11 @@ func repeated(front, argument, back string) func(int) string {
 	return func(n int) string { return front + strings.Repeat(argument, n) + back }
 }
 
+// pairs is an operation with n constant arguments, an even number, after what stands in front.
+func pairs(front, pair, back string) func(int) string {
+	return func(n int) string { return front + strings.Repeat(pair, n/2) + back }
+}
+
 func perByte(n int) int     { return n / 64 }
 func perDigit(n int) int    { return n / 8 }
 func perElement(n int) int  { return n }
@@ -42,7 +47,7 @@ var chargedWorks = func() []chargedWork {
 		{opMissing, "bytes of a key", constantRule(`{"missing": {"var": "text"}}`), perByte},
 		{opMissingSome, "keys", constantRule(`{"missing_some": [1, {"var": "list"}]}`), perElement},
 		{opMissingSome, "names in a path", func(n int) string { return `{"missing_some": [1, ["` + path(n) + `"]]}` }, perElement},
-		{opIf, "conditions", repeated(`{"if": [`, `false, 1, `, `{"var": "x"}]}`), perArgument},
+		{opIf, "arguments", pairs(`{"if": [`, `false, 1, `, `{"var": "x"}]}`), perArgument},
 		{opOr, "arguments", repeated(`{"or": [`, `false, `, `{"var": "x"}]}`), perArgument},
 		{opAnd, "arguments", repeated(`{"and": [`, `true, `, `{"var": "x"}]}`), perArgument},
 		{opNot, "a list", repeated(`{"!": [[`, `1, `, `{"var": "x"}]]}`), perArgument},
@@ -79,10 +84,8 @@ var chargedWorks = func() []chargedWork {
 		name := operatorNames[o]
 		works = append(works,
 			chargedWork{o, "bytes of texts", constantRule(`{"` + name + `": [{"var": "text"}, {"var": "other"}]}`), perByte},
-			chargedWork{o, "arguments", func(n int) string {
-				argument := map[bool]string{true: `0, `, false: fmt.Sprintf(`%d, %d, `, 0, 1)}[o == opEqual || o == opSame]
-				return `{"` + name + `": [` + strings.Repeat(argument, n) + `{"var": "x"}]}`
-			}, perArgument})
+			chargedWork{o, "arguments", pairs(`{"`+name+`": [`,
+				map[bool]string{true: `0, 0, `, false: `0, 1, `}[o == opEqual || o == opSame], `{"var": "x"}]}`), perArgument})
 		if o != opSame && o != opNotSame {
 			works = append(works, chargedWork{o, "digits of a text", constantRule(`{"` + name + `": [{"var": "text"}, 1]}`), perDigit})
 		}

@@ -1,6 +1,7 @@
 package flags
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"fmt"
 	"math"
@@ -69,15 +70,40 @@ type loader struct {
 // A document is refused in either mode that isn't JSON, has a member twice outside of a rule, or has a flag
 // with an unknown state, without variants or with a default variant that it doesn't have.
 func Load(document []byte, options LoadOptions) (*Set, error) {
-	l := loader{lenient: options.Lenient, bucketing: options.Bucketing,
-		set: &Set{flags: make(map[string]*definition)}}
-	if l.bucketing == 0 {
-		l.bucketing = bucketing2
-	}
 	if err := options.validate(); err != nil {
 		return nil, err
 	}
-	root := l.parse(document, options.Format)
+	if len(document) > maxDocument {
+		return nil, &DocumentError{[]Problem{{Problem: fmt.Sprintf("has more than %d bytes", maxDocument),
+			Hint: "publish a smaller document"}}}
+	}
+	doc, problems := jsondoc.Parse(document, jsondoc.Limits{Depth: maxDepth, Values: maxValues,
+		Opaque: func(name string) bool {
+			return options.Format == Tether && name != "flags" && name != "flagSettings"
+		}})
+	if doc == nil {
+		return nil, &DocumentError{[]Problem{Problem(problems[0])}}
+	}
+	return compile(doc, problems, options)
+}
+
+// LoadParsed is [Load] for tether itself, which has read the document already, within the same limits, and has found
+// the problems. Its type keeps others from calling it.
+func LoadParsed(document *jsondoc.Document, problems []jsondoc.Problem, options LoadOptions) (*Set, error) {
+	if err := options.validate(); err != nil {
+		return nil, err
+	}
+	if document.TooMany != nil {
+		return nil, &DocumentError{[]Problem{Problem(*document.TooMany)}}
+	}
+	return compile(document, problems, options)
+}
+
+// compile makes a Set of what was parsed.
+func compile(doc *jsondoc.Document, problems []jsondoc.Problem, options LoadOptions) (*Set, error) {
+	l := loader{lenient: options.Lenient, bucketing: cmp.Or(options.Bucketing, bucketing2),
+		set: &Set{flags: make(map[string]*definition)}}
+	root := l.root(doc, problems, options.Format)
 	if root != nil && options.Format == Tether {
 		settings := root.Member("flagSettings")
 		l.settings(settings)
@@ -108,21 +134,8 @@ func (o LoadOptions) validate() error {
 	return nil
 }
 
-// parse returns nil when there is nothing to read.
-func (l *loader) parse(document []byte, format Format) *jsondoc.Value {
-	if len(document) > maxDocument {
-		l.refused = []Problem{{Problem: fmt.Sprintf("has more than %d bytes", maxDocument),
-			Hint: "publish a smaller document"}}
-		return nil
-	}
-	doc, problems := jsondoc.Parse(document, jsondoc.Limits{Depth: maxDepth, Values: maxValues,
-		Opaque: func(name string) bool {
-			return format == Tether && name != "flags" && name != "flagSettings"
-		}})
-	if doc == nil {
-		l.refused = []Problem{Problem(problems[0])}
-		return nil
-	}
+// root takes over what parsing found. It returns nil when there is nothing to read.
+func (l *loader) root(doc *jsondoc.Document, problems []jsondoc.Problem, format Format) *jsondoc.Value {
 	for _, p := range problems {
 		if l.matters(p.Path, format) {
 			l.refused = append(l.refused, Problem(p))
@@ -212,8 +225,7 @@ func (l *loader) once(v *jsondoc.Value, path string) {
 
 // flag reads one definition.
 func (l *loader) flag(v *jsondoc.Value, key, path string, named bool) *definition {
-	f := &definition{key: key, keyText: textOf(key), variants: make(map[string]*variant),
-		metadata: l.set.metadata}
+	f := &definition{key: key, keyText: textOf(key), metadata: l.set.metadata}
 	if v.Kind != jsondoc.Object {
 		l.refuse(v, path, "is "+v.Kind.String()+", not an object", "")
 		return f
@@ -262,16 +274,18 @@ func (l *loader) variants(f *definition, v *jsondoc.Value, path string) {
 	}
 	l.once(variants, at)
 	f.variants = make(map[string]*variant, len(variants.Items))
+	all := make([]variant, len(variants.Items))
 	for i := range variants.Items {
 		item := &variants.Items[i]
-		f.variants[item.Name] = &variant{name: item.Name, value: literal(item)}
+		all[i] = variant{name: item.Name, value: literal(item)}
+		f.variants[item.Name] = &all[i]
 		if item.Kind == jsondoc.Null || item.Kind == jsondoc.Array {
 			l.doubt(item, jsondoc.Join(at, item.Name), "is "+item.Kind.String(), "write a boolean, string, number or object")
 		} else if first := &variants.Items[0]; item.Kind != first.Kind {
 			l.doubt(item, jsondoc.Join(at, item.Name), "is "+item.Kind.String()+", and "+jsondoc.Quote(first.Name)+" is "+
 				first.Kind.String(), "give all variants of a flag one type")
 		}
-		if n := f.variants[item.Name].value; n.kind == kindNumber && math.Abs(n.num) > maxSafe {
+		if n := all[i].value; n.kind == kindNumber && math.Abs(n.num) > maxSafe {
 			l.doubt(item, jsondoc.Join(at, item.Name), "is beyond 9007199254740991, up to which every reader has the same numbers",
 				"write a string")
 		}
@@ -320,15 +334,27 @@ func (l *loader) doubt(v *jsondoc.Value, path, problem, hint string) {
 }
 
 // literal is a value of the document that is never a rule.
-func literal(v *jsondoc.Value) value { return toValue(plain(v)) }
+func literal(v *jsondoc.Value) value {
+	switch v.Kind {
+	case jsondoc.Bool:
+		return boolOf(v.Text == "true")
+	case jsondoc.Number:
+		return numberOf(number(v))
+	}
+	return toValue(plain(v))
+}
+
+func number(v *jsondoc.Value) float64 {
+	f, _ := strconv.ParseFloat(v.Text, 64) // out of range is an infinity
+	return f
+}
 
 func plain(v *jsondoc.Value) any {
 	switch v.Kind {
 	case jsondoc.Bool:
 		return v.Text == "true"
 	case jsondoc.Number:
-		f, _ := strconv.ParseFloat(v.Text, 64) // out of range is an infinity
-		return f
+		return number(v)
 	case jsondoc.String:
 		return v.Text
 	case jsondoc.Array:

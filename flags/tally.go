@@ -1,7 +1,6 @@
 package flags
 
 import (
-	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -23,9 +22,10 @@ const (
 type Tally struct {
 	on atomic.Bool
 
-	mu    sync.Mutex // guards what follows, not the counts
-	named map[slotName]*slot
-	paths map[string]*pathCounts
+	mu     sync.Mutex         // guards what follows, not the counts
+	named  map[slotName]*slot // others among them
+	others *slot              // of what finds no room; nil: all did
+	paths  map[string]*pathCounts
 }
 
 // Evaluations is how often a flag was evaluated with the same result. A mismatch of types, which is the
@@ -68,10 +68,29 @@ func (t *Tally) attach(s *Set) {
 			}
 			continue
 		}
-		for _, name := range slices.Sorted(maps.Keys(f.variants)) { // of which the first ones find room
-			f.variants[name].slot = t.slot(slotName{key, name})
+		for _, name := range first(f.variants, maxTallied) { // so many find room at most
+			t.slot(slotName{key, name})
+		}
+		for name, v := range f.variants {
+			v.slot = t.slot(slotName{key, name})
 		}
 	}
+}
+
+// first returns the first names of a map, in order, without sorting all.
+func first(variants map[string]*variant, most int) (names []string) {
+	cut := false
+	for name := range variants {
+		if !cut || name < names[most-1] {
+			names = append(names, name)
+		}
+		if len(names) == 2*most {
+			slices.Sort(names)
+			names, cut = names[:most], true
+		}
+	}
+	slices.Sort(names)
+	return names[:min(most, len(names))]
 }
 
 // slot is called with the lock held.
@@ -79,13 +98,19 @@ func (t *Tally) slot(name slotName) *slot {
 	if t.named == nil {
 		t.named = make(map[slotName]*slot)
 	}
-	if t.named[name] == nil && len(t.named) >= maxTallied {
-		name = slotName{key: otherFlags}
+	s := t.named[name]
+	switch {
+	case s != nil:
+		return s
+	case len(t.named) < maxTallied:
+		s = new(slot)
+		t.named[name] = s
+		return s
+	case t.others == nil:
+		t.others = new(slot)
+		t.named[slotName{key: otherFlags}] = t.others
 	}
-	if t.named[name] == nil {
-		t.named[name] = new(slot)
-	}
-	return t.named[name]
+	return t.others
 }
 
 func (t *Tally) count(r resolution) {

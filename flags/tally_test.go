@@ -157,3 +157,19 @@ func BenchmarkTally(b *testing.B) {
 		})
 	}
 }
+
+// TestTallyNamesTheFirstVariants: whichever way a map is gone through, the same variants find room.
+func TestTallyNamesTheFirstVariants(t *testing.T) {
+	variants := make(map[string]*variant)
+	for i := range 5000 {
+		variants[fmt.Sprintf("v%04d", i)] = new(variant)
+	}
+	for range 20 {
+		if got := first(variants, 1000); len(got) != 1000 || got[0] != "v0000" || got[999] != "v0999" {
+			t.Fatalf("%d from %s to %s", len(got), got[0], got[len(got)-1])
+		}
+	}
+	if got := first(map[string]*variant{"b": nil, "a": nil}, 3); !slices.Equal(got, []string{"a", "b"}) {
+		t.Error(got)
+	}
+}

@@ -20,6 +20,9 @@ type clamper struct {
 	notes []Note
 
 	clamps int // values that were brought back, told or not
+
+	known       [numSettings]bool    // whose limits were asked for
+	least, most [numSettings]float64 // which are then here
 }
 
 // ownLayer is what the application's own defaults or one of its rules set.
@@ -91,12 +94,11 @@ func (c *clamper) settings(path string, match Match, s *Settings) {
 	host := hostOf(match)
 	for i := range settings {
 		if asked, ok := settings[i].field.get(s); ok {
-			at := path + "." + settings[i].path
-			given := c.number(at, i, asked)
+			given := c.number(path, i, asked)
 			if given != asked {
 				settings[i].field.set(s, given)
 			}
-			c.stricter(at, i, given, &host)
+			c.stricter(path, i, given, &host)
 		}
 	}
 	c.order(path, s, retryInitialBackoff, retryMaxBackoff)
@@ -107,21 +109,24 @@ func (c *clamper) settings(path string, match Match, s *Settings) {
 	}
 }
 
-// number returns what may be given of one setting at most.
+// number returns what may be given of one setting at most; path is of the settings that it is in.
 func (c *clamper) number(path string, i int, asked float64) float64 {
-	var own []float64
-	for j := range c.own {
-		if c.own[j].has[i] {
-			own = append(own, c.own[j].number[i])
+	if !c.known[i] {
+		var own []float64
+		for j := range c.own {
+			if c.own[j].has[i] {
+				own = append(own, c.own[j].number[i])
+			}
 		}
+		c.known[i] = true
+		c.least[i], c.most[i] = settings[i].limits(&c.bounds, own...)
 	}
-	least, most := settings[i].limits(&c.bounds, own...)
-	given := settings[i].clamp(asked, least, most)
+	given := settings[i].clamp(asked, c.least[i], c.most[i])
 	if i == breakerSlowDuration && learntSlow(&c.own[0].number) && c.bounds.MaxSlowCallDuration == 0 {
 		given = 0
 	}
 	if given != asked {
-		c.clamped(path, settings[i].format(asked), settings[i].format(given))
+		c.clamped(path+"."+settings[i].path, settings[i].format(asked), settings[i].format(given))
 	}
 	return given
 }
@@ -136,7 +141,7 @@ func (c *clamper) stricter(path string, i int, given float64, host *matcher) {
 		}
 		least, most := settings[i].limits(&c.bounds, own.number[i])
 		if less := settings[i].clamp(given, least, most); less != given {
-			c.clamped(path, settings[i].format(given),
+			c.clamped(path+"."+settings[i].path, settings[i].format(given),
 				settings[i].format(less)+" where the application's "+own.where)
 			return
 		}

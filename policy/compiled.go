@@ -45,7 +45,8 @@ const maxResolved = 1000
 // cannot be understood match nothing.
 func Compile(local, pushed Document, bounds Bounds) *Compiled {
 	s := &Compiled{bounds: bounds, layers: [2]Settings{local.Defaults, pushed.Defaults},
-		resolved: make(map[ruleSet]*Resolved)}
+		resolved: make(map[ruleSet]*Resolved),
+		rules:    make([]compiledRule, 0, min(len(local.Rules), MaxRules)+min(len(pushed.Rules), MaxRules))}
 	for layer, cfg := range [2]*Document{&local, &pushed} {
 		for _, r := range cfg.Rules[:min(len(cfg.Rules), MaxRules)] {
 			if m, ok := understoodMatch(r.Match); ok {
@@ -189,6 +190,7 @@ func nudgersOf(local, pushed *Document) (hosts []matcher) {
 			}
 		}
 	}
+	hosts = make([]matcher, 0, len(names))
 	for _, name := range names {
 		if m, ok := understoodMatch(Match{Host: name}); ok && name != "" {
 			hosts = append(hosts, m)

@@ -31,29 +31,32 @@ const (
 // Parse takes any value that is possible, if too bold: Bounds.Clamp is what makes a published
 // document safe, and Validate tells whether it is safe as it stands.
 func Parse(document []byte) (Document, []Note, error) {
-	cfg, _, notes, err := Load(document, nil)
+	cfg, _, notes, err := Load(document, nil, func(*Rollout) bool { return false })
 	return cfg, notes, err
 }
 
-// Load is Parse, and compiles the document's flags; nil: it has none.
-func Load(document []byte, tally *flags.Tally) (Document, *flags.Set, []Note, error) {
+// Load is Parse, and returns the document's flags, compiled. The tally counts those that a client evaluates, which
+// gets a stage where gets says so; nil: they aren't counted.
+func Load(document []byte, tally *flags.Tally, gets func(*Rollout) bool) (Document, Flags, []Note, error) {
 	if len(document) > MaxDocument {
-		return Document{}, nil, nil, &Error{Problems: []Problem{{
+		return Document{}, Flags{}, nil, &Error{Problems: []Problem{{
 			Problem: fmt.Sprintf("has more than %d bytes", MaxDocument),
 			Hint:    "publish a smaller document",
 		}}}
 	}
 	known := jsondoc.Names[Document]()
 	doc, problems := jsondoc.Parse(document, jsondoc.Limits{Depth: maxDepth, Values: maxValues,
-		Opaque: func(name string) bool { return opaque(name) || !slices.Contains(known, name) }})
-	r := reader{doc: doc, binder: jsondoc.Binder{Doc: doc}, at: make(map[string]bool)}
+		Opaque: func(name string) bool { return name == "app" || !slices.Contains(known, name) },
+		Apart:  func(name string) bool { return name == "flags" || name == "flagSettings" }})
+	r := reader{doc: doc, binder: jsondoc.Binder{Doc: doc}, at: make(map[string]bool), tally: tally, gets: gets,
+		set: Flags{Staged: make(map[string]*flags.Set)}}
 	r.refuse(problems)
 	if doc == nil {
-		return Document{}, nil, nil, r.err()
+		return Document{}, Flags{}, nil, r.err()
 	}
 	var cfg Document
 	certain := r.identity(&cfg)
-	r.set = r.flags(document, tally)
+	r.set.Plain = r.flags(problems)
 	r.settings(&cfg)
 	cfg.Kill = r.kills()
 	cfg.Rules = r.rules()
@@ -69,7 +72,7 @@ func Load(document []byte, tally *flags.Tally) (Document, *flags.Set, []Note, er
 	if certain && cfg.Schema >= 1 {
 		refused.Kill = cfg.Kill
 	}
-	return refused, nil, r.notes, err
+	return refused, Flags{}, r.notes, err
 }
 
 // configReader turns one document into a Document.
@@ -80,8 +83,10 @@ type reader struct {
 	problems []Problem
 	at       map[string]bool // paths of problems: one is enough for each place
 	notes    []Note
-	unknown  int        // notes of that kind
-	set      *flags.Set // of the document; nil: it has none
+	unknown  int   // notes of that kind
+	set      Flags // of the document
+	tally    *flags.Tally
+	gets     func(*Rollout) bool // tells whether the client gets a stage
 
 	flagStages  int // stages that change flags
 	flagPatches int // bytes of the flags, with the patches so far
@@ -151,19 +156,19 @@ func (r *reader) identity(cfg *Document) (certain bool) {
 	return certain
 }
 
-// opaque members are for others to read: flags count their own values.
-func opaque(member string) bool {
-	return member == "app" || member == "flags" || member == "flagSettings"
-}
-
-// flags compiles the document's flags, which have lines only in the document as it was written.
-func (r *reader) flags(document []byte, tally *flags.Tally) *flags.Set {
+// flags compiles the document's flags. What parsing found wrong with them is told with their lines.
+func (r *reader) flags(found []jsondoc.Problem) *flags.Set {
 	if r.doc.Root.Member("flags") == nil && r.doc.Root.Member("flagSettings") == nil {
 		return nil
 	}
-	set, refused, notes := loadFlags(document, tally)
-	r.refuseAll(refused)
-	r.notes = append(r.notes, notes...)
+	set, err := flags.LoadParsed(r.doc, found, flags.LoadOptions{Format: flags.Tether, Tally: r.tally})
+	if err != nil {
+		r.refuseAll(flagProblems(err))
+		return nil
+	}
+	for _, p := range set.Notes() {
+		r.notes = append(r.notes, Note{p.Path, noteText(jsondoc.Problem(p)), NoteUnknown})
+	}
 	return set
 }
 
@@ -187,7 +192,7 @@ func (r *reader) settings(cfg *Document) {
 	r.check.head(*cfg)
 	r.check.settings("defaults", cfg.Defaults)
 	r.check.schedules("schedules", cfg.Schedules)
-	if r.skips(routeDoubts(r.set, "defaults", cfg.Defaults.Call.Route)) {
+	if r.skips(routeDoubts(r.set.Plain, "defaults", cfg.Defaults.Call.Route)) {
 		cfg.Defaults.Call.Route = nil
 	}
 }
@@ -255,7 +260,7 @@ func (r *reader) rules() []Rule {
 		rule, ok := readEntry(r, &list.Items[i], path, func(r *Rule) Match { return r.Match })
 		if ok {
 			r.check.rule(path, rule)
-			if !r.skips(routeDoubts(r.set, path, rule.Call.Route)) {
+			if !r.skips(routeDoubts(r.set.Plain, path, rule.Call.Route)) {
 				rules = append(rules, rule)
 			}
 		}

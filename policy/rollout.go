@@ -174,7 +174,7 @@ func (r *reader) patchable(patch *jsondoc.Value, path string) {
 // stagedFlags are the document's flags as a stage has them, which must be possible together.
 func (r *reader) stagedFlags(path string, cfg *Document, s *Rollout) *flags.Set {
 	if !s.Patch.HasFlags() {
-		return r.set
+		return r.set.Plain
 	}
 	if r.flagStages++; r.flagStages > maxFlagStages {
 		r.check.add(path+".patch.flags", fmt.Sprintf("is the %dth; at most %d stages change flags", r.flagStages, maxFlagStages), "merge some")
@@ -189,7 +189,15 @@ func (r *reader) stagedFlags(path string, cfg *Document, s *Rollout) *flags.Set 
 		return nil
 	}
 	both := PatchedFlags(*cfg, &s.Patch)
-	set, problems := both.FlagSet(nil)
+	var tally *flags.Tally
+	gets := r.gets(s)
+	if gets {
+		tally = r.tally
+	}
+	set, problems := both.FlagSet(tally)
+	if gets {
+		r.set.Staged[s.Name] = set
+	}
 	for _, p := range problems {
 		p.Path = path + ".patch." + p.Path
 		r.refuseAll([]Problem{p})

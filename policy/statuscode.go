@@ -67,6 +67,10 @@ func (c StatusCode) MarshalJSON() ([]byte, error) {
 // UnmarshalJSON reads what MarshalJSON writes, and nothing else: gRPC codes have no numbers here,
 // for 14 in a list of HTTP statuses is a mistake more often than not.
 func (c *StatusCode) UnmarshalJSON(text []byte) error {
+	if n, err := strconv.Atoi(string(text)); err == nil && len(text) == 3 && n >= 400 && n <= 599 { // as most are
+		*c = StatusCode(n)
+		return nil
+	}
 	var name string
 	if json.Unmarshal(text, &name) == nil && text[0] == '"' {
 		i := slices.Index(Codes[1:], name)

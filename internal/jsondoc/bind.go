@@ -159,11 +159,7 @@ func (b *Binder) time(v *Value, dst reflect.Value) {
 // raw keeps a value compact and with <, > and & escaped, which is what json.Marshal makes of it, so
 // that a document written and read again is the same.
 func (b *Binder) raw(v *Value, dst reflect.Value) {
-	compact, err := json.Marshal(json.RawMessage(b.Doc.Raw(v)))
-	if err != nil {
-		return // cannot be: the document is valid JSON
-	}
-	dst.SetBytes(compact)
+	dst.SetBytes(compact(b.Doc.Raw(v)))
 }
 
 func (b *Binder) custom(v *Value, dst reflect.Value) {

@@ -112,3 +112,32 @@ func appendMarshalled(out []byte, v any) ([]byte, error) {
 	text, err := json.Marshal(v)
 	return append(out, text...), err
 }
+
+// compact writes a valid value like json.Marshal, in one go.
+func compact(value []byte) []byte {
+	const digits = "0123456789abcdef"
+	out, from, inside := make([]byte, 0, len(value)), 0, false
+	for i := 0; i < len(value); i++ {
+		switch c := value[i]; c {
+		case '"':
+			inside = !inside
+		case '\\':
+			i++
+		case ' ', '\t', '\r', '\n':
+			if !inside {
+				out = append(out, value[from:i]...)
+				from = i + 1
+			}
+		case '<', '>', '&':
+			out = append(append(out, value[from:i]...), '\\', 'u', '0', '0', digits[c>>4], digits[c&0xf])
+			from = i + 1
+		case 0xe2: // of U+2028 and U+2029, in UTF-8
+			if value[i+1] == 0x80 && value[i+2]&^1 == 0xa8 {
+				out = append(append(out, value[from:i]...), '\\', 'u', '2', '0', '2', digits[value[i+2]&0xf])
+				i += 2
+				from = i + 1
+			}
+		}
+	}
+	return append(out, value[from:]...)
+}

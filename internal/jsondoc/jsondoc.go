@@ -87,6 +87,10 @@ func (v *Value) Member(name string) *Value {
 // Document is a document that was read as a whole. It is not changed after Parse.
 type Document struct {
 	Root Value
+	// TooMany tells that the members that are counted apart have more values than Limits.Values. They have
+	// but a part of their tree then. Nil: they don't.
+	TooMany *Problem
+
 	data []byte
 }
 
@@ -102,6 +106,9 @@ type Limits struct {
 	// Opaque names the members of the outermost object that are checked but get no tree: they have
 	// no Items, cost no Values, and are of use by Raw alone. Nil: none.
 	Opaque func(member string) bool
+	// Apart names the members of the outermost object whose values are counted by themselves, the outermost
+	// object with them; see Document.TooMany. Nil: none.
+	Apart func(member string) bool
 }
 
 // Parse reads a document, in time that its size alone decides.
@@ -116,12 +123,17 @@ func Parse(data []byte, limits Limits) (*Document, []Problem) {
 	if !json.Valid(data) {
 		return nil, []Problem{syntaxProblem(data)}
 	}
-	p := parser{text: string(data), line: 1, limits: limits, passing: make([]Value, limits.Depth+1)}
-	doc := &Document{data: data}
-	if err := p.value(&doc.Root); err != nil {
-		return nil, []Problem{{Line: p.line, Problem: err.Error(), Hint: "make the document simpler"}}
+	p := parser{text: string(data), line: 1, limits: limits, passing: make([]Value, limits.Depth+1), values: [2]int{0, 1}}
+	root := &p.passing[0]
+	if err := p.value(root); err != nil {
+		return nil, []Problem{*refusal(p.line, err)}
 	}
-	return doc, p.problems
+	return &Document{Root: *root, TooMany: p.tooMany, data: data}, p.problems
+}
+
+// refusal is why a document, or a part of it, has no tree.
+func refusal(line int, err error) *Problem {
+	return &Problem{Line: line, Problem: err.Error(), Hint: "make the document simpler"}
 }
 
 // Line returns the line of the value at path, or of the nearest value above it that exists.

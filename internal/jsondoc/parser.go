@@ -17,9 +17,14 @@ type parser struct {
 	line     int      // of the last token
 	steps    []step   // to the value being read
 	names    []string // of the members so far, of every object being read
-	passing  []Value  // that are not kept, by their depth
-	values   int      // in the tree
+	passing  []Value  // the value being read, and those that it is in, by their depth
+	pending  []Value  // what was read of every object and array being read
+	room     []Value  // for those that are whole
+	chunk    int      // values that room had last
+	values   [2]int   // in the tree: in members that aren't apart, and in those that are
+	group    int      // which of them counts
 	opaque   bool     // within an opaque member
+	tooMany  *Problem // in the members apart
 	problems []Problem
 }
 
@@ -46,13 +51,10 @@ func (p *parser) space() {
 func (p *parser) value(v *Value) error {
 	p.space()
 	v.start, v.Line = p.at, p.line
-	if !p.opaque {
-		p.values++
+	err := p.count()
+	if err != nil {
+		return err
 	}
-	if p.values > p.limits.Values {
-		return fmt.Errorf("has more than %d values", p.limits.Values)
-	}
-	var err error
 	switch p.text[p.at] {
 	case '{':
 		v.Kind = Object
@@ -76,15 +78,55 @@ func (p *parser) value(v *Value) error {
 	return err
 }
 
+// count counts a value that is in the tree. Where the members apart have too many, the rest of them gets no tree.
+func (p *parser) count() error {
+	if p.opaque {
+		return nil
+	}
+	if p.values[p.group]++; p.values[p.group] <= p.limits.Values {
+		return nil
+	}
+	err := fmt.Errorf("has more than %d values", p.limits.Values)
+	if p.group == 0 {
+		return err
+	}
+	p.opaque = true
+	if p.tooMany == nil {
+		p.tooMany = refusal(p.line, err)
+	}
+	return nil
+}
+
 // nested reads what is within the brackets that p stands at.
 func (p *parser) nested(v *Value, read func(*Value) error) error {
 	if len(p.steps) == p.limits.Depth {
 		return fmt.Errorf("nested deeper than %d levels", p.limits.Depth)
 	}
 	p.at++
+	first := len(p.pending)
 	err := read(v)
+	v.Items = p.whole(p.pending[first:])
+	p.pending = p.pending[:first]
 	p.at++ // the closing bracket, unless there is an error
 	return err
+}
+
+// whole copies the values of one object or array to where they stay: few in room that is made for many.
+func (p *parser) whole(items []Value) []Value {
+	const most = 256 // 22 kB
+	switch {
+	case len(items) == 0:
+		return nil
+	case len(items) > most/4:
+		return slices.Clone(items)
+	case len(items) > len(p.room):
+		p.chunk = min(most, 2*p.chunk+len(items))
+		p.room = make([]Value, p.chunk)
+	}
+	kept := p.room[:len(items):len(items)]
+	p.room = p.room[len(items):]
+	copy(kept, items)
+	return kept
 }
 
 func (p *parser) members(v *Value) error {
@@ -96,18 +138,29 @@ func (p *parser) members(v *Value) error {
 			p.duplicate(name)
 			v.Twice = true
 		}
-		if outermost && p.limits.Opaque != nil {
-			p.opaque = p.limits.Opaque(name)
+		if outermost {
+			p.enter(name)
 		}
 		if err := p.child(v, name, -1, !p.opaque || outermost); err != nil {
 			return err
 		}
 		if outermost {
-			p.opaque = false
+			p.opaque, p.group = false, 0
 		}
 	}
 	p.names = p.names[:seen.first]
 	return nil
+}
+
+// enter begins a member of the outermost object.
+func (p *parser) enter(name string) {
+	if p.limits.Opaque != nil {
+		p.opaque = p.limits.Opaque(name)
+	}
+	if p.limits.Apart != nil && p.limits.Apart(name) {
+		p.group = 1
+		p.opaque = p.opaque || p.tooMany != nil
+	}
 }
 
 func (p *parser) elements(v *Value) error {
@@ -121,20 +174,23 @@ func (p *parser) elements(v *Value) error {
 	return nil
 }
 
-// child reads the next value whole and, if it is to be kept, adds it to v.
+// child reads the next value whole and, if it is to be kept, leaves it pending.
 func (p *parser) child(v *Value, name string, index int, keep bool) error {
 	p.steps = append(p.steps, step{name, index})
 	child := &p.passing[len(p.steps)]
-	if *child = (Value{}); keep {
-		v.Items = append(v.Items, Value{Name: name})
-		child = &v.Items[len(v.Items)-1]
+	*child = Value{Name: name}
+	if err := p.value(child); err != nil {
+		return err
 	}
-	err := p.value(child)
 	v.Twice = v.Twice || child.Twice
-	if err == nil {
-		p.steps = p.steps[:len(p.steps)-1]
+	p.steps = p.steps[:len(p.steps)-1]
+	if keep {
+		if len(p.pending) == cap(p.pending) {
+			p.pending = slices.Grow(p.pending, max(32, len(p.pending))) // append grows by a quarter only
+		}
+		p.pending = append(p.pending, *child)
 	}
-	return err
+	return nil
 }
 
 // quoted reads the string that p stands at.
