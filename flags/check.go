@@ -43,12 +43,13 @@ func (c *compiler) checkSemVer(n *node, v *jsondoc.Value, path string) {
 	}
 }
 
+// checkWeight looks at the weight of the bucket at path.
 func (c *compiler) checkWeight(n *node, v *jsondoc.Value, path string) {
 	if n.op != opConst {
 		return
 	}
 	if _, ok := weightOf(n.constant); !ok || n.constant.num < 0 {
-		c.doubt(v, path, "is not a whole number from 0 to 2147483647", "scale the weights")
+		c.doubt(v, jsondoc.Index(path, 1), "is not a whole number from 0 to 2147483647", "scale the weights")
 	}
 }
 

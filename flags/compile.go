@@ -120,9 +120,17 @@ func (c *compiler) compile(v *jsondoc.Value, path string) node {
 func (c *compiler) compileAll(items []jsondoc.Value, path string) []node {
 	nodes := make([]node, len(items))
 	for i := range items {
-		nodes[i] = c.compile(&items[i], jsondoc.Index(path, i))
+		nodes[i] = c.element(&items[i], path, i)
 	}
 	return nodes
+}
+
+// element compiles the i-th element of the list at path. A constant needs no path: nothing is told of it.
+func (c *compiler) element(v *jsondoc.Value, path string, i int) node {
+	if v.Kind == jsondoc.Array || v.Kind == jsondoc.Object {
+		path = jsondoc.Index(path, i)
+	}
+	return c.compile(v, path)
 }
 
 // arguments of {"op": x} are those of {"op": [x]}.
@@ -238,7 +246,7 @@ func (c *compiler) fractional(args []jsondoc.Value, v *jsondoc.Value, path strin
 			c.doubt(&args[0], jsondoc.Index(path, 0), "is the same seed for everybody",
 				`write such as {"var": "email"}, or leave it out`)
 		}
-		seed := c.compile(&args[0], jsondoc.Index(path, 0))
+		seed := c.element(&args[0], path, 0)
 		f.seed, first = &seed, 1
 	}
 	malformed := len(args) == first
@@ -255,10 +263,10 @@ func (c *compiler) fractional(args []jsondoc.Value, v *jsondoc.Value, path strin
 		if len(arg.Items) > 2 { // flagd reads the first two
 			c.doubt(arg, at, fmt.Sprintf("has %d values, not 2", len(arg.Items)), `write such as ["on", 10]`)
 		}
-		b := bucket{variant: c.compile(&arg.Items[0], jsondoc.Index(at, 0))}
+		b := bucket{variant: c.element(&arg.Items[0], at, 0)}
 		if len(arg.Items) >= 2 {
-			b.weight = c.compile(&arg.Items[1], jsondoc.Index(at, 1))
-			c.checkWeight(&b.weight, &arg.Items[1], jsondoc.Index(at, 1))
+			b.weight = c.element(&arg.Items[1], at, 1)
+			c.checkWeight(&b.weight, &arg.Items[1], at)
 		}
 		f.buckets = append(f.buckets, b)
 	}
