@@ -1,6 +1,6 @@
 // Tetherctl is the publisher's command: it checks documents before clients get them, and serves them.
 //
-//	tetherctl validate shop.json             # every mistake, with line, path and a hint
+//	tetherctl validate shop.json             # what clients would refuse, skip, ignore or clamp, with a hint
 //	tetherctl validate -for v0.1 shop.json   # and what clients of that release make of it
 //	tetherctl diff old.json new.json         # what a push changes, in words
 //	tetherctl serve shop.json                # publishes it, and counts who has which version
