@@ -2,6 +2,7 @@ package tether
 
 import (
 	"context"
+	"github.com/tether-go/tether/internal/credential"
 	"hash/maphash"
 	"time"
 
@@ -302,17 +303,17 @@ func (c *call) again(out *Outcome) (time.Duration, error) {
 // credential names the caller for answers that refuse one caller only. It is computed at targets that
 // tell callers apart, and kept as a keyed hash.
 func (c *call) credential() uint64 {
-	credential := c.Credential
+	own := c.Credential
 	switch {
 	case c.CredentialFrom != nil:
-		credential = c.CredentialFrom(c.Context)
+		own = c.CredentialFrom(c.Context)
 	case c.http == nil:
 	case c.engine.opts.Partition != nil:
-		credential = c.engine.opts.Partition(c.seen())
+		own = c.engine.opts.Partition(c.seen())
 	default:
-		credential = c.seen().Header.Get("Authorization")
+		own = credential.Of(c.seen().Header.Get("Authorization"))
 	}
-	return c.engine.hashCredential(credential)
+	return c.engine.hashCredential(own)
 }
 
 // hashCredential keys a credential for the life of the engine, so that it is never kept itself.

@@ -44,7 +44,9 @@ type Options struct {
 	// budgets of its own.
 	Budgets *Budgets
 	// Partition names whom a 429 covers: requests of one partition are held together, others go on.
-	// Default: the value of the Authorization header, kept only as a keyed hash.
+	// Default: the part of the Authorization header that stays the same from request to request, kept only as a keyed
+	// hash: of SigV4, SharedKey, OAuth 1, Hawk, Digest and HTTP signatures the caller's name, of other schemes the whole
+	// value. Set it for a scheme of your own that signs each request.
 	Partition func(*http.Request) string
 	// HintProfiles says, by host (with the port where it isn't the scheme's default), how to read hints
 	// whose values alone don't tell. Default: every server's by size and form.

@@ -2,6 +2,7 @@ package tethergrpc
 
 import (
 	"context"
+	"github.com/tether-go/tether/internal/credential"
 	"net"
 	"strings"
 
@@ -149,5 +150,5 @@ func (e *edge) call(ctx context.Context, full string, cc *grpc.ClientConn) *teth
 // authorization is whom a refusal of one caller covers, unless Options.Partition says otherwise.
 func authorization(ctx context.Context) string {
 	md, _ := metadata.FromOutgoingContext(ctx)
-	return strings.Join(md["authorization"], ",")
+	return credential.Of(strings.Join(md["authorization"], ","))
 }
