@@ -147,7 +147,7 @@ func TestFleetPollsFlat(t *testing.T) {
 	}
 }
 
-// TestFleetNeverAboveTheUsualRate has the config server fail for two days in every way, or for six
+// TestFleetNeverAboveTheUsualRate has the config server fail for two days in every way, or for three
 // hours, and then publish a new version.
 func TestFleetNeverAboveTheUsualRate(t *testing.T) {
 	refused := func(after time.Duration) fetchFunc {
@@ -208,7 +208,7 @@ func refusedIn(maxAge time.Duration) fetchFunc {
 func outage(t *testing.T, follows time.Duration, fail fetchFunc) {
 	t.Helper()
 	const size = 200
-	down := sized(48*time.Hour, 6*time.Hour)
+	down := sized(48*time.Hour, 3*time.Hour)
 	back := down + time.Hour + interval*11/10 + 30*time.Second
 	start := time.Now()
 	f := runFleet(t, size, back, embedded(), func(ctx context.Context, tag string) (

@@ -170,7 +170,7 @@ func TestNudgeReachesLaunchedClients(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				size := sized(500, 100)
 				if test.cached {
-					size = sized(500, 40) // each write waits for the disk
+					size = sized(500, 20) // each write waits for the disk
 				}
 				f := nudgedFleet{bare: test.bare, cached: test.cached}
 				var pushed time.Time

@@ -155,7 +155,7 @@ func TestCrashLoopRenewsNoKill(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				source, opts := setUp()
 				opts.CacheDir = t.TempDir()
-				began, free := time.Now(), 0
+				began, free, each := time.Now(), 0, sized(7*time.Minute, 21*time.Minute)
 				for time.Since(began) < 30*time.Hour {
 					p := newProcess(t, source, opts, answering(200, ""))
 					_ = p.watcher.FetchOnce(t.Context())
@@ -168,7 +168,7 @@ func TestCrashLoopRenewsNoKill(t *testing.T) {
 					if err == nil {
 						free++
 					}
-					time.Sleep(7 * time.Minute)
+					time.Sleep(each)
 				}
 				if free == 0 {
 					t.Error("a call was never made")

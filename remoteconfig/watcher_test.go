@@ -100,7 +100,7 @@ func TestCrashLoop(t *testing.T) {
 // TestCrashLoopWithoutACache has processes die again and again, with nothing that outlives them. One that
 // has a document to start with polls at most at the usual rate; one that has none, once a minute. (law 9)
 func TestCrashLoopWithoutACache(t *testing.T) {
-	for _, life := range []time.Duration{2 * time.Second, 30 * time.Second, 59 * time.Second, 2 * time.Minute} {
+	for _, life := range []time.Duration{5 * time.Second, 30 * time.Second, 59 * time.Second, 2 * time.Minute} {
 		for _, preset := range []remoteconfig.Source{embedded(), nil} {
 			gap := interval * 9 / 10
 			if preset == nil {
