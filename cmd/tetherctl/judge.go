@@ -46,11 +46,11 @@ func judge(document, before []byte) verdict {
 	for _, n := range notes {
 		p := policy.Problem{Path: n.Path, Line: line(n.Path)}
 		if n.Kind == policy.NoteSkipped {
-			p.Problem = "clients will skip " + entryOf(n.Path) + ": " + n.Text
+			p.Problem = "clients will skip " + entryOf(n.Path) + ": " + strings.TrimSuffix(n.Text, ": skipped")
 			v.skipped = append(v.skipped, p)
 			continue
 		}
-		p.Problem = "clients will ignore it: " + n.Text
+		p.Problem = "clients will ignore it: " + strings.TrimSuffix(n.Text, ": ignored")
 		v.unknown = append(v.unknown, p)
 	}
 	if len(v.refused)+len(v.skipped) > 0 {
@@ -59,8 +59,9 @@ func judge(document, before []byte) verdict {
 	_, clamped := policy.Bounds{}.Clamp(cfg, policy.Document{})
 	for _, n := range clamped {
 		asked, given, _ := strings.Cut(strings.TrimPrefix(n.Text, "asked "), ", given ")
-		v.clamped = append(v.clamped, policy.Problem{Path: n.Path, Line: line(n.Path),
-			Problem: fmt.Sprintf("clients will clamp %s to %s, unless their own bounds allow more", asked, given)})
+		given, why, _ := strings.Cut(given, ": ")
+		v.clamped = append(v.clamped, policy.Problem{Path: n.Path, Line: line(n.Path), Hint: why,
+			Problem: fmt.Sprintf("clients will clamp %s to %s unless their own bounds allow more", asked, given)})
 	}
 	return v
 }

@@ -23,7 +23,6 @@ func TestValidateJudgesAsClients(t *testing.T) {
 		{"no name", `{"schema": 1, "version": 1}`, 1, "", ":1: document: clients will refuse"},
 		{"expired", `{"schema": 1, "document": "shop", "version": 1, "expires": "2020-01-01T00:00:00Z"}`, 1, "",
 			":1: expires: clients will refuse: the document has expired at 2020"},
-		{"an unknown member", head + `"rulse": []}`, 1, "", ":2: rulse: clients will ignore it"},
 		{"a skipped rule", head + "\"rules\": [\n{\"match\": {\"hosst\": \"a.example\"}}]}", 1, "",
 			":3: rules[0].match.hosst: clients will skip rules[0]: "},
 		{"a kill without match", head + `"kill": [` + "\n" + `{"until": "2099-01-01T00:00:00Z"}]}`, 1, "",
@@ -39,7 +38,13 @@ func TestValidateJudgesAsClients(t *testing.T) {
 		{"a whole stage", head + `"stages": [{"name": "s", "percent": 100, "patch": {}}]}`, 0,
 			"reaches every client that it selects (stage s, 100 %)", ""},
 		{"a URL as host", head + `"rules": [{"match": {"host": "https://a.example"}}]}`, 1, "",
-			":2: rules[0].match.host: clients will skip rules[0]: is a URL, not a host (write "},
+			`clients will skip rules[0]: is a URL, not a host (write "api.example.com", "*.example.com" or ` +
+				`"api.example.com:8443"; the URL's path goes into "path")` + "\n"},
+		{"a member by a wrong name", head + `"rulse": []}`, 1, "",
+			":2: rulse: clients will ignore it: not known to this version (did you mean \"rules\"?)\n"},
+		{"a route", head + `"defaults": {"call": {"route": {"flag": "f", "to": {"on": "https://b.example"}}}}, "flags":
+			{"flags": {"f": {"state": "ENABLED", "variants": {"on": true, "off": false}, "defaultVariant": "off"}}}}`, 0, "is valid",
+			"clients will clamp https://b.example to no route unless their own bounds allow more (it is not in Bounds.Routes)"},
 		{"a trailing comma", head + `}`, 1, "",
 			":1: clients will refuse: not JSON: a comma stands before '}' (remove the comma)"},
 		{"a byte order mark", "\ufeff" + document, 1, "", ":1: clients will refuse: not JSON: it begins with a byte order mark"},
