@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -118,6 +119,50 @@ func TestAdaptiveLimitOfAnswersInNoTime(t *testing.T) {
 		}
 		if status, _, err := get(c, api); status != 200 {
 			t.Fatalf("%d %v", status, err)
+		}
+	})
+}
+
+// The event says what the limit did, whichever outcome completed the count: here a good answer after losses.
+func TestAdaptiveLimitEventOfAnAnswerThatMakesItFall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &backend{serve: always(200)}
+		base := roundTrip(func(req *http.Request) (*http.Response, error) {
+			if req.Method == http.MethodPost { // lost at once, within the step
+				return always(503)(req, 0)
+			}
+			time.Sleep(200 * time.Millisecond)
+			return b.RoundTrip(req)
+		})
+		var mu sync.Mutex
+		var notes []string
+		c := adaptiveClient(t, base, 40, func(e tether.Event) {
+			mu.Lock()
+			defer mu.Unlock()
+			if e.Kind == tether.EventLimit {
+				notes = append(notes, e.Note)
+			}
+		})
+		get := func() {
+			if resp, err := c.Get(api); err == nil {
+				resp.Body.Close()
+			}
+		}
+		get()
+		var all sync.WaitGroup
+		for range 20 {
+			all.Go(func() {
+				if resp, err := c.Post(api, "text/plain", nil); err == nil {
+					resp.Body.Close()
+				}
+			})
+		}
+		all.Go(get)
+		all.Wait()
+		mu.Lock()
+		defer mu.Unlock()
+		if len(notes) != 1 || !strings.HasPrefix(notes[0], "falls: ") {
+			t.Errorf("told %q", notes)
 		}
 	})
 }

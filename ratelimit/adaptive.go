@@ -128,29 +128,38 @@ func (a *adaptive) lift(now time.Time, most int) {
 
 func (a *adaptive) count(now time.Time) { a.began, a.answers, a.lost, a.peak = now, 0, 0, 0 }
 
+// Turn is what an outcome does to an adaptive limit as a whole. The zero Turn is none. An answer can complete
+// the count that makes the limit fall, and a loss can end a long pause that lifts it.
+type Turn uint8
+
+// The turns of a limit.
+const (
+	Steady Turn = iota // it goes on as before
+	Falls              // losses begin to make it fall
+	Lifted             // the trouble is over, and it is the policy's Max again
+)
+
 // Answered tells an adaptive limit of a good answer: how long it took, and how long answers of its kind
-// usually take; 0: unknown. Of a limit that isn't adaptive it changes nothing. It reports whether that has
-// lifted a limit which losses had made fall.
-func (c *Concurrency) Answered(took, usual time.Duration) (lifted bool) {
+// usually take; 0: unknown. Of a limit that isn't adaptive it changes nothing.
+func (c *Concurrency) Answered(took, usual time.Duration) Turn {
 	return c.learn(func(a *adaptive, now time.Time) { a.answer(now, took, usual) })
 }
 
 // Lost tells an adaptive limit of a call that brought no answer in time, or one that says "overloaded". Of a
-// limit that isn't adaptive it changes nothing. Failures for other reasons are not to be told. It reports
-// whether the limit begins to fall.
-func (c *Concurrency) Lost() (began bool) {
+// limit that isn't adaptive it changes nothing. Failures for other reasons are not to be told.
+func (c *Concurrency) Lost() Turn {
 	return c.learn(func(a *adaptive, _ time.Time) { a.lost++ })
 }
 
-// learn reports whether trouble has begun or ended.
-func (c *Concurrency) learn(count func(*adaptive, time.Time)) (turned bool) {
+// learn reports the beginning and the end of trouble.
+func (c *Concurrency) learn(count func(*adaptive, time.Time)) Turn {
 	if !c.adapts.Load() {
-		return false
+		return Steady
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.policy.Adaptive {
-		return false
+		return Steady
 	}
 	now := time.Now()
 	a := &c.adaptive
@@ -161,5 +170,12 @@ func (c *Concurrency) learn(count func(*adaptive, time.Time)) (turned bool) {
 	if a.limit > limit {
 		c.wake()
 	}
-	return calm != a.trouble.IsZero()
+	switch {
+	case calm == a.trouble.IsZero():
+		return Steady
+	case calm:
+		return Falls
+	default:
+		return Lifted
+	}
 }

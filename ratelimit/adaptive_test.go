@@ -307,3 +307,38 @@ func TestAdaptiveBesideStreams(t *testing.T) {
 		}
 	})
 }
+
+// An outcome is told by what it does to the limit: an answer may complete the count by which it falls, and a
+// loss may end the pause that lifts it.
+func TestAdaptiveTurnIsWhatTheLimitDid(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := adaptive(t, 40)
+		if turn := c.Answered(10*time.Millisecond, 0); turn != ratelimit.Steady {
+			t.Fatalf("the first answer: %v", turn)
+		}
+		slots := make([]*ratelimit.Slot, 30)
+		for i := range slots {
+			s, err := c.Take()
+			if err != nil {
+				t.Fatal(err)
+			}
+			slots[i] = s
+		}
+		for range 20 {
+			if turn := c.Lost(); turn != ratelimit.Steady {
+				t.Fatalf("a loss within the first step: %v", turn)
+			}
+		}
+		time.Sleep(200 * time.Millisecond)
+		if turn := c.Answered(10*time.Millisecond, 0); turn != ratelimit.Falls || limitOf(c) >= 30 {
+			t.Errorf("an answer after 20 losses: %v, limit %d", turn, limitOf(c))
+		}
+		for _, s := range slots {
+			s.Release()
+		}
+		time.Sleep(time.Minute)
+		if turn := c.Lost(); turn != ratelimit.Lifted || limitOf(c) != 40 {
+			t.Errorf("a loss after a quiet minute: %v, limit %d", turn, limitOf(c))
+		}
+	})
+}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tether-go/tether/breaker"
+	"github.com/tether-go/tether/ratelimit"
 	"github.com/tether-go/tether/ratelimit/hint"
 	"github.com/tether-go/tether/ratelimit/pacing"
 )
@@ -90,9 +91,7 @@ func (t *Target) settleHealthy(p *Pass, a *Answer, now time.Time, s *Settled) {
 		t.learnHedge(p, a.Endpoint, took, a.HedgeUp, calm)
 	}
 	t.Gate.GoodAt(now, took, slow)
-	if t.Concurrency.Answered(took, slow) {
-		t.limitTurned("lifted", s)
-	}
+	t.limitTurned(t.Concurrency.Answered(took, slow), s)
 	t.Shedder.Good(took, slow)
 	t.answered(p.Ticket, a.result(took, slow), now)
 	held := t.heed(a, s)
@@ -235,12 +234,20 @@ func (t *Target) settleOverloaded(p *Pass, a *Answer, now time.Time, s *Settled)
 
 // lost tells an adaptive concurrency limit that the server couldn't serve an attempt.
 func (t *Target) lost(s *Settled) {
-	if t.Concurrency.Lost() {
-		t.limitTurned("falls", s)
-	}
+	t.limitTurned(t.Concurrency.Lost(), s)
 }
 
-func (t *Target) limitTurned(how string, s *Settled) {
+// limitTurned notes a turn by what the limit did, not by the outcome that brought it about.
+func (t *Target) limitTurned(turn ratelimit.Turn, s *Settled) {
+	var how string
+	switch turn {
+	case ratelimit.Steady:
+		return
+	case ratelimit.Falls:
+		how = "falls"
+	case ratelimit.Lifted:
+		how = "lifted"
+	}
 	_, limit := t.Concurrency.Status()
 	s.add(Notice{StageConcurrency, time.Time{}, fmt.Sprintf("%s: %d under way", how, limit)})
 }
