@@ -19,9 +19,9 @@ require (
 	github.com/launchdarkly/go-server-sdk/v7 v7.14.6
 	github.com/open-feature/go-sdk v1.20.0
 	github.com/sony/gobreaker/v2 v2.4.0
-	github.com/tether-go/tether v0.0.0-00010101000000-000000000000
-	github.com/tether-go/tether/flags/openfeature v0.0.0-00010101000000-000000000000
-	github.com/tether-go/tether/tethergrpc v0.0.0-00010101000000-000000000000
+	github.com/tether-go/tether v0.1.0
+	github.com/tether-go/tether/flags/openfeature v0.1.0
+	github.com/tether-go/tether/tethergrpc v0.1.0
 	go.uber.org/goleak v1.3.0
 	golang.org/x/time v0.16.0
 	google.golang.org/grpc v1.79.3

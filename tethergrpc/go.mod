@@ -5,7 +5,7 @@ go 1.25.0
 replace github.com/tether-go/tether => ..
 
 require (
-	github.com/tether-go/tether v0.0.0-00010101000000-000000000000
+	github.com/tether-go/tether v0.1.0
 	go.uber.org/goleak v1.3.0
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20251202230838-ff82c1b0f217
 	google.golang.org/grpc v1.79.3

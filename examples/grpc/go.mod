@@ -7,8 +7,8 @@ replace github.com/tether-go/tether => ../..
 replace github.com/tether-go/tether/tethergrpc => ../../tethergrpc
 
 require (
-	github.com/tether-go/tether v0.0.0-00010101000000-000000000000
-	github.com/tether-go/tether/tethergrpc v0.0.0-00010101000000-000000000000
+	github.com/tether-go/tether v0.1.0
+	github.com/tether-go/tether/tethergrpc v0.1.0
 	go.uber.org/goleak v1.3.0
 	google.golang.org/grpc v1.79.3
 )

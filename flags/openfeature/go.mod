@@ -6,7 +6,7 @@ replace github.com/tether-go/tether => ../..
 
 require (
 	github.com/open-feature/go-sdk v1.20.0
-	github.com/tether-go/tether v0.0.0-00010101000000-000000000000
+	github.com/tether-go/tether v0.1.0
 	go.uber.org/goleak v1.3.0
 )
 

@@ -14,7 +14,7 @@ require (
 	github.com/google/go-github/v75 v75.0.0
 	github.com/hashicorp/go-retryablehttp v0.7.8
 	github.com/secure-systems-lab/go-securesystemslib v0.9.1
-	github.com/tether-go/tether v0.0.0-00010101000000-000000000000
+	github.com/tether-go/tether v0.1.0
 	go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp v0.65.0
 	go.opentelemetry.io/otel v1.40.0
 	go.opentelemetry.io/otel/sdk v1.40.0
@@ -52,7 +52,7 @@ require (
 	github.com/google/uuid v1.6.0 // indirect
 	github.com/hashicorp/go-cleanhttp v0.5.2 // indirect
 	github.com/sony/gobreaker/v2 v2.4.0 // indirect
-	github.com/tether-go/tether/tethergrpc v0.0.0-00010101000000-000000000000
+	github.com/tether-go/tether/tethergrpc v0.1.0
 	go.opentelemetry.io/auto/sdk v1.2.1 // indirect
 	go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc v0.65.0
 	go.opentelemetry.io/otel/metric v1.40.0 // indirect

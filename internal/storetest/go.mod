@@ -5,8 +5,8 @@ go 1.25.0
 require (
 	github.com/nats-io/nats-server/v2 v2.14.5
 	github.com/nats-io/nats.go v1.53.1
-	github.com/tether-go/tether v0.0.0
-	github.com/tether-go/tether/remoteconfig/nats v0.0.0
+	github.com/tether-go/tether v0.1.0
+	github.com/tether-go/tether/remoteconfig/nats v0.1.0
 	go.uber.org/goleak v1.3.0
 	go.uber.org/zap v1.27.0
 )
@@ -75,7 +75,7 @@ require (
 	github.com/nats-io/jwt/v2 v2.8.2 // indirect
 	github.com/nats-io/nkeys v0.4.16 // indirect
 	github.com/nats-io/nuid v1.0.1 // indirect
-	github.com/tether-go/tether/remoteconfig/etcd v0.0.0
+	github.com/tether-go/tether/remoteconfig/etcd v0.1.0
 	go.etcd.io/etcd/client/v3 v3.6.14
 	go.etcd.io/etcd/server/v3 v3.6.14
 	golang.org/x/crypto v0.55.0 // indirect

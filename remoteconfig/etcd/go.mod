@@ -3,7 +3,7 @@ module github.com/tether-go/tether/remoteconfig/etcd
 go 1.25.0
 
 require (
-	github.com/tether-go/tether v0.0.0
+	github.com/tether-go/tether v0.1.0
 	go.etcd.io/etcd/api/v3 v3.6.14
 	go.etcd.io/etcd/client/v3 v3.6.14
 	go.uber.org/goleak v1.3.0

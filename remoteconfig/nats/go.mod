@@ -4,7 +4,7 @@ go 1.25.0
 
 require (
 	github.com/nats-io/nats.go v1.53.1
-	github.com/tether-go/tether v0.0.0
+	github.com/tether-go/tether v0.1.0
 	go.uber.org/goleak v1.3.0
 )
 

@@ -3,7 +3,7 @@ module github.com/tether-go/tether/remoteconfig/runtimevar
 go 1.25.0
 
 require (
-	github.com/tether-go/tether v0.0.0
+	github.com/tether-go/tether v0.1.0
 	go.uber.org/goleak v1.3.0
 	gocloud.dev v0.46.0
 )
