@@ -75,8 +75,7 @@ func isPermanent(err error) bool {
 // isOwnTrouble finds what says nothing about the server: no network, no descriptors, no ports, no
 // name resolution. All of it happens before a byte is sent.
 func isOwnTrouble(err error) bool {
-	var dns *net.DNSError
-	if errors.As(err, &dns) {
+	if as[*net.DNSError](err) || as[*net.AddrError](err) { // the latter of a port that is none
 		return true
 	}
 	var errno syscall.Errno

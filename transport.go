@@ -149,6 +149,7 @@ func (h *httpCall) exchange(ctx context.Context, p *Permit) (*http.Response, Out
 	if clock != nil || w != nil {
 		req = req.WithContext(ctx)
 	}
+	noted := h.noteBody(req)
 	resp, err := h.base.RoundTrip(req)
 	timeout := clock.stop()
 	h.countResends(w)
@@ -156,7 +157,7 @@ func (h *httpCall) exchange(ctx context.Context, p *Permit) (*http.Response, Out
 		h.engine.heardIn(h.Host, resp.Header)
 	}
 	if resp == nil || timeout != nil && h.Context.Err() == nil {
-		out := h.failed(req, resp, err, timeout)
+		out := h.failed(req, noted, resp, err, timeout)
 		if out.Sent == MaybeSent && err != nil && w.neverLeft(ctx, err) {
 			out.Sent = NotSent
 		}
@@ -187,15 +188,15 @@ func (h *httpCall) classify(resp *http.Response) Outcome {
 func (h *httpCall) profile() hint.Profile { return h.engine.opts.HintProfiles[h.Host] }
 
 // failed is the outcome of an attempt without a response, or with one that came too late.
-func (h *httpCall) failed(req *http.Request, resp *http.Response, err, timeout error) Outcome {
+func (h *httpCall) failed(req *http.Request, noted *notedBody, resp *http.Response, err, timeout error) Outcome {
 	switch {
 	case resp == nil && err == nil:
 		return ClassifyHTTP(nil, errNothing)
 	case timeout != nil && h.Context.Err() == nil:
 		return h.timedOut(resp, err, timeout)
-	case hasBadHeader(req.Header):
+	case isMalformed(req):
 		return Outcome{Class: Ignored, Err: err, Final: true, Sent: NotSent}
-	case h.spool.failed(err):
+	case noted.failed(), h.spool.failed(err), isFileError(req, err), h.spool == nil && !isDial(err) && hasWrongLength(req):
 		return Outcome{Class: Ignored, Err: err, Final: true}
 	}
 	return ClassifyHTTP(nil, err)
@@ -213,20 +214,6 @@ func (h *httpCall) timedOut(resp *http.Response, err, timeout error) Outcome {
 	}
 	out.Err, out.Final = timeout, timeout == ErrCallTimeout
 	return out
-}
-
-// hasBadHeader tells whether a header can't be sent, for which net/http has no type of error.
-func hasBadHeader(header http.Header) bool {
-	for _, values := range header {
-		for _, value := range values {
-			for _, b := range []byte(value) {
-				if b < ' ' && b != '\t' || b == 0x7f {
-					return true
-				}
-			}
-		}
-	}
-	return false
 }
 
 // prepare makes a request of the attempt's own: the first one sends the caller's body untouched, later

@@ -1,0 +1,133 @@
+package tether
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+)
+
+// A request that can't be sent as it is says nothing about the server, and a repeat would end in the same way. net/http
+// has no type for most of these errors, so the request itself is looked at, once an attempt has failed: what succeeds
+// pays nothing.
+
+// isMalformed tells whether net/http refuses to send a request.
+func isMalformed(req *http.Request) bool {
+	if req.Method != "" && !isToken(req.Method) || strings.ContainsFunc(req.Host, isControl) ||
+		strings.ContainsFunc(req.URL.Host, isControl) {
+		return true
+	}
+	for _, fields := range [...]http.Header{req.Header, req.Trailer} {
+		for name, values := range fields {
+			if !isToken(name) {
+				return true
+			}
+			for _, value := range values {
+				if strings.ContainsFunc(value, func(r rune) bool { return r != '\t' && isControl(r) }) {
+					return true
+				}
+			}
+		}
+	}
+	for name := range req.Trailer { // RFC 9110, section 6.5.1
+		switch http.CanonicalHeaderKey(name) {
+		case "Transfer-Encoding", "Trailer", "Content-Length":
+			return true
+		}
+	}
+	return req.Body == nil && req.ContentLength > 0
+}
+
+func isControl(r rune) bool { return r < ' ' || r == 0x7f }
+
+// notedBody remembers how a stream that is sent ended: its own error, or another length than the request says.
+type notedBody struct {
+	io.ReadCloser
+	length int64 // that the request says; -1: unknown
+
+	mu     sync.Mutex // guards what follows: net/http may read on when the attempt is over
+	read   int64
+	err    error // of the source, io.EOF too, before it was closed
+	closed bool
+}
+
+// noteBody lets an attempt's request tell why its body failed. A body that can be opened again is looked at afterwards,
+// and a file goes to the network by itself.
+func (h *httpCall) noteBody(req *http.Request) *notedBody {
+	if h.spool != nil || req.Body == nil || req.Body == http.NoBody || req.GetBody != nil {
+		return nil
+	}
+	if _, isFile := req.Body.(*os.File); isFile {
+		return nil
+	}
+	noted := &notedBody{ReadCloser: req.Body, length: req.ContentLength}
+	if noted.length <= 0 {
+		noted.length = -1
+	}
+	req.Body = noted
+	return noted
+}
+
+// Read reads the source.
+func (b *notedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.read += int64(n); err != nil && !b.closed { // else the transport has given up, and the error may be its doing
+		b.err = err
+	}
+	return n, err
+}
+
+// Close closes the source.
+func (b *notedBody) Close() error {
+	b.mu.Lock()
+	b.closed = true
+	b.mu.Unlock()
+	return b.ReadCloser.Close()
+}
+
+// failed tells whether the body is why the attempt failed.
+func (b *notedBody) failed() bool {
+	if b == nil {
+		return false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case b.err != nil && b.err != io.EOF:
+		return true
+	case b.length < 0:
+		return false
+	}
+	return b.read > b.length || b.err == io.EOF && b.read < b.length
+}
+
+// maxMeasured bounds the length of a body that is opened once more to be measured, in bytes.
+const maxMeasured = 1 << 20
+
+// hasWrongLength tells whether a body that can be opened again has another length than its request says. It reads one
+// byte more than that at most.
+func hasWrongLength(req *http.Request) bool {
+	if req.GetBody == nil || req.Body == nil || req.Body == http.NoBody ||
+		req.ContentLength <= 0 || req.ContentLength > maxMeasured {
+		return false
+	}
+	body, err := req.GetBody()
+	if err != nil {
+		return false // the repeat will say so
+	}
+	defer body.Close()
+	n, err := io.Copy(io.Discard, io.LimitReader(body, req.ContentLength+1))
+	return err == nil && n != req.ContentLength
+}
+
+// isFileError finds the failure of a file that is a request's body.
+func isFileError(req *http.Request, err error) bool {
+	var failed *fs.PathError
+	_, isFile := req.Body.(*os.File)
+	return isFile && errors.As(err, &failed)
+}
