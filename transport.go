@@ -216,7 +216,7 @@ func (h *httpCall) timedOut(resp *http.Response, err, timeout error) Outcome {
 	return out
 }
 
-// prepare makes a request of the attempt's own: the first one sends the caller's body untouched, later
+// prepare makes a request of the attempt's own: the first one sends the body as it is, later
 // ones a fresh copy of it. A body that is kept is read by all of them in the same way.
 func (h *httpCall) prepare(ctx context.Context, attempt int) (*http.Request, error) {
 	req := h.request.WithContext(ctx)
