@@ -119,7 +119,12 @@ func isToken(name string) bool {
 func (o Options) withDefaults() Options {
 	o.Audience = maps.Clone(o.Audience)
 	o.Cohort = maps.Clone(o.Cohort)
-	o.HintProfiles = maps.Clone(o.HintProfiles)
+	profiles := make(map[string]hint.Profile, len(o.HintProfiles))
+	for host, profile := range o.HintProfiles {
+		_, host = policy.OriginOf("", host)
+		profiles[host] = profile
+	}
+	o.HintProfiles = profiles
 	if o.InitialRetries == nil {
 		o.InitialRetries = policy.Ptr(1)
 	}

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -154,10 +155,33 @@ func isCapitals(method string) bool {
 }
 
 // splitHost parts a host from its port, and takes from both what makes no difference to where a
-// call goes: case, the final dot of a fully qualified name, leading zeros of a port.
+// call goes: case, the final dots of a fully qualified name, the spelling of an IPv6 address, leading
+// zeros of a port.
 func splitHost(hostport string) (host, port string) {
 	host, port, _ = cutPort(hostport)
-	return strings.ToLower(strings.TrimSuffix(host, ".")), strings.TrimLeft(port, "0")
+	if trimmed := strings.TrimLeft(port, "0"); trimmed != "" || port == "" {
+		port = trimmed
+	} else {
+		port = "0" // which is no server's, and not the default port either
+	}
+	return canonicalAddress(strings.ToLower(strings.TrimRight(host, "."))), port
+}
+
+// canonicalAddress spells an IPv6 address in brackets as RFC 5952 does; one with a zone stays as it is.
+func canonicalAddress(host string) string {
+	if len(host) < 2 || host[0] != '[' || host[len(host)-1] != ']' || strings.IndexByte(host, '%') >= 0 {
+		return host
+	}
+	address, err := netip.ParseAddr(host[1 : len(host)-1])
+	if err != nil {
+		return host
+	}
+	var buffer [48]byte
+	text := append(address.AppendTo(append(buffer[:0], '[')), ']')
+	if string(text) == host {
+		return host
+	}
+	return string(text)
 }
 
 // cutPort knows that an IPv6 address in brackets has colons of its own, and one without has no
@@ -255,15 +279,17 @@ func decodeSegment(segment string) string {
 // WholeHost tells whether m covers all calls to the hosts that it names.
 func (m Match) WholeHost() bool { return len(m.Method) == 0 && m.Path == "" && m.GRPCMethod == "" }
 
-// OriginOf names the server of a URL's parts: lower-case, without the scheme's default port. It
-// allocates only for what is written in an uncommon way.
-func OriginOf(scheme, host string) (string, string) {
-	scheme, host = strings.ToLower(scheme), strings.ToLower(host)
-	switch scheme {
-	case "http":
-		host = strings.TrimSuffix(host, ":80")
-	case "https":
-		host = strings.TrimSuffix(host, ":443")
+// OriginOf names the server of a URL's parts in the one form that learnt state, rules and routes go by: what
+// splitHost says of the host, without the scheme's default port or an empty one. It allocates only for what is
+// written in an uncommon way.
+func OriginOf(scheme, hostport string) (string, string) {
+	scheme = strings.ToLower(scheme)
+	host, port := splitHost(hostport)
+	switch {
+	case port == "", scheme == "http" && port == "80", scheme == "https" && port == "443":
+		return scheme, host
+	case len(host)+1+len(port) == len(hostport) && strings.HasPrefix(hostport, host):
+		return scheme, hostport
 	}
-	return scheme, host
+	return scheme, host + ":" + port
 }

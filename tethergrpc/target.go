@@ -2,7 +2,6 @@ package tethergrpc
 
 import (
 	"context"
-	"github.com/tether-go/tether/internal/credential"
 	"net"
 	"strings"
 
@@ -13,6 +12,8 @@ import (
 	"google.golang.org/protobuf/types/descriptorpb"
 
 	"github.com/tether-go/tether"
+	"github.com/tether-go/tether/internal/credential"
+	"github.com/tether-go/tether/policy"
 )
 
 // target is the server that a channel calls.
@@ -43,6 +44,7 @@ func newTarget(canonical, share string) target {
 		if _, _, err := net.SplitHostPort(t.host); err != nil && resolver == "dns" {
 			t.host = net.JoinHostPort(strings.Trim(t.host, "[]"), "443")
 		}
+		_, t.host = policy.OriginOf(t.scheme, t.host)
 	case "unix":
 		t.host = "unix:/" + endpoint
 	default:
