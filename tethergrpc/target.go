@@ -44,7 +44,9 @@ func newTarget(canonical, share string) target {
 		if _, _, err := net.SplitHostPort(t.host); err != nil && resolver == "dns" {
 			t.host = net.JoinHostPort(strings.Trim(t.host, "[]"), "443")
 		}
-		_, t.host = policy.OriginOf(t.scheme, t.host)
+		if _, host := policy.OriginOf(t.scheme, t.host); host != "" { // ":" has none
+			t.host = host
+		}
 	case "unix":
 		t.host = "unix:/" + endpoint
 	default:
