@@ -17,7 +17,8 @@ type Lane struct {
 	Gate      *pacing.Gate
 	allowance *pacing.Allowance
 	Queue     queue.Queue
-	shared    bool // by whoever found no room for a lane of their own
+	name      uint64 // of its partition; 0: all requests of its credential
+	shared    bool   // by the credentials that found no room for lanes of their own
 }
 
 func (l *Lane) Door() Door { return Door{&l.Queue, l.Gate, l.allowance, nil} }
@@ -46,19 +47,26 @@ func (l *Lane) busy(recent bool) bool {
 	return l.Queue.Len() > 0 || busy(l.Gate, recent) || recent && l.allowance.Rate() > 0
 }
 
-// Lane returns the lane of a credential's requests at a place, or nil if they were never told to wait.
-func (t *Target) Lane(credential, place uint64) *Lane {
+// Lane returns the lane of a credential's requests at a place, or nil if they were never told to wait. Of several that
+// say something about the place it is the one that is held longest.
+func (t *Target) Lane(credential, place uint64) (lane *Lane) {
 	t.Mu.Lock()
 	defer t.Mu.Unlock()
-	if is, known := t.Partitions.ByRoute[place]; known {
-		if l := t.Lanes[LaneKey{credential, is.Name}]; l != nil {
-			return l
+	var held time.Time
+	look := func(l *Lane) {
+		if l == nil {
+			return
+		}
+		if until, _ := l.Gate.Status(); lane == nil || until.After(held) {
+			lane, held = l, until
 		}
 	}
-	if l := t.Lanes[LaneKey{credential, 0}]; l != nil {
-		return l
+	t.Partitions.names(place, time.Now(), func(name uint64) { look(t.Lanes[LaneKey{credential, name}]) })
+	look(t.Lanes[LaneKey{credential, 0}])
+	if lane == nil {
+		return t.Lanes[LaneKey{}]
 	}
-	return t.Lanes[LaneKey{}]
+	return lane
 }
 
 func (t *Target) HasLanes() bool { return t.laned.Load() }
@@ -70,8 +78,12 @@ func (t *Target) LaneFor(
 ) *Lane {
 	t.Mu.Lock()
 	defer t.Mu.Unlock()
-	if t.Partitions.Learn(place, name, scope) {
+	mixed, displaced := t.Partitions.Learn(place, name, scope, time.Now())
+	if mixed {
 		t.undivide(rand)
+	}
+	for _, name := range displaced {
+		t.widen(name, rand)
 	}
 	key := LaneKey{credential, t.Partitions.covered(name, scope)}
 	if l := t.Lanes[key]; l != nil || !open {
@@ -87,26 +99,52 @@ func (t *Target) Hold(l *Lane, wait time.Duration) (until time.Time) {
 	l.Queue.WakeAll()
 	t.Mu.Lock()
 	defer t.Mu.Unlock()
+	own := until // of this answer: the lane may be held longer for another's sake
+	if asked := time.Now().Add(wait); asked.Before(own) {
+		own = asked
+	}
+	t.Partitions.hold(l.name, own)
+	if l.name == 0 {
+		t.holdPartitions(l, wait)
+	}
+	return until
+}
+
+// holdPartitions holds the lanes of all partitions of a credential whose own lane is whole. The target is locked.
+func (t *Target) holdPartitions(whole *Lane, wait time.Duration) {
 	for key, other := range t.Lanes {
-		if key.Partition != 0 && t.Lanes[LaneKey{key.Credential, 0}] == l {
+		if key.Partition != 0 && t.Lanes[LaneKey{key.Credential, 0}] == whole {
 			other.Gate.Hold(wait)
 			other.Queue.WakeAll()
 		}
 	}
-	return until
 }
 
 // undivide extends the holds of partitions to their credentials: their names turned out not to tell
 // requests apart. The target is locked.
 func (t *Target) undivide(rand func() float64) {
+	t.extend(func(key LaneKey) bool { return key.Partition != 0 }, rand)
+}
+
+// widen extends the holds of one partition to their credentials: it is not known any more which routes they cover. The
+// target is locked.
+func (t *Target) widen(name uint64, rand func() float64) {
+	t.extend(func(key LaneKey) bool { return key.Partition == name }, rand)
+}
+
+// extend holds all requests of the credentials of which a lane is held that which picks. The target is locked.
+func (t *Target) extend(which func(LaneKey) bool, rand func() float64) {
 	held := make(map[uint64]time.Time)
 	for key, l := range t.Lanes {
-		if until, _ := l.Gate.Status(); key.Partition != 0 && until.After(held[key.Credential]) {
+		if until, _ := l.Gate.Status(); which(key) && until.After(held[key.Credential]) {
 			held[key.Credential] = until
 		}
 	}
 	for credential, until := range held {
-		t.OpenLane(LaneKey{credential, 0}, rand).Gate.Hold(time.Until(until))
+		whole, wait := t.OpenLane(LaneKey{credential, 0}, rand), time.Until(until)
+		whole.Gate.Hold(wait)
+		whole.Queue.WakeAll()
+		t.holdPartitions(whole, wait)
 	}
 }
 
@@ -119,6 +157,9 @@ func (t *Target) OpenLane(key LaneKey, rand func() float64) *Lane {
 		t.dropIdleLanes()
 	}
 	if len(t.Lanes) >= MaxLanes {
+		if l := t.Lanes[LaneKey{key.Credential, 0}]; l != nil { // which a call of the credential looks at first
+			return l
+		}
 		key = LaneKey{}
 		if l := t.Lanes[key]; l != nil {
 			return l
@@ -139,12 +180,14 @@ func (t *Target) OpenLane(key LaneKey, rand func() float64) *Lane {
 	if t.Lanes == nil {
 		t.Lanes = make(map[LaneKey]*Lane)
 	}
-	l := &Lane{Gate: gate, allowance: pacing.NewAllowance(opts), shared: key == LaneKey{}}
+	l := &Lane{Gate: gate, allowance: pacing.NewAllowance(opts), name: key.Partition, shared: key == LaneKey{}}
 	t.Lanes[key] = l
-	t.laned.Store(true) // for good: lanes are only dropped to make room for one
-	if whole := t.Lanes[LaneKey{key.Credential, 0}]; key.Partition != 0 && whole != nil {
-		if until, _ := whole.Gate.Status(); !until.IsZero() {
-			l.Gate.Hold(time.Until(until))
+	t.laned.Store(true)                                        // for good: lanes are only dropped to make room for one
+	for _, of := range [...]LaneKey{{key.Credential, 0}, {}} { // it covered the lane's calls until now
+		if wider := t.Lanes[of]; wider != nil && wider != l {
+			if until, _ := wider.Gate.Status(); !until.IsZero() {
+				l.Gate.Hold(time.Until(until))
+			}
 		}
 	}
 	return l

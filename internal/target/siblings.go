@@ -65,7 +65,7 @@ func (t *Target) holdLanes(held map[LaneKey]time.Time, divided Partitions, rand 
 			key.Partition = 0
 		}
 		l := t.OpenLane(key, rand)
-		l.Gate.Hold(time.Until(until))
+		t.Partitions.hold(key.Partition, l.Gate.Hold(time.Until(until)))
 		l.Queue.WakeAll()
 	}
 }
@@ -104,7 +104,7 @@ func (t *Target) heldLanes() (held map[LaneKey]time.Time, ps Partitions) {
 	}
 	if len(held) > 0 {
 		ps = t.Partitions
-		ps.ByRoute = maps.Clone(ps.ByRoute)
+		ps.ByRoute, ps.held = maps.Clone(ps.ByRoute), maps.Clone(ps.held)
 	}
 	return held, ps
 }
