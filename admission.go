@@ -76,6 +76,9 @@ func (c *call) admit() *RejectedError {
 		c.permit = new(Permit)
 	}
 	c.permit.call, c.permit.attempt = c, c.attempts+1
+	if o := c.Target.TooHasty(c.timeLeft(began)); o != nil {
+		return c.reject(o, nil)
+	}
 	if err := c.throughLines(); err != nil {
 		return err
 	}

@@ -93,6 +93,7 @@ func (e *Entry) leaveFast(now clock.Moment, took time.Duration) bool {
 		return false
 	}
 	t.noteLocked(now)
+	t.hasty, t.hastyTime = 0, 0 // also an answer that isn't timed
 	q.good++
 	if e.Timed {
 		q.timed++

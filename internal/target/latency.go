@@ -56,7 +56,7 @@ func (t *Target) usualTime(now clock.Moment, route uint64, took time.Duration) b
 
 func (t *Target) learnLocked(now clock.Moment, route uint64, took time.Duration, calm, slowCounts bool) (slow time.Duration) {
 	t.tooShort = min(t.tooShort, took)
-	t.hasty = 0
+	t.hasty, t.hastyTime = 0, 0
 	switch {
 	case t.usual == 0:
 		t.usual = took

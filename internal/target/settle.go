@@ -252,16 +252,48 @@ func (t *Target) limitTurned(turn ratelimit.Turn, s *Settled) {
 	s.add(Notice{StageConcurrency, time.Time{}, fmt.Sprintf("%s: %d under way", how, limit)})
 }
 
+// hastyMany short deadlines in a row without an answer are a loop, or a server that is down: from then on calls with as
+// little time are sent hastyGap apart.
+const (
+	hastyMany = 10
+	hastyGap  = 100 * time.Millisecond
+)
+
 // Silent notes that a deadline left an attempt little time and no answer came. It tells whether enough
 // of them say so by now, with no answer between, that it is the server and not the callers' haste.
 func (t *Target) Silent(sent time.Time) bool {
 	t.Mu.Lock()
 	defer t.Mu.Unlock()
+	now := time.Now()
 	if t.hasty == 0 {
 		t.hastySince = sent
 	}
 	t.hasty++
-	return t.hasty > 10 && time.Since(t.hastySince) > time.Second
+	t.hastyTime = max(t.hastyTime, now.Sub(sent))
+	if t.hasty == hastyMany {
+		t.closeFastLocked() // so that calls are asked for their time
+	}
+	return t.hasty > hastyMany && now.Sub(t.hastySince) > time.Second
+}
+
+// TooHasty tells what keeps back a call that has no more time left than twice what brought no answer many times in a
+// row; one in a tenth of a second is sent all the same, because its answer would end that. Left is negative if the call
+// has no deadline.
+func (t *Target) TooHasty(left time.Duration) *Obstacle {
+	if left < 0 {
+		return nil
+	}
+	t.Mu.Lock()
+	defer t.Mu.Unlock()
+	if t.hasty < hastyMany || left > 2*t.hastyTime {
+		return nil
+	}
+	now := time.Now()
+	if now.Before(t.hastyNext) {
+		return &Obstacle{Stage: StagePacing, Reason: pacing.ErrPaced, RetryAt: t.hastyNext}
+	}
+	t.hastyNext = now.Add(hastyGap)
+	return nil
 }
 
 // learnHedge notes how long an attempt took, where a quantile of that is when attempts are hedged; up is 0 where they

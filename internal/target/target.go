@@ -63,7 +63,9 @@ type Target struct {
 	loops      loopguard.Guard
 	tooShort   time.Duration // the longest time that brought no answer since the last one
 	hasty      int           // deadlines in a row that left little time and ended without an answer
-	hastySince time.Time
+	hastySince time.Time     // sending of the first of them
+	hastyTime  time.Duration // the longest that one of them waited
+	hastyNext  time.Time     // before which no further call with as little time is sent
 }
 
 // Settings are the part of a policy that belongs to a target.
