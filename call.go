@@ -2,9 +2,10 @@ package tether
 
 import (
 	"context"
-	"github.com/tether-go/tether/internal/credential"
 	"hash/maphash"
 	"time"
+
+	"github.com/tether-go/tether/internal/credential"
 
 	"github.com/tether-go/tether/internal/metrics"
 	"github.com/tether-go/tether/internal/target"

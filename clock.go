@@ -2,6 +2,7 @@ package tether
 
 import (
 	"context"
+	"github.com/tether-go/tether/internal/httpwire"
 	"net/http"
 	"time"
 )
@@ -72,6 +73,6 @@ func (c *attemptClock) endUnlessHanded() {
 func (c *attemptClock) endWith(resp *http.Response) {
 	if c != nil {
 		c.handed = true
-		whenEnded(resp, func() { c.cancel(nil) })
+		httpwire.WhenEnded(resp, func() { c.cancel(nil) })
 	}
 }

@@ -2,10 +2,11 @@ package tether
 
 import (
 	"fmt"
-	"github.com/tether-go/tether/internal/target"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/tether-go/tether/internal/target"
 )
 
 // crowded is an engine whose table is full of targets of 256 lanes each.

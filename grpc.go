@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tether-go/tether/internal/httpwire"
 	"github.com/tether-go/tether/internal/target"
 	"github.com/tether-go/tether/policy"
 	"github.com/tether-go/tether/ratelimit/hint"
@@ -89,12 +90,12 @@ func withTrailer(resp *http.Response) http.Header {
 
 // peek begins to read the body of an answer whose status is still to come, where net/http shows it. Of all
 // others it returns nil.
-func (h *httpCall) peek(resp *http.Response) *keptBody {
+func (h *httpCall) peek(resp *http.Response) *httpwire.KeptBody {
 	if !h.grpc || resp.StatusCode != http.StatusOK || resp.Body == http.NoBody ||
 		len(resp.Header[grpcStatusField]) > 0 || !isGRPC(resp.Header) || isGRPCWeb(resp.Header) {
 		return nil
 	}
-	peeked := peekBody(resp.Body)
+	peeked := httpwire.PeekBody(resp.Body)
 	resp.Body = peeked
 	return peeked
 }
@@ -102,8 +103,8 @@ func (h *httpCall) peek(resp *http.Response) *keptBody {
 // classifyTrailed waits a moment for an answer that is only a trailer, though not written as Trailers-Only: servers
 // on net/http can't, and nor can any that wrote its header first. It counts as if it were. With a message the
 // answer is a good one, since it can't be asked for again; what its trailer then says is heard when it comes.
-func (h *httpCall) classifyTrailed(p *Permit, resp *http.Response, peeked *keptBody) Outcome {
-	if peeked.isEmpty() {
+func (h *httpCall) classifyTrailed(p *Permit, resp *http.Response, peeked *httpwire.KeptBody) Outcome {
+	if peeked.IsEmpty() {
 		return h.heedOwnEnd(classifyGRPC(withTrailer(resp), h.profile()))
 	}
 	resp.Body = &trailedBody{resp.Body, func() { h.hearTrailer(p, resp) }}

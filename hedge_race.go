@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tether-go/tether/internal/httpwire"
 	"github.com/tether-go/tether/internal/metrics"
 
 	"github.com/tether-go/tether/ratelimit/hint"
@@ -116,7 +117,7 @@ func (r *race) run(a *runner) {
 	h.heedContext(a.permit, &out)
 	a.out = out
 	if a.response = resp; resp != nil {
-		whenEnded(resp, a.cancel)
+		httpwire.WhenEnded(resp, a.cancel)
 	}
 }
 

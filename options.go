@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"strings"
 
 	"go.opentelemetry.io/otel/metric"
 
+	"github.com/tether-go/tether/internal/httpwire"
 	"github.com/tether-go/tether/policy"
 	"github.com/tether-go/tether/ratelimit/hint"
 )
@@ -87,10 +87,10 @@ func (o Options) validate() error {
 	if o.MaxTargets < 0 {
 		problems = append(problems, fmt.Errorf("tether: MaxTargets is negative: %d", o.MaxTargets))
 	}
-	if o.AttemptHeader != "" && !isToken(o.AttemptHeader) {
+	if o.AttemptHeader != "" && !httpwire.IsToken(o.AttemptHeader) {
 		problems = append(problems, fmt.Errorf("tether: AttemptHeader is %q, no name of a field", o.AttemptHeader))
 	}
-	if o.CriticalityHeader != "" && !isToken(o.CriticalityHeader) {
+	if o.CriticalityHeader != "" && !httpwire.IsToken(o.CriticalityHeader) {
 		problems = append(problems, fmt.Errorf("tether: CriticalityHeader is %q, no name of a field", o.CriticalityHeader))
 	}
 	for host, profile := range o.HintProfiles {
@@ -98,22 +98,11 @@ func (o Options) validate() error {
 			problems = append(problems, fmt.Errorf("tether: HintProfiles[%q]: %w", host, err))
 		}
 	}
-	if n := o.BufferBodies; n < 0 || n > maxBufferBodies {
-		problems = append(problems, fmt.Errorf("tether: BufferBodies is %d, not from 0 to %d", n, maxBufferBodies))
+	if n := o.BufferBodies; n < 0 || n > httpwire.MaxBufferBodies {
+		problems = append(problems, fmt.Errorf("tether: BufferBodies is %d, not from 0 to %d", n, httpwire.MaxBufferBodies))
 	}
 	problems = append(problems, o.Bounds.Validate())
 	return errors.Join(problems...)
-}
-
-// isToken is what RFC 9110 section 5.6.2 allows in the name of a field.
-func isToken(name string) bool {
-	for _, c := range []byte(name) {
-		letter := 'a' <= c|0x20 && c|0x20 <= 'z'
-		if !letter && !('0' <= c && c <= '9') && !strings.ContainsRune("!#$%&'*+-.^_`|~", rune(c)) {
-			return false
-		}
-	}
-	return name != ""
 }
 
 func (o Options) withDefaults() Options {

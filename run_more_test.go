@@ -3,10 +3,11 @@ package tether
 import (
 	"context"
 	"errors"
-	"github.com/tether-go/tether/internal/target"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/tether-go/tether/internal/target"
 
 	"github.com/tether-go/tether/internal/loopguard"
 	"github.com/tether-go/tether/policy"

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tether-go/tether/internal/jsondoc"
+	"github.com/tether-go/tether/internal/schedule"
 	"github.com/tether-go/tether/policy"
 	"github.com/tether-go/tether/ratelimit/pacing"
 )
@@ -93,7 +94,7 @@ func (e *Engine) Every(
 			p.run(ctx, fn)
 		}
 		p.last = p.due
-		p.due = p.timing.after(p.last, p.now(), e.rand)
+		p.due = p.timing.After(p.last, p.now(), e.rand)
 	}
 }
 
@@ -103,7 +104,7 @@ type periodic struct {
 	name   string
 	own    Schedule
 
-	timing timing
+	timing schedule.Timing
 	serial uint64    // of the configuration that timing is from; 0: none yet
 	due    time.Time // when the next run is
 	last   time.Time // when the one before was due; zero: there was none
@@ -112,7 +113,7 @@ type periodic struct {
 // now is the time that the work goes by: a window's is the wall clock's, and what has none must not
 // notice when that is set.
 func (p *periodic) now() time.Time {
-	if p.timing.width > 0 {
+	if p.timing.Width > 0 {
 		return time.Now().Round(0)
 	}
 	return time.Now()
@@ -132,13 +133,13 @@ func (p *periodic) wait(ctx context.Context) error {
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case p.timing.width > 0 && (p.overslept(-left) || left > p.timing.longest()):
-			p.due = p.timing.first(p.now(), p.engine.rand)
+		case p.timing.Width > 0 && (p.overslept(-left) || left > p.timing.Longest()):
+			p.due = p.timing.First(p.now(), p.engine.rand)
 			continue
 		case left <= 0:
 			return nil
 		}
-		if p.timing.width > 0 {
+		if p.timing.Width > 0 {
 			left = min(left, longestSleep)
 		}
 		timer := time.NewTimer(left)
@@ -154,7 +155,7 @@ func (p *periodic) wait(ctx context.Context) error {
 // overslept tells whether the machine was suspended when the work was due: many may wake together,
 // so each draws a new time.
 func (p *periodic) overslept(late time.Duration) bool {
-	return late >= 0 && (late > time.Minute || !p.timing.open(p.now()))
+	return late >= 0 && (late > time.Minute || !p.timing.Open(p.now()))
 }
 
 // follow brings the timing up to a newer configuration.
@@ -169,11 +170,11 @@ func (p *periodic) follow(config *current) {
 	now := p.now()
 	switch {
 	case first:
-		p.due = p.timing.first(now, p.engine.rand)
+		p.due = p.timing.First(now, p.engine.rand)
 	case p.timing == old:
-	case p.timing.width == 0 && old.width == 0:
+	case p.timing.Width == 0 && old.Width == 0:
 		left := float64(max(0, p.due.Sub(now)))
-		p.due = now.Add(time.Duration(left * float64(p.timing.every) / float64(old.every)))
+		p.due = now.Add(time.Duration(left * float64(p.timing.Every) / float64(old.Every)))
 	default:
 		p.move(now)
 	}
@@ -184,16 +185,16 @@ func (p *periodic) follow(config *current) {
 func (p *periodic) move(now time.Time) {
 	p.due = time.Time{}
 	if !p.last.IsZero() && !p.last.After(now) {
-		p.due = p.timing.next(p.last, p.engine.rand)
+		p.due = p.timing.Next(p.last, p.engine.rand)
 	}
-	if !p.due.After(now) || !p.timing.open(p.due) {
-		p.due = p.timing.first(now, p.engine.rand)
+	if !p.due.After(now) || !p.timing.Open(p.due) {
+		p.due = p.timing.First(now, p.engine.rand)
 	}
 }
 
 // resolve lays the document over the application's own document, and that over the Schedule. It tells
 // when the document's period is shorter than the application allows.
-func (p *periodic) resolve(config *current) timing {
+func (p *periodic) resolve(config *current) schedule.Timing {
 	own, pushed := p.engine.local.Schedules[p.name], config.pushed.Schedules[p.name]
 	every, window := p.own.Every, p.own.Window
 	if own.Every != nil {
@@ -216,7 +217,7 @@ func (p *periodic) resolve(config *current) timing {
 		p.engine.emit(Event{Kind: EventNote, Version: config.version(),
 			Note: note.Path + ": " + note.Text})
 	}
-	return newTiming(given, window)
+	return schedule.New(given, window)
 }
 
 // run does the work once. A panic ends the run and nothing else; runtime.Goexit is the caller's,

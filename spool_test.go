@@ -324,7 +324,7 @@ func TestW08BufferedHangingBody(t *testing.T) {
 func source(body io.ReadCloser) io.ReadCloser {
 	for {
 		v := reflect.ValueOf(body)
-		if v.Kind() != reflect.Pointer || v.Type().String() != "*tether.notedBody" {
+		if v.Kind() != reflect.Pointer || v.Type().String() != "*httpwire.NotedBody" {
 			return body
 		}
 		body = v.Elem().FieldByName("ReadCloser").Interface().(io.ReadCloser)

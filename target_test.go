@@ -1,9 +1,10 @@
 package tether
 
 import (
-	"github.com/tether-go/tether/internal/target"
 	"sync"
 	"testing"
+
+	"github.com/tether-go/tether/internal/target"
 )
 
 // A target that is found without a look into the table is in use like any other; one that was

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/tether-go/tether/criticality"
+	"github.com/tether-go/tether/internal/httpwire"
 	"github.com/tether-go/tether/policy"
 	"github.com/tether-go/tether/ratelimit/hint"
 )
@@ -65,20 +66,20 @@ type httpCall struct {
 	what      Call
 	request   *http.Request // the caller's, never changed
 	base      http.RoundTripper
-	from      *detour        // on which the request is; nil: none
-	response  *http.Response // of the last attempt that had one
-	grpc      bool           // a gRPC call, as its Content-Type says
-	hedgeable bool           // two of its requests may be under way at once
-	apart     bool           // they may be: each attempt's request shares nothing with the caller's
-	kept      *keptBody      // that response's body, while a repeat is under way
-	spool     *spool         // the request's body, where it is kept; else nil
-	key       string         // that was made for the call; "": none was
+	from      *detour            // on which the request is; nil: none
+	response  *http.Response     // of the last attempt that had one
+	grpc      bool               // a gRPC call, as its Content-Type says
+	hedgeable bool               // two of its requests may be under way at once
+	apart     bool               // they may be: each attempt's request shares nothing with the caller's
+	kept      *httpwire.KeptBody // that response's body, while a repeat is under way
+	spool     *httpwire.Spool    // the request's body, where it is kept; else nil
+	key       string             // that was made for the call; "": none was
 }
 
 func (h *httpCall) roundTrip() (*http.Response, error) {
 	settled := false
 	if h.spool != nil {
-		defer h.spool.end()
+		defer h.spool.End()
 	}
 	defer func() {
 		if !settled { // a panic, or Goexit, in the base transport
@@ -110,7 +111,7 @@ var errNothing = errors.New("tether: the base transport returned neither a respo
 // attempt sends the request once, and once more beside that where it is hedged; and settles and records what
 // that brought. It lets go of what keep has kept.
 func (h *httpCall) attempt(p *Permit, out *Outcome) {
-	if h.kept != nil && !h.kept.complete() {
+	if h.kept != nil && !h.kept.Complete() {
 		h.kept, h.response = nil, nil
 	}
 	if delay := h.hedgeAfter(); delay > 0 {
@@ -121,7 +122,7 @@ func (h *httpCall) attempt(p *Permit, out *Outcome) {
 	var resp *http.Response
 	resp, *out = h.exchange(h, p)
 	if h.spool != nil {
-		h.buffered, h.replayable = h.spool.claim()
+		h.buffered, h.replayable = h.spool.Claim()
 	}
 	h.take(resp)
 	h.settled(p, out)
@@ -149,7 +150,10 @@ func (h *httpCall) exchange(ctx context.Context, p *Permit) (*http.Response, Out
 	if clock != nil || w != nil {
 		req = req.WithContext(ctx)
 	}
-	noted := h.noteBody(req)
+	var noted *httpwire.NotedBody
+	if h.spool == nil {
+		noted = httpwire.NoteBody(req)
+	}
 	resp, err := h.base.RoundTrip(req)
 	timeout := clock.stop()
 	h.countResends(w)
@@ -158,7 +162,7 @@ func (h *httpCall) exchange(ctx context.Context, p *Permit) (*http.Response, Out
 	}
 	if resp == nil || timeout != nil && h.Context.Err() == nil {
 		out := h.failed(req, noted, resp, err, timeout)
-		if out.Sent == MaybeSent && err != nil && w.neverLeft(ctx, err) {
+		if out.Sent == MaybeSent && err != nil && w.NeverLeft(ctx, err) {
 			out.Sent = NotSent
 		}
 		return nil, out
@@ -188,15 +192,15 @@ func (h *httpCall) classify(resp *http.Response) Outcome {
 func (h *httpCall) profile() hint.Profile { return h.engine.opts.HintProfiles[h.Host] }
 
 // failed is the outcome of an attempt without a response, or with one that came too late.
-func (h *httpCall) failed(req *http.Request, noted *notedBody, resp *http.Response, err, timeout error) Outcome {
+func (h *httpCall) failed(req *http.Request, noted *httpwire.NotedBody, resp *http.Response, err, timeout error) Outcome {
 	switch {
 	case resp == nil && err == nil:
 		return ClassifyHTTP(nil, errNothing)
 	case timeout != nil && h.Context.Err() == nil:
 		return h.timedOut(resp, err, timeout)
-	case isMalformed(req):
+	case httpwire.IsMalformed(req):
 		return Outcome{Class: Ignored, Err: err, Final: true, Sent: NotSent}
-	case noted.failed(), h.spool.failed(err), isFileError(req, err), h.spool == nil && !isDial(err) && hasWrongLength(req):
+	case noted.Failed(), h.spool.Failed(err), httpwire.IsFileError(req, err), h.spool == nil && !isDial(err) && httpwire.HasWrongLength(req):
 		return Outcome{Class: Ignored, Err: err, Final: true}
 	}
 	return ClassifyHTTP(nil, err)
@@ -229,7 +233,7 @@ func (h *httpCall) prepare(ctx context.Context, attempt int) (*http.Request, err
 	}
 	switch {
 	case h.spool != nil:
-		req.GetBody = h.spool.open
+		req.GetBody = h.spool.Open
 	case attempt == 1 || h.request.GetBody == nil:
 		return req, nil
 	}
@@ -268,7 +272,7 @@ func (h *httpCall) addFields(req *http.Request, attempt int) {
 // gets this one.
 func (h *httpCall) keep() {
 	if h.response != nil && h.kept == nil { // else it is an earlier attempt's, and kept already
-		h.kept = keepBody(h.response.Body)
+		h.kept = httpwire.KeepBody(h.response.Body)
 		h.permit.pass.TakeBack()
 	}
 }

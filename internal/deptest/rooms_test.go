@@ -42,6 +42,8 @@ var rooms = map[string]map[string]string{
 		"internal/decay": "counts that shrink with time",
 	},
 	"internal/loopguard": {},
+	"internal/httpwire":  {"retry": "a body that is gone is its ErrBody"},
+	"internal/schedule":  {"policy": "a document's daily window"},
 	"internal/metrics":   {"flags": "what flags have tallied"},
 	"internal/priority": {
 		"criticality":      "who gives way",

@@ -1,4 +1,4 @@
-package tether
+package httpwire
 
 import (
 	"errors"
@@ -14,15 +14,15 @@ import (
 // has no type for most of these errors, so the request itself is looked at, once an attempt has failed: what succeeds
 // pays nothing.
 
-// isMalformed tells whether net/http refuses to send a request.
-func isMalformed(req *http.Request) bool {
-	if req.Method != "" && !isToken(req.Method) || strings.ContainsFunc(req.Host, isControl) ||
+// IsMalformed tells whether net/http refuses to send a request.
+func IsMalformed(req *http.Request) bool {
+	if req.Method != "" && !IsToken(req.Method) || strings.ContainsFunc(req.Host, isControl) ||
 		strings.ContainsFunc(req.URL.Host, isControl) {
 		return true
 	}
 	for _, fields := range [...]http.Header{req.Header, req.Trailer} {
 		for name, values := range fields {
-			if !isToken(name) {
+			if !IsToken(name) {
 				return true
 			}
 			for _, value := range values {
@@ -43,8 +43,8 @@ func isMalformed(req *http.Request) bool {
 
 func isControl(r rune) bool { return r < ' ' || r == 0x7f }
 
-// notedBody remembers how a stream that is sent ended: its own error, or another length than the request says.
-type notedBody struct {
+// NotedBody remembers how a stream that is sent ended: its own error, or another length than the request says.
+type NotedBody struct {
 	io.ReadCloser
 	length int64 // that the request says; -1: unknown
 
@@ -54,16 +54,16 @@ type notedBody struct {
 	closed bool
 }
 
-// noteBody lets an attempt's request tell why its body failed. A body that can be opened again is looked at afterwards,
+// NoteBody lets an attempt's request tell why its body failed. A body that can be opened again is looked at afterwards,
 // and a file goes to the network by itself.
-func (h *httpCall) noteBody(req *http.Request) *notedBody {
-	if h.spool != nil || req.Body == nil || req.Body == http.NoBody || req.GetBody != nil {
+func NoteBody(req *http.Request) *NotedBody {
+	if req.Body == nil || req.Body == http.NoBody || req.GetBody != nil {
 		return nil
 	}
 	if _, isFile := req.Body.(*os.File); isFile {
 		return nil
 	}
-	noted := &notedBody{ReadCloser: req.Body, length: req.ContentLength}
+	noted := &NotedBody{ReadCloser: req.Body, length: req.ContentLength}
 	if noted.length <= 0 {
 		noted.length = -1
 	}
@@ -72,7 +72,7 @@ func (h *httpCall) noteBody(req *http.Request) *notedBody {
 }
 
 // Read reads the source.
-func (b *notedBody) Read(p []byte) (int, error) {
+func (b *NotedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -83,15 +83,15 @@ func (b *notedBody) Read(p []byte) (int, error) {
 }
 
 // Close closes the source.
-func (b *notedBody) Close() error {
+func (b *NotedBody) Close() error {
 	b.mu.Lock()
 	b.closed = true
 	b.mu.Unlock()
 	return b.ReadCloser.Close()
 }
 
-// failed tells whether the body is why the attempt failed.
-func (b *notedBody) failed() bool {
+// Failed tells whether the body is why the attempt failed.
+func (b *NotedBody) Failed() bool {
 	if b == nil {
 		return false
 	}
@@ -109,9 +109,9 @@ func (b *notedBody) failed() bool {
 // maxMeasured bounds the length of a body that is opened once more to be measured, in bytes.
 const maxMeasured = 1 << 20
 
-// hasWrongLength tells whether a body that can be opened again has another length than its request says. It reads one
+// HasWrongLength tells whether a body that can be opened again has another length than its request says. It reads one
 // byte more than that at most.
-func hasWrongLength(req *http.Request) bool {
+func HasWrongLength(req *http.Request) bool {
 	if req.GetBody == nil || req.Body == nil || req.Body == http.NoBody ||
 		req.ContentLength <= 0 || req.ContentLength > maxMeasured {
 		return false
@@ -125,9 +125,20 @@ func hasWrongLength(req *http.Request) bool {
 	return err == nil && n != req.ContentLength
 }
 
-// isFileError finds the failure of a file that is a request's body.
-func isFileError(req *http.Request, err error) bool {
+// IsFileError finds the failure of a file that is a request's body.
+func IsFileError(req *http.Request, err error) bool {
 	var failed *fs.PathError
 	_, isFile := req.Body.(*os.File)
 	return isFile && errors.As(err, &failed)
+}
+
+// IsToken is what RFC 9110 section 5.6.2 allows in the name of a field.
+func IsToken(name string) bool {
+	for _, c := range []byte(name) {
+		letter := 'a' <= c|0x20 && c|0x20 <= 'z'
+		if !letter && !('0' <= c && c <= '9') && !strings.ContainsRune("!#$%&'*+-.^_`|~", rune(c)) {
+			return false
+		}
+	}
+	return name != ""
 }

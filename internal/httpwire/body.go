@@ -1,4 +1,4 @@
-package tether
+package httpwire
 
 import (
 	"bytes"
@@ -6,8 +6,6 @@ import (
 	"net/http"
 	"sync"
 	"time"
-
-	"github.com/tether-go/tether/internal/queue"
 )
 
 const (
@@ -15,10 +13,10 @@ const (
 	keepGrace  = 10 * time.Millisecond // that a repeat waits for the rest of it
 )
 
-// keptBody is the body of an answer whose call is going to be repeated. It is read ahead while the
+// KeptBody is the body of an answer whose call is going to be repeated. It is read ahead while the
 // call waits, so that the connection is free again, and still there should the repeat be refused.
 // What is larger than keepAtMost, or dribbles, is read no further than that; the repeat then closes it.
-type keptBody struct {
+type KeptBody struct {
 	source io.ReadCloser
 	done   chan struct{} // closed when reading ahead has ended; what follows is set then
 	ahead  bytes.Reader
@@ -30,9 +28,9 @@ type keptBody struct {
 // head, and what isn't may be delayed by as much (law 10).
 const peekGrace = 10 * time.Millisecond
 
-// peekBody reads ahead what of a body comes first, and no more.
-func peekBody(source io.ReadCloser) *keptBody {
-	k := &keptBody{source: source, done: make(chan struct{})}
+// PeekBody reads ahead what of a body comes first, and no more.
+func PeekBody(source io.ReadCloser) *KeptBody {
+	k := &KeptBody{source: source, done: make(chan struct{})}
 	go func() {
 		defer close(k.done)
 		first := make([]byte, 512)
@@ -43,8 +41,8 @@ func peekBody(source io.ReadCloser) *keptBody {
 	return k
 }
 
-// isEmpty tells whether a body that is peeked into ends within a moment, and has nothing.
-func (k *keptBody) isEmpty() bool {
+// IsEmpty tells whether a body that is peeked into ends within a moment, and has nothing.
+func (k *KeptBody) IsEmpty() bool {
 	timer := time.NewTimer(peekGrace)
 	defer timer.Stop()
 	select {
@@ -55,13 +53,13 @@ func (k *keptBody) isEmpty() bool {
 	}
 }
 
-func keepBody(source io.ReadCloser) *keptBody {
-	k := &keptBody{source: source, done: make(chan struct{})}
+func KeepBody(source io.ReadCloser) *KeptBody {
+	k := &KeptBody{source: source, done: make(chan struct{})}
 	go k.readAhead()
 	return k
 }
 
-func (k *keptBody) readAhead() {
+func (k *KeptBody) readAhead() {
 	defer close(k.done)
 	data, err := io.ReadAll(io.LimitReader(k.source, keepAtMost))
 	k.ahead.Reset(data)
@@ -76,9 +74,9 @@ func (k *keptBody) readAhead() {
 	}
 }
 
-// complete waits a moment for the whole body to be here. If it isn't, it closes it: the connection
+// Complete waits a moment for the whole body to be here. If it isn't, it closes it: the connection
 // must not be held while the call is made again.
-func (k *keptBody) complete() bool {
+func (k *KeptBody) Complete() bool {
 	select {
 	case <-k.done:
 	default:
@@ -98,7 +96,7 @@ func (k *keptBody) complete() bool {
 	return true
 }
 
-func (k *keptBody) Read(p []byte) (int, error) {
+func (k *KeptBody) Read(p []byte) (int, error) {
 	<-k.done
 	if k.ahead.Len() > 0 {
 		return k.ahead.Read(p)
@@ -109,12 +107,12 @@ func (k *keptBody) Read(p []byte) (int, error) {
 	return k.source.Read(p)
 }
 
-func (k *keptBody) Close() error {
+func (k *KeptBody) Close() error {
 	k.closeSource()
 	return nil
 }
 
-func (k *keptBody) closeSource() { k.closed.Do(func() { k.source.Close() }) }
+func (k *KeptBody) closeSource() { k.closed.Do(func() { k.source.Close() }) }
 
 // endingBody tells when a body has ended: read to its end, failed or closed.
 type endingBody struct {
@@ -156,8 +154,8 @@ func (c *endingConn) CloseWrite() error {
 	return http.ErrNotSupported
 }
 
-// whenEnded arranges for end to be called, once or more, when resp's body has ended.
-func whenEnded(resp *http.Response, end func()) {
+// WhenEnded arranges for end to be called, once or more, when resp's body has ended.
+func WhenEnded(resp *http.Response, end func()) {
 	if resp.Body == nil || resp.Body == http.NoBody {
 		end()
 		return
@@ -168,20 +166,4 @@ func whenEnded(resp *http.Response, end func()) {
 		return
 	}
 	resp.Body = &body
-}
-
-// lend leaves the attempt's place among those under way to the body of its answer, and returns the answer with that
-// body. It is a copy: net/http may keep the response that it made until the body ends. Nothing but the caller may keep
-// the new body alive, so that one that is forgotten frees its place.
-func lend(p *Permit, line *queue.Queue, resp *http.Response) *http.Response {
-	end := p.pass.Lend(line)
-	if end == nil {
-		return resp
-	}
-	if resp.Trailer == nil {
-		resp.Trailer = make(http.Header) // net/http fills its response's when the body ends: both have the same
-	}
-	own := *resp
-	whenEnded(&own, end)
-	return &own
 }

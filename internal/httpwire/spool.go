@@ -1,4 +1,4 @@
-package tether
+package httpwire
 
 import (
 	"errors"
@@ -11,19 +11,19 @@ import (
 )
 
 // maxBufferBodies bounds [Options.BufferBodies]: what is kept is memory in every call under way.
-const maxBufferBodies = 1 << 20
+const MaxBufferBodies = 1 << 20
 
 var (
 	errTooLong    = fmt.Errorf("tether: more of the body was sent than is kept: %w", retry.ErrBody)
 	errSuperseded = errors.New("tether: a later attempt sends the body")
 )
 
-// spool is the body of a request without GetBody. It is read once, when and as fast as an attempt asks
+// Spool is the body of a request without GetBody. It is read once, when and as fast as an attempt asks
 // for it, and kept up to limit, so that each attempt's reader begins at the start. A longer one is
 // given up, and stays the stream that it was for the one attempt that has it. Readers may overlap: a
 // transport may still send an attempt's body when the answer is here and the repeat begins. Only then
 // may a read more than limit be kept.
-type spool struct {
+type Spool struct {
 	source io.ReadCloser
 	limit  int
 	size   int // that the request tells; at most limit, or not known
@@ -39,21 +39,16 @@ type spool struct {
 	latest  *spoolReader
 }
 
-// spoolBody keeps the call's body, where the application has asked for that and a repeat may need it.
-func (h *httpCall) spoolBody() {
-	limit, body := h.engine.opts.BufferBodies, h.request.Body
-	if limit == 0 || h.replayable || h.inner || h.request.ContentLength > limit ||
-		h.policy.Retry.MaxAttempts < 2 || h.policy.BudgetRatio == 0 && !h.mayFallBack() {
-		return
-	}
-	h.replayable = true
-	h.spool = &spool{source: body, limit: int(limit), size: int(h.request.ContentLength)}
-	h.spool.changed.L = &h.spool.mu
+// NewSpool keeps up to limit bytes of a body. Size is what its request tells, at most limit; negative: unknown.
+func NewSpool(source io.ReadCloser, limit, size int) *Spool {
+	s := &Spool{source: source, limit: limit, size: size}
+	s.changed.L = &s.mu
+	return s
 }
 
-// open returns a reader of the whole body. It has the form of GetBody: net/http may send a request
+// Open returns a reader of the whole body. It has the form of GetBody: net/http may send a request
 // again within an attempt.
-func (s *spool) open() (io.ReadCloser, error) {
+func (s *Spool) Open() (io.ReadCloser, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.over {
@@ -65,19 +60,19 @@ func (s *spool) open() (io.ReadCloser, error) {
 	return s.latest, nil
 }
 
-// claim tells, after an attempt, whether the body can be sent again, and keeps that so until the next
+// Claim tells, after an attempt, whether the body can be sent again, and keeps that so until the next
 // attempt or the call's end: what source brings beyond limit waits until then. It also tells how much
 // is kept.
-func (s *spool) claim() (kept int, ok bool) {
+func (s *Spool) Claim() (kept int, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.claimed = !s.over
 	return len(s.data), !s.over
 }
 
-// failed tells whether err is the body's own: it says nothing about the server, and a repeat would bring
+// Failed tells whether err is the body's own: it says nothing about the server, and a repeat would bring
 // it again.
-func (s *spool) failed(err error) bool {
+func (s *Spool) Failed(err error) bool {
 	if s == nil || err == nil {
 		return false
 	}
@@ -86,9 +81,9 @@ func (s *spool) failed(err error) bool {
 	return s.err != nil && s.err != io.EOF && errors.Is(err, s.err)
 }
 
-// end says that no further attempt comes. The last one's reader may still be read; closing it closes the
+// End says that no further attempt comes. The last one's reader may still be read; closing it closes the
 // source.
-func (s *spool) end() {
+func (s *Spool) End() {
 	s.mu.Lock()
 	s.ended, s.claimed = true, false
 	s.changed.Broadcast()
@@ -101,7 +96,7 @@ func (s *spool) end() {
 
 // spoolReader is one attempt's reader of a spool. Another goroutine may close it while it reads.
 type spoolReader struct {
-	spool  *spool
+	spool  *Spool
 	at     int
 	closed bool
 }
