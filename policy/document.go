@@ -305,7 +305,7 @@ type DailyWindow struct {
 }
 
 // Ptr returns a pointer to v, so that a literal can tell a value from its absence:
-// Timeout: tether.Set(2 * time.Second).
+// Timeout: policy.Ptr(2 * time.Second).
 func Ptr[T any](v T) *T { return &v }
 
 // MarshalJSON writes the document that Parse reads back as the same Document, Schema 0 as 1. It does

@@ -15,10 +15,10 @@ import (
 
 // ServiceConfig is a gRPC service config in tether's terms: what [ParseServiceConfig] makes of one.
 type ServiceConfig struct {
-	// Rules are its methodConfig and retryThrottling, for the Rules of a [tether.Config], before the
+	// Rules are its methodConfig and retryThrottling, for the Rules of a [policy.Document], before the
 	// application's own. As in gRPC a method has the settings of its narrowest name alone: of a method
 	// before its service's before everybody's; what the entry doesn't set is as in gRPC, so an entry
-	// without a retryPolicy means one attempt. Methods that no entry names keep the Config's settings.
+	// without a retryPolicy means one attempt. Methods that no entry names keep the settings of the application's own.
 	Rules []policy.Rule
 	// Channel is what stays the channel's own to do, as JSON for [Options].ServiceConfig: everything
 	// but the policies for repeats.
@@ -46,7 +46,7 @@ func (d Difference) String() string { return d.Path + ": " + d.Text }
 // the channel's target, with the port if it matters. Host may be "" for a config that names services only;
 // then it is for every server that has them. HTTP calls to the host have what is said of every method too.
 //
-// What gRPC forbids is an error, a *[tether.ConfigError] with the path of each mistake, and so is a
+// What gRPC forbids is an error, a *[policy.Error] with the path of each mistake, and so is a
 // method that a service whose descriptor is linked in doesn't have. It does no I/O.
 func ParseServiceConfig(text, host string) (ServiceConfig, error) {
 	r := configReader{host: host}

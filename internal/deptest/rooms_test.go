@@ -59,6 +59,22 @@ func TestRoomsKnowOnlyTheirNeighbours(t *testing.T) {
 	for _, room := range sortedKeys(rooms) {
 		report(t, roomProblems(graph, room, rooms[room]))
 	}
+	report(t, strangeRooms(graph))
+}
+
+// shared are the internal packages that are older than the rooms: the rules of leaves, and their users, keep them.
+var shared = []string{"internal/apicheck", "internal/compat", "internal/decay", "internal/deptest", "internal/envelope",
+	"internal/eventqueue", "internal/jsondoc", "internal/memnet", "internal/random", "internal/storetest"}
+
+// strangeRooms finds internal packages, and those of the document, that no rule speaks of.
+func strangeRooms(graph map[string][]string) (found problems) {
+	for _, folder := range sortedKeys(graph) {
+		isShared := slices.ContainsFunc(shared, func(known string) bool { return within(folder, known) })
+		if _, isRoom := rooms[folder]; (within(folder, "internal") || within(folder, "policy")) && !isRoom && !isShared {
+			found.addf("%s is no room: list what it may import, and why", folder)
+		}
+	}
+	return found
 }
 
 func roomProblems(graph map[string][]string, room string, known map[string]string) problems {
@@ -96,4 +112,6 @@ func TestRoomRules(t *testing.T) {
 	known["breaker"] = "a stage"
 	wantProblem(t, roomProblems(graph, "internal/a", known), "doesn't import breaker any more")
 	wantProblem(t, roomProblems(graph, "internal/b", nil), "isn't there")
+	wantProblem(t, strangeRooms(graph), "internal/a is no room")
+	wantProblem(t, strangeRooms(map[string][]string{"internal/decay": nil, "retry": nil}), "")
 }
