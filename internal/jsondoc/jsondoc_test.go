@@ -88,7 +88,7 @@ func TestParseNamesTheSyntaxMistake(t *testing.T) {
 		{"\ufeff{\n}", 1, "not JSON: it begins with a byte order mark"},
 		{"{\n\"a\": 1,\n\n}", 2, "not JSON: a comma stands before '}'"},
 		{"{\"a\": [\n1,\n]}", 2, "not JSON: a comma stands before ']'"},
-		{"{\"a\": \"1,\n}", 1, "not JSON: invalid character '\\n' in string literal"},
+		{"{\"a\": \"1,\n}", 1, "not JSON: invalid character '\\n' in string"}, // and more, before Go 1.27
 		{"[\n\"1,}", 2, "not JSON: it ends too early"},
 		{"{\n}\n{\n}", 3, "not JSON: a second document follows the first"},
 		{"{\n}\n}", 3, "not JSON: more text follows the document's end"},
@@ -98,7 +98,9 @@ func TestParseNamesTheSyntaxMistake(t *testing.T) {
 		{"{\n'a': 1}", 2, "not JSON: invalid character '\\'' looking for beginning of object key string"},
 	} {
 		_, problems := Parse([]byte(c.data), limits)
-		if len(problems) != 1 || problems[0].Line != c.line || problems[0].Problem != c.problem {
+		theirs := strings.Contains(c.problem, "invalid character") // encoding/json's words, which differ between releases
+		if len(problems) != 1 || problems[0].Line != c.line ||
+			problems[0].Problem != c.problem && !(theirs && strings.HasPrefix(problems[0].Problem, c.problem)) {
 			t.Errorf("%q: %+v, want line %d, %s", c.data, problems, c.line, c.problem)
 		}
 	}
