@@ -102,6 +102,8 @@ func Rehearse(t *testing.T, r Rehearsal) Report {
 			s.befall(Fault{Capacity: 1, Slower: 1})
 		}
 		wg.Wait()
+		l.mu.Lock() // the server may still be at work for callers who have given up
+		defer l.mu.Unlock()
 		report = newReport(r, l, began)
 	})
 	return report
