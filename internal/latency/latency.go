@@ -22,7 +22,7 @@ type Baseline struct {
 	due     clock.Moment  // before it, a quiet target times no other answer
 }
 
-// quickAnswer is less time than what a quiet target reports at once may span.
+// Quick is less time than what a quiet target reports at once may span.
 const Quick = 10 * time.Millisecond
 
 const (

@@ -70,7 +70,7 @@ func (e *Entry) Enter(
 	return true, l
 }
 
-// enterQuiet lets the visit pass, if nothing about it needs a stage's judgement. The target is locked.
+// enterFast lets the call pass, if nothing about it needs a stage's judgement. The target is locked.
 func (e *Entry) enterFast(now clock.Moment) bool {
 	q := &e.Target.Fast
 	if !q.On.Load() || !e.Plain {
@@ -84,7 +84,7 @@ func (e *Entry) enterFast(now clock.Moment) bool {
 	return true
 }
 
-// leaveQuiet counts the good answer, unless a stage must hear of it: because of trouble, or because it is
+// leaveFast counts the good answer, unless a stage must hear of it: because of trouble, or because it is
 // slow, or nothing is known yet of what is slow. The target is locked.
 func (e *Entry) leaveFast(now clock.Moment, took time.Duration) bool {
 	t := e.Target

@@ -93,7 +93,7 @@ func (t *Target) closeFastLocked() {
 	t.Fast.On.Store(false)
 }
 
-// BeginTrouble ends the quiet until endTrouble.
+// BeginTrouble closes the fast path until EndTrouble.
 func (t *Target) BeginTrouble() {
 	t.Fast.Troubles.Add(1)
 	t.CloseFast()

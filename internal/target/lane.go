@@ -8,7 +8,7 @@ import (
 	"github.com/tether-go/tether/ratelimit/pacing"
 )
 
-// maxLanes bounds the lanes of one target; whoever finds no room shares one.
+// MaxLanes bounds the lanes of one target; whoever finds no room shares one.
 const MaxLanes = 256
 
 // Lane holds the calls of one credential at one target, or one partition of them. A target that told

@@ -9,7 +9,7 @@ import (
 	"github.com/tether-go/tether/ratelimit/hint"
 )
 
-// maxRoutes bounds the routes of one target whose partition is kept in mind.
+// MaxRoutes bounds the routes of one target whose partition is kept in mind.
 const MaxRoutes = 512
 
 // LaneKey names what is told to wait together: a credential, or one partition of its requests. A
